@@ -1,0 +1,11 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod abi;
+mod addr;
+mod regs;
+pub mod x86;
+
+pub use abi::{Abi, Arch};
+pub use addr::{Addr, BaseAddress, FileAddr};
+pub use regs::{FpRegs, Reg, RegLayout, Regs, UnknownRegset};

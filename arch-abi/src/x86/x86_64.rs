@@ -1,0 +1,68 @@
+//! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
+
+use crate::abi::{Abi, Arch};
+use crate::regs::{Reg, RegLayout};
+
+/// The x86-64 ABI.
+#[derive(Debug)]
+pub struct X86_64;
+
+macro_rules! registers {
+    ($($name:ident = $index:literal;)*) => {
+        $(
+            #[doc = concat!("Word ", $index, " of `user_regs_struct` (`<sys/user.h>`).")]
+            pub const $name: Reg = Reg::at($index * 8, 8);
+        )*
+    };
+}
+
+registers! {
+    R15 = 0; R14 = 1; R13 = 2; R12 = 3; RBP = 4; RBX = 5; R11 = 6; R10 = 7; R9 = 8; R8 = 9;
+    RAX = 10; RCX = 11; RDX = 12; RSI = 13; RDI = 14; ORIG_RAX = 15; RIP = 16; CS = 17;
+    EFLAGS = 18; RSP = 19; SS = 20; FS_BASE = 21; GS_BASE = 22;
+}
+
+static LAYOUT: RegLayout = RegLayout {
+    len: 27 * 8,
+    pc: RIP,
+    sp: RSP,
+    ret: [RAX, RDX],                          // psABI, "Returning of Values"
+    call_args: &[RDI, RSI, RDX, RCX, R8, R9], // psABI, "Parameter Passing"
+    syscall_nr: ORIG_RAX,                     // psABI, "Calling Conventions" of the Linux kernel
+    syscall_args: [RDI, RSI, RDX, R10, R8, R9],
+    syscall_ret: RAX,
+};
+
+impl Abi for X86_64 {
+    fn arch(&self) -> Arch {
+        Arch::X86_64
+    }
+
+    fn word_size(&self) -> usize {
+        8
+    }
+
+    fn trap(&self) -> &'static [u8] {
+        &[0xcc] // int3
+    }
+
+    fn pc_past_trap(&self) -> u64 {
+        1
+    }
+
+    fn max_instruction(&self) -> usize {
+        15 // Intel SDM, "Instruction Format"
+    }
+
+    fn regs(&self) -> &'static RegLayout {
+        &LAYOUT
+    }
+
+    fn return_address_size(&self) -> u64 {
+        8
+    }
+
+    fn syscall_instruction(&self) -> &'static [u8] {
+        &[0x0f, 0x05] // syscall
+    }
+}

@@ -1,0 +1,2 @@
+//! `rltrace`.
+fn main() {}
