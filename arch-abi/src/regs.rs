@@ -22,6 +22,9 @@ pub struct Reg {
 
 impl Reg {
     /// The register of `size` bytes at `offset` of the register set.
+    ///
+    /// # Panics
+    /// `size` is neither 4 nor 8 (at compile time where this makes a constant).
     #[must_use]
     pub const fn at(offset: u16, size: u8) -> Self {
         assert!(
