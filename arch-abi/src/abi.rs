@@ -1,6 +1,8 @@
 //! One trait that each architecture implements in a file of its own.
 
+use crate::addr::Addr;
 use crate::regs::RegLayout;
+use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
 use crate::x86;
 
 /// An ABI whose facts are known here. One process may hold tracees of several.
@@ -76,4 +78,27 @@ pub trait Abi: Sync + std::fmt::Debug {
 
     /// The instruction that enters the kernel for a system call.
     fn syscall_instruction(&self) -> &'static [u8];
+
+    /// How to get past the instruction at `at`, whose bytes `code` starts with. More bytes than the
+    /// instruction has do no harm; [`Abi::max_instruction`] are always enough.
+    ///
+    /// # Errors
+    /// The bytes are no instruction, or one that cannot be stepped over.
+    fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError>;
+
+    /// The copy of `plan`'s instruction for `to`: see [`StepPlan::displaced_copy`].
+    ///
+    /// # Errors
+    /// The instruction has no such copy, or none at `to`.
+    fn displaced_copy(&self, plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError>;
+
+    /// The copy of `plan`'s instruction for `to` that is single-stepped: see [`StepPlan::stepped_copy`].
+    ///
+    /// # Errors
+    /// What the instruction refers to is out of its reach from `to`.
+    fn stepped_copy(&self, plan: &StepPlan, to: Addr) -> Result<SteppedCopy, CopyError>;
+
+    /// The most bytes by which a called function can leave the stack pointer above the return address
+    /// that it popped: zero where callers remove arguments.
+    fn max_callee_pop(&self) -> u64;
 }

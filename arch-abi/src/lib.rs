@@ -4,8 +4,12 @@
 mod abi;
 mod addr;
 mod regs;
+mod step;
 pub mod x86;
 
 pub use abi::{Abi, Arch};
 pub use addr::{Addr, BaseAddress, FileAddr};
 pub use regs::{FpRegs, Reg, RegLayout, Regs, UnknownRegset};
+pub use step::{
+    Access, CopyError, DisplacedCopy, Emulation, MAX_COPY, Progress, StepError, StepPlan, SteppedCopy, Store,
+};

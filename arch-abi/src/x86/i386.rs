@@ -1,7 +1,10 @@
 //! i386: System V psABI, Intel386 Architecture Processor Supplement.
 
 use crate::abi::{Abi, Arch};
+use crate::addr::Addr;
 use crate::regs::{Reg, RegLayout};
+use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
+use crate::x86::step;
 
 /// The i386 ABI.
 #[derive(Debug)]
@@ -63,5 +66,21 @@ impl Abi for I386 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0xcd, 0x80] // int $0x80
+    }
+
+    fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError> {
+        step::plan(Arch::I386, code, at)
+    }
+
+    fn displaced_copy(&self, plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError> {
+        step::displaced_copy(plan, to)
+    }
+
+    fn stepped_copy(&self, plan: &StepPlan, to: Addr) -> Result<SteppedCopy, CopyError> {
+        step::stepped_copy(plan, to)
+    }
+
+    fn max_callee_pop(&self) -> u64 {
+        1024 // `ret $n`: 4 for a returned struct (psABI, "Functions Returning Structures or Unions"), arguments for stdcall
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod guard;
 pub mod i386;
+pub(crate) mod step;
 pub mod x86_64;

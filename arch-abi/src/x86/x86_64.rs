@@ -1,7 +1,10 @@
 //! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
 
 use crate::abi::{Abi, Arch};
+use crate::addr::Addr;
 use crate::regs::{Reg, RegLayout};
+use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
+use crate::x86::step;
 
 /// The x86-64 ABI.
 #[derive(Debug)]
@@ -64,5 +67,21 @@ impl Abi for X86_64 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0x0f, 0x05] // syscall
+    }
+
+    fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError> {
+        step::plan(Arch::X86_64, code, at)
+    }
+
+    fn displaced_copy(&self, plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError> {
+        step::displaced_copy(plan, to)
+    }
+
+    fn stepped_copy(&self, plan: &StepPlan, to: Addr) -> Result<SteppedCopy, CopyError> {
+        step::stepped_copy(plan, to)
+    }
+
+    fn max_callee_pop(&self) -> u64 {
+        0 // psABI, "The Stack Frame": the caller removes the arguments
     }
 }
