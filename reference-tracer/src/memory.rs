@@ -104,7 +104,9 @@ impl Snapshot {
         let mut start = 0;
         for region in &mut self.regions {
             let end = start + region.len;
-            region.got = memory.read(region.at, &mut self.bytes[start..end]).min(region.len);
+            region.got = memory
+                .read(region.at, &mut self.bytes[start..end])
+                .min(region.len);
             start = end;
         }
     }
@@ -114,7 +116,9 @@ impl Snapshot {
     pub fn bytes_at(&self, at: Addr) -> &[u8] {
         let mut start = 0;
         for region in &self.regions {
-            if let Some(skip) = at.offset_from(region.at).and_then(|skip| usize::try_from(skip).ok())
+            if let Some(skip) = at
+                .offset_from(region.at)
+                .and_then(|skip| usize::try_from(skip).ok())
                 && skip < region.got
             {
                 return &self.bytes[start + skip..start + region.got];
@@ -186,7 +190,10 @@ mod tests {
         assert_eq!(snapshot.bytes_at(Addr::new(102)), [2, 3]);
         assert_eq!(snapshot.bytes_at(Addr::new(108)), [8, 9]);
         assert_eq!(snapshot.bytes_at(Addr::new(104)), []);
-        let layered = Layered { snapshot: &snapshot, memory: &Ten };
+        let layered = Layered {
+            snapshot: &snapshot,
+            memory: &Ten,
+        };
         let mut buf = [0; 20];
         assert_eq!(layered.read(Addr::new(103), &mut buf), 7);
         assert_eq!(buf[..7], [3, 4, 5, 6, 7, 8, 9]);

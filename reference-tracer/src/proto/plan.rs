@@ -38,20 +38,34 @@ impl Plan {
     pub fn new(types: &Types, prototype: Prototype, arch: Arch, known: bool) -> Self {
         let abi = arch.abi();
         let mut cursor = abi.first_arg();
-        let ret = types.c_type(prototype.ret, abi).map(|ty| abi.place_return(&ty, &mut cursor).0);
+        let ret = types
+            .c_type(prototype.ret, abi)
+            .map(|ty| abi.place_return(&ty, &mut cursor).0);
         let mut lost = ret.is_none();
         let params: Vec<_> = prototype
             .params
             .iter()
             .map(|param| {
-                let place = types.c_type(param.ty, abi).filter(|_| !lost).map(|ty| Self::place(abi, &ty, &mut cursor));
+                let place = types
+                    .c_type(param.ty, abi)
+                    .filter(|_| !lost)
+                    .map(|ty| Self::place(abi, &ty, &mut cursor));
                 lost |= place.is_none();
-                PlannedParam { param: param.clone(), place }
+                PlannedParam {
+                    param: param.clone(),
+                    place,
+                }
             })
             .collect();
         let places = || params.iter().filter_map(|param| param.place.as_ref());
-        let packs = params.iter().any(|param| param.param.pack.is_some_and(|pack| !pack.va_list));
-        let on_stack = if packs && abi.regs().call_args.is_empty() { PACK_STACK } else { 0 };
+        let packs = params
+            .iter()
+            .any(|param| param.param.pack.is_some_and(|pack| !pack.va_list));
+        let on_stack = if packs && abi.regs().call_args.is_empty() {
+            PACK_STACK
+        } else {
+            0
+        };
         Self {
             arch,
             known,
@@ -66,7 +80,11 @@ impl Plan {
 
     fn place(abi: &dyn Abi, ty: &CType, cursor: &mut ArgCursor) -> Place {
         // "Arrays in role of function argument decay into pointers" (ltrace.conf(5), TYPES).
-        let ty = if matches!(ty, CType::Array(..)) { &CType::Pointer } else { ty };
+        let ty = if matches!(ty, CType::Array(..)) {
+            &CType::Pointer
+        } else {
+            ty
+        };
         abi.place_arg(ty, cursor)
     }
 
@@ -92,7 +110,9 @@ impl Plan {
     /// Whether a parameter says what variadic arguments there are.
     #[must_use]
     pub fn has_pack(&self) -> bool {
-        self.params.iter().any(|param| param.param.pack.is_some_and(|pack| !pack.va_list))
+        self.params
+            .iter()
+            .any(|param| param.param.pack.is_some_and(|pack| !pack.va_list))
     }
 
     /// Whether the function does not return, so that no return needs to be caught.

@@ -81,7 +81,10 @@ pub struct Length {
 
 impl Length {
     /// Up to the terminator, however far that is.
-    pub const ZERO: Self = Self { terminated: true, count: None };
+    pub const ZERO: Self = Self {
+        terminated: true,
+        count: None,
+    };
 }
 
 /// A member of a structure or union.
@@ -342,7 +345,10 @@ impl Types {
 
     fn c_type_inside(&self, id: TypeId, abi: &dyn Abi, budget: &mut Budget) -> Option<CType> {
         let mut members = |fields: &[Field]| {
-            fields.iter().map(|field| self.c_type_within(field.ty, abi, budget)).collect::<Option<Vec<_>>>()
+            fields
+                .iter()
+                .map(|field| self.c_type_within(field.ty, abi, budget))
+                .collect::<Option<Vec<_>>>()
         };
         Some(match self.get(id) {
             Type::Void => CType::Void,
@@ -352,7 +358,14 @@ impl Types {
             Type::Pointer(_) | Type::Code | Type::VaList => CType::Pointer,
             Type::Struct(fields) => CType::Struct(members(fields)?),
             Type::Union(fields) => CType::Union(members(fields)?),
-            Type::Array { of, len: Length { terminated: _, count: Some(Expr::Num(count)) } } => {
+            Type::Array {
+                of,
+                len:
+                    Length {
+                        terminated: _,
+                        count: Some(Expr::Num(count)),
+                    },
+            } => {
                 let count = u32::try_from(*count).ok()?;
                 CType::Array(Box::new(self.c_type_within(*of, abi, budget)?), count)
             }

@@ -37,7 +37,11 @@ impl RawCall {
     #[must_use]
     pub fn captured(&self) -> Captured<'_> {
         let count = usize::from(self.word_count).min(self.words.len());
-        Captured { ints: &self.words[..count], fp: self.fp.as_ref(), stack: &self.stack }
+        Captured {
+            ints: &self.words[..count],
+            fp: self.fp.as_ref(),
+            stack: &self.stack,
+        }
     }
 }
 
@@ -63,6 +67,10 @@ impl RawReturn {
     /// What was captured, as `arch-abi` takes values out of it.
     #[must_use]
     pub fn captured(&self) -> Captured<'_> {
-        Captured { ints: &self.words, fp: self.fp.as_ref(), stack: &[] }
+        Captured {
+            ints: &self.words,
+            fp: self.fp.as_ref(),
+            stack: &[],
+        }
     }
 }
