@@ -37,7 +37,13 @@ pub struct Cli {
     pub align: Option<usize>,
 
     /// Indent nested calls by N spaces
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 0, help_heading = "Output")]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        help_heading = "Output"
+    )]
     #[arg(value_parser = clap::value_parser!(u8).range(0..=20))]
     pub indent: u8,
 
@@ -78,7 +84,12 @@ pub struct Cli {
     pub follow: bool,
 
     /// Read prototypes from these files or folders, separated by `:`, before all others
-    #[arg(short = 'F', long = "config", value_name = "LIST", help_heading = "What is traced")]
+    #[arg(
+        short = 'F',
+        long = "config",
+        value_name = "LIST",
+        help_heading = "What is traced"
+    )]
     pub config: Vec<String>,
 
     /// Trace the running process PID and all its threads (may be repeated)

@@ -79,7 +79,11 @@ impl Points {
     /// There are 2³² of them.
     pub fn add(&mut self, name: &str, caller: &Rc<ObjectNames>) -> PointId {
         let id = u32::try_from(self.points.len()).expect("fewer than 2^32 call points fit into memory");
-        self.points.push(Point { name: name.into(), caller: Rc::clone(caller), returns: Returns::of(name) });
+        self.points.push(Point {
+            name: name.into(),
+            caller: Rc::clone(caller),
+            returns: Returns::of(name),
+        });
         PointId(id)
     }
 
