@@ -7,4 +7,10 @@ pub mod output;
 pub mod signals;
 pub mod summary;
 
+pub mod cli;
+pub mod memory;
+pub mod points;
+pub mod proto;
 mod sys;
+pub mod text;
+pub mod value;
