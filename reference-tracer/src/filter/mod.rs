@@ -17,5 +17,6 @@ mod suggest;
 
 pub use chain::Filter;
 pub use error::FilterError;
+pub use pattern::NamePattern;
 pub use set::{FilterSet, InLibrary, LibraryNames, Missing, Unmatched};
 pub use suggest::nearest;

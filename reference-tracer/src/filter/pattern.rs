@@ -1,5 +1,6 @@
 //! What a rule says of a symbol, and of a library.
 
+use super::FilterError;
 use super::bracket::Expected;
 use super::glob::Glob;
 use super::regexp;
@@ -48,6 +49,28 @@ impl Matcher {
             Matcher::Literal(name) => Some(name),
             _ => None,
         }
+    }
+}
+
+/// A glob over whole names, for other things that name functions.
+#[derive(Debug, Clone)]
+pub struct NamePattern(Matcher);
+
+impl NamePattern {
+    /// Parses a glob: `*`, `?`, `[...]`; a backslash quotes.
+    ///
+    /// # Errors
+    /// The position and what was expected there.
+    pub fn glob(text: &str) -> Result<Self, FilterError> {
+        Matcher::glob(text)
+            .map(Self)
+            .map_err(|(at, what)| FilterError::new(text, at, what))
+    }
+
+    /// Whether the whole of `name` matches.
+    #[must_use]
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
     }
 }
 

@@ -24,7 +24,9 @@ impl ColorChoice {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
             ColorChoice::Auto => {
-                is_terminal && no_color.is_none_or(OsStr::is_empty) && term.is_some_and(|term| !term.is_empty() && term != "dumb")
+                is_terminal
+                    && no_color.is_none_or(OsStr::is_empty)
+                    && term.is_some_and(|term| !term.is_empty() && term != "dumb")
             }
         }
     }
@@ -38,7 +40,10 @@ impl std::str::FromStr for ColorChoice {
             "auto" => Ok(ColorChoice::Auto),
             "always" => Ok(ColorChoice::Always),
             "never" => Ok(ColorChoice::Never),
-            other => Err(format!("'{}': expected auto, always or never", other.escape_debug())),
+            other => Err(format!(
+                "'{}': expected auto, always or never",
+                other.escape_debug()
+            )),
         }
     }
 }
@@ -62,8 +67,11 @@ mod tests {
             ("never", true, None, xterm, false),
         ];
         for (choice, terminal, no_color, term, colored) in cases {
-            let decided =
-                choice.parse::<ColorChoice>().unwrap().decide(terminal, no_color.map(OsStr::new), term.map(OsStr::new));
+            let decided = choice.parse::<ColorChoice>().unwrap().decide(
+                terminal,
+                no_color.map(OsStr::new),
+                term.map(OsStr::new),
+            );
             assert_eq!(decided, colored, "{choice} {terminal} {no_color:?} {term:?}");
         }
         assert!("blue".parse::<ColorChoice>().is_err());

@@ -26,7 +26,10 @@ pub enum OutputError {
         reason: io::Error,
     },
     /// A write failed: what follows is lost.
-    #[error("cannot write the trace to {target}: {}; the rest of it is lost", describe(reason))]
+    #[error(
+        "cannot write the trace to {target}: {}; the rest of it is lost",
+        describe(reason)
+    )]
     Write {
         /// Where to.
         target: Target,
@@ -46,7 +49,9 @@ pub enum OutputError {
 /// The words of strerror(3), without the number that `io::Error` adds.
 pub(crate) fn describe(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(number) if Errno::from_raw(number) != Errno::UnknownErrno => Errno::from_raw(number).desc().to_owned(),
+        Some(number) if Errno::from_raw(number) != Errno::UnknownErrno => {
+            Errno::from_raw(number).desc().to_owned()
+        }
         _ => error.to_string(),
     }
 }

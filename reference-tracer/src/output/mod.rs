@@ -38,7 +38,10 @@ impl Target {
     pub fn parse(text: &OsStr, append: bool) -> Self {
         match text.as_bytes().strip_prefix(b"|") {
             Some(command) => Target::Command(OsString::from_vec(command.to_vec())),
-            None => Target::File { path: text.into(), append },
+            None => Target::File {
+                path: text.into(),
+                append,
+            },
         }
     }
 }
@@ -120,7 +123,10 @@ impl Output {
         if let (Some(sink), None) = (&mut self.sink, &self.broken)
             && let Err(reason) = sink.write_all(self.buffer.as_bytes())
         {
-            self.fail(OutputError::Write { target: self.target.clone(), reason });
+            self.fail(OutputError::Write {
+                target: self.target.clone(),
+                reason,
+            });
         }
         self.buffer.clear();
         self.buffer.shrink_to(KEEP);

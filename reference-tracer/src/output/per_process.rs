@@ -21,7 +21,13 @@ impl PerProcess {
     /// Files beside `path`, named by process id.
     #[must_use]
     pub fn new(path: PathBuf, append: bool) -> Self {
-        Self { path, append, open: FxHashMap::default(), seen: FxHashSet::default(), broken: None }
+        Self {
+            path,
+            append,
+            open: FxHashMap::default(),
+            seen: FxHashSet::default(),
+            broken: None,
+        }
     }
 
     /// The output of `pid`, opened when first asked for. Where no more files can be open at once, the others are closed and
@@ -39,7 +45,10 @@ impl PerProcess {
 
     fn open_for(&mut self, pid: i32) -> Result<Output, OutputError> {
         let append = self.append || self.seen.contains(&pid);
-        let target = Target::File { path: file_of(&self.path, pid), append };
+        let target = Target::File {
+            path: file_of(&self.path, pid),
+            append,
+        };
         let output = match Output::open(&target) {
             Err(OutputError::Open { reason, .. }) if too_many(&reason) && !self.open.is_empty() => {
                 self.close_all();
@@ -68,7 +77,9 @@ impl PerProcess {
     /// The error that broke one of them, if one is broken.
     #[must_use]
     pub fn broken(&self) -> Option<&OutputError> {
-        self.broken.as_ref().or_else(|| self.open.values().find_map(Output::broken))
+        self.broken
+            .as_ref()
+            .or_else(|| self.open.values().find_map(Output::broken))
     }
 
     /// Writes and closes all.
@@ -94,5 +105,8 @@ fn file_of(path: &Path, pid: i32) -> PathBuf {
 }
 
 fn too_many(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EMFILE | Errno::ENFILE)
+    )
 }

@@ -27,12 +27,20 @@ impl Sink {
             Target::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
             Target::File { path, append } => open_file(path, *append),
             Target::Command(command) => {
-                let (file, waiter) =
-                    start(command).map_err(|reason| OutputError::Start { target: target.clone(), reason })?;
-                return Ok(Self { file, command: Some(waiter) });
+                let (file, waiter) = start(command).map_err(|reason| OutputError::Start {
+                    target: target.clone(),
+                    reason,
+                })?;
+                return Ok(Self {
+                    file,
+                    command: Some(waiter),
+                });
             }
         };
-        let file = opened.map_err(|reason| OutputError::Open { target: target.clone(), reason })?;
+        let file = opened.map_err(|reason| OutputError::Open {
+            target: target.clone(),
+            reason,
+        })?;
         Ok(Self { file, command: None })
     }
 
@@ -67,11 +75,19 @@ impl Sink {
     pub(super) fn close(self, target: &Target) -> Result<(), OutputError> {
         drop(self.file);
         let Some(waiter) = self.command else { return Ok(()) };
-        let ended = waiter.join().unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        let ended = waiter
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
         match ended {
             Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(OutputError::Command { target: target.clone(), status }),
-            Err(reason) => Err(OutputError::Write { target: target.clone(), reason }),
+            Ok(status) => Err(OutputError::Command {
+                target: target.clone(),
+                status,
+            }),
+            Err(reason) => Err(OutputError::Write {
+                target: target.clone(),
+                reason,
+            }),
         }
     }
 }
@@ -106,7 +122,9 @@ fn start(command: &OsStr) -> io::Result<(File, JoinHandle<io::Result<ExitStatus>
         let _ = tell.send(Ok(child.stdin.take()));
         child.wait()
     })?;
-    let stdin = told.recv().map_err(|_| io::Error::other("its thread panicked"))??;
+    let stdin = told
+        .recv()
+        .map_err(|_| io::Error::other("its thread panicked"))??;
     let stdin = stdin.ok_or_else(|| io::Error::other("it has no standard input"))?;
     Ok((File::from(OwnedFd::from(stdin)), waiter))
 }

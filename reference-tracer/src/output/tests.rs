@@ -5,14 +5,20 @@ use std::os::fd::AsFd as _;
 use std::sync::{Arc, Mutex};
 
 fn file(path: &std::path::Path, append: bool) -> Target {
-    Target::File { path: path.to_owned(), append }
+    Target::File {
+        path: path.to_owned(),
+        append,
+    }
 }
 
 /// Collects what would be said on standard error.
 fn heard(output: Output) -> (Output, Arc<Mutex<Vec<String>>>) {
     let said = Arc::new(Mutex::new(Vec::new()));
     let listener = Arc::clone(&said);
-    (output.on_error(move |error| listener.lock().unwrap().push(error.to_string())), said)
+    (
+        output.on_error(move |error| listener.lock().unwrap().push(error.to_string())),
+        said,
+    )
 }
 
 fn line(output: &mut Output, text: &str) {
@@ -48,7 +54,10 @@ fn text_is_kept_until_it_is_much_or_the_tracer_idles() {
     assert_eq!(written(), 12 + FULL as u64 + 1);
     line(&mut output, "end");
     drop(output);
-    assert!(fs::read_to_string(&path).unwrap().ends_with("end\n"), "a drop writes, too");
+    assert!(
+        fs::read_to_string(&path).unwrap().ends_with("end\n"),
+        "a drop writes, too"
+    );
 }
 
 #[test]
@@ -78,7 +87,10 @@ fn files_that_cannot_be_opened_are_named() {
     let at = dir.path().display().to_string();
     for (path, reason) in [("", "Is a directory"), ("/none/x", "No such file or directory")] {
         let error = Output::open(&file(format!("{at}{path}").as_ref(), false)).unwrap_err();
-        assert_eq!(error.to_string(), format!("cannot write to '{at}{path}': {reason}"));
+        assert_eq!(
+            error.to_string(),
+            format!("cannot write to '{at}{path}': {reason}")
+        );
     }
 }
 
@@ -98,8 +110,14 @@ fn a_command_gets_it_all_and_is_waited_for() {
 fn a_command_is_not_ended_by_a_keyboard_signal() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mask");
-    let command = format!("|grep SigIgn /proc/self/status > {}; cat >/dev/null", path.display());
-    Output::open(&Target::parse(OsStr::new(&command), false)).unwrap().finish().unwrap();
+    let command = format!(
+        "|grep SigIgn /proc/self/status > {}; cat >/dev/null",
+        path.display()
+    );
+    Output::open(&Target::parse(OsStr::new(&command), false))
+        .unwrap()
+        .finish()
+        .unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let ignored = u64::from_str_radix(text.split_whitespace().last().unwrap(), 16).unwrap();
     // SIGINT is 2, SIGQUIT 3, SIGPIPE 13.
@@ -111,7 +129,10 @@ fn a_command_is_not_ended_by_a_keyboard_signal() {
 fn a_command_that_fails_or_goes_early_is_told() {
     let (output, said) = heard(Output::open(&Target::Command("cat >/dev/null; exit 7".into())).unwrap());
     assert!(matches!(output.finish(), Err(OutputError::Command { .. })));
-    assert_eq!(*said.lock().unwrap(), ["'|cat >/dev/null; exit 7' ended with exit status: 7"]);
+    assert_eq!(
+        *said.lock().unwrap(),
+        ["'|cat >/dev/null; exit 7' ended with exit status: 7"]
+    );
 
     let (mut output, said) = heard(Output::open(&Target::Command("exec <&-; exit 0".into())).unwrap());
     // The pipe's buffer takes some until the reader is gone; then it breaks.
@@ -146,7 +167,10 @@ fn a_non_blocking_descriptor_loses_nothing() {
 
 #[test]
 fn a_path_and_a_command_are_told_apart() {
-    assert_eq!(Target::parse(OsStr::new("|less"), false), Target::Command("less".into()));
+    assert_eq!(
+        Target::parse(OsStr::new("|less"), false),
+        Target::Command("less".into())
+    );
     assert_eq!(Target::parse(OsStr::new("a|b"), true), file("a|b".as_ref(), true));
 }
 
