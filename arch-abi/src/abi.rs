@@ -1,5 +1,9 @@
 //! One trait that each architecture implements in a file of its own.
 
+use std::ops::RangeInclusive;
+
+use crate::addr::FileAddr;
+use crate::plt::{PltCode, SlotReference};
 use crate::regs::RegLayout;
 use crate::x86;
 
@@ -76,4 +80,37 @@ pub trait Abi: Sync + std::fmt::Debug {
 
     /// The instruction that enters the kernel for a system call.
     fn syscall_instruction(&self) -> &'static [u8];
+
+    /// The piece of a procedure linkage table that starts at `at`, where `code` lies and goes on as far
+    /// as its section or segment does. `None` where the bytes have no shape that a linker writes.
+    ///
+    /// Compiled code may have the same shape: a function that does nothing but a tail call through a
+    /// slot. Who asks must know by other means that a linker wrote the code.
+    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode>;
+
+    /// `found` gets every offset in `code`, which lies at `at`, of bytes that may be an operand naming a
+    /// slot within `slots`, and that slot; `got` is the address of `_GLOBAL_OFFSET_TABLE_`.
+    ///
+    /// This only looks at bytes, so that it is fast, and may find what is no operand;
+    /// [`Abi::slot_references`] tells.
+    fn slot_operands(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        slots: &RangeInclusive<FileAddr>,
+        found: &mut dyn FnMut(usize, FileAddr),
+    );
+
+    /// Decodes `code` from its start, which must be the start of an instruction, until past the last of
+    /// `operands`, which are ascending offsets in `code`. `found` gets the instructions whose bytes hold one of
+    /// them and that name a memory word, whichever it is.
+    fn slot_references(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        operands: &[usize],
+        found: &mut dyn FnMut(SlotReference),
+    );
 }

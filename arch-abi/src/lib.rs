@@ -3,9 +3,11 @@
 
 mod abi;
 mod addr;
+mod plt;
 mod regs;
 pub mod x86;
 
 pub use abi::{Abi, Arch};
 pub use addr::{Addr, BaseAddress, FileAddr};
+pub use plt::{PltCode, SlotAccess, SlotOperand, SlotReference, Stub};
 pub use regs::{FpRegs, Reg, RegLayout, Regs, UnknownRegset};

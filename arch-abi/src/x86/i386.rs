@@ -1,6 +1,12 @@
 //! i386: System V psABI, Intel386 Architecture Processor Supplement.
 
+use std::ops::RangeInclusive;
+
+use super::slot_ref;
+use super::stub::{self, Mode};
 use crate::abi::{Abi, Arch};
+use crate::addr::FileAddr;
+use crate::plt::{PltCode, SlotReference};
 use crate::regs::{Reg, RegLayout};
 
 /// The i386 ABI.
@@ -63,5 +69,31 @@ impl Abi for I386 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0xcd, 0x80] // int $0x80
+    }
+
+    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {
+        stub::plt_code(Mode::I386, code, at)
+    }
+
+    fn slot_operands(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        slots: &RangeInclusive<FileAddr>,
+        found: &mut dyn FnMut(usize, FileAddr),
+    ) {
+        slot_ref::slot_operands(Mode::I386, code, at, got, slots, found);
+    }
+
+    fn slot_references(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        operands: &[usize],
+        found: &mut dyn FnMut(SlotReference),
+    ) {
+        slot_ref::slot_references(Mode::I386, code, at, got, operands, found);
     }
 }

@@ -1,6 +1,12 @@
 //! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
 
+use std::ops::RangeInclusive;
+
+use super::slot_ref;
+use super::stub::{self, Mode};
 use crate::abi::{Abi, Arch};
+use crate::addr::FileAddr;
+use crate::plt::{PltCode, SlotReference};
 use crate::regs::{Reg, RegLayout};
 
 /// The x86-64 ABI.
@@ -64,5 +70,31 @@ impl Abi for X86_64 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0x0f, 0x05] // syscall
+    }
+
+    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {
+        stub::plt_code(Mode::X86_64, code, at)
+    }
+
+    fn slot_operands(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        slots: &RangeInclusive<FileAddr>,
+        found: &mut dyn FnMut(usize, FileAddr),
+    ) {
+        slot_ref::slot_operands(Mode::X86_64, code, at, got, slots, found);
+    }
+
+    fn slot_references(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        operands: &[usize],
+        found: &mut dyn FnMut(SlotReference),
+    ) {
+        slot_ref::slot_references(Mode::X86_64, code, at, got, operands, found);
     }
 }
