@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use crate::addr::FileAddr;
-use crate::plt::{PltCode, SlotReference};
+use crate::plt::{PltCode, SlotReference, SlotRelocations};
 use crate::regs::RegLayout;
 use crate::x86;
 
@@ -80,6 +80,9 @@ pub trait Abi: Sync + std::fmt::Debug {
 
     /// The instruction that enters the kernel for a system call.
     fn syscall_instruction(&self) -> &'static [u8];
+
+    /// The relocations that fill slots.
+    fn slot_relocations(&self) -> SlotRelocations;
 
     /// The piece of a procedure linkage table that starts at `at`, where `code` lies and goes on as far
     /// as its section or segment does. `None` where the bytes have no shape that a linker writes.

@@ -9,5 +9,5 @@ pub mod x86;
 
 pub use abi::{Abi, Arch};
 pub use addr::{Addr, BaseAddress, FileAddr};
-pub use plt::{PltCode, SlotAccess, SlotOperand, SlotReference, Stub};
+pub use plt::{PltCode, SlotAccess, SlotOperand, SlotReference, SlotRelocations, Stub};
 pub use regs::{FpRegs, Reg, RegLayout, Regs, UnknownRegset};

@@ -30,6 +30,19 @@ impl SlotOperand {
     }
 }
 
+/// The numbers (`r_type`) of the relocations that fill slots.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SlotRelocations {
+    /// `JUMP_SLOT`.
+    pub jump_slot: u32,
+    /// `GLOB_DAT`.
+    pub glob_dat: u32,
+    /// `IRELATIVE`.
+    pub irelative: u32,
+    /// A symbol's address in an ordinary pointer.
+    pub pointer: u32,
+}
+
 /// One piece of a procedure linkage table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PltCode {

@@ -6,7 +6,7 @@ use super::slot_ref;
 use super::stub::{self, Mode};
 use crate::abi::{Abi, Arch};
 use crate::addr::FileAddr;
-use crate::plt::{PltCode, SlotReference};
+use crate::plt::{PltCode, SlotReference, SlotRelocations};
 use crate::regs::{Reg, RegLayout};
 
 /// The i386 ABI.
@@ -69,6 +69,16 @@ impl Abi for I386 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0xcd, 0x80] // int $0x80
+    }
+
+    fn slot_relocations(&self) -> SlotRelocations {
+        // psABI, "Relocation Types": R_386_JMP_SLOT, _GLOB_DAT, _IRELATIVE, _32
+        SlotRelocations {
+            jump_slot: 7,
+            glob_dat: 6,
+            irelative: 42,
+            pointer: 1,
+        }
     }
 
     fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {

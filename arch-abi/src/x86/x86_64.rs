@@ -6,7 +6,7 @@ use super::slot_ref;
 use super::stub::{self, Mode};
 use crate::abi::{Abi, Arch};
 use crate::addr::FileAddr;
-use crate::plt::{PltCode, SlotReference};
+use crate::plt::{PltCode, SlotReference, SlotRelocations};
 use crate::regs::{Reg, RegLayout};
 
 /// The x86-64 ABI.
@@ -70,6 +70,16 @@ impl Abi for X86_64 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0x0f, 0x05] // syscall
+    }
+
+    fn slot_relocations(&self) -> SlotRelocations {
+        // psABI, "Relocation Types": R_X86_64_JUMP_SLOT, _GLOB_DAT, _IRELATIVE, _64
+        SlotRelocations {
+            jump_slot: 7,
+            glob_dat: 6,
+            irelative: 37,
+            pointer: 1,
+        }
     }
 
     fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {
