@@ -1,6 +1,8 @@
 //! The dynamic linker's list of loaded objects, read from a process: `struct r_debug` and
 //! `struct link_map` of `<link.h>` (SVR4's debugger interface).
 
+use std::collections::HashSet;
+
 use arch_abi::{Addr, BaseAddress};
 
 /// All that the walk knows of a process: bytes at addresses.
@@ -196,24 +198,15 @@ pub fn read_link_map<M: Memory>(
 ) -> Result<Vec<LinkMap>, LinkMapError<M::Error>> {
     let mut objects = Vec::new();
     let mut next = r_debug.map;
-    let mut previous = 0;
+    let mut seen = HashSet::new();
     while let Some(at) = next {
-        if objects.len() == MAX_OBJECTS {
+        if objects.len() == MAX_OBJECTS || !seen.insert(at) {
             return Err(LinkMapError::Endless {
                 what: "the link map",
                 at,
             });
         }
-        let [l_addr, l_name, l_ld, l_next, l_prev] =
-            Words { memory, word_size }.read(at, "struct link_map")?;
-        // In a circle the first element that is met again has another predecessor.
-        if l_prev != previous {
-            return Err(LinkMapError::Endless {
-                what: "the link map",
-                at,
-            });
-        }
-        previous = at.get();
+        let [l_addr, l_name, l_ld, l_next] = Words { memory, word_size }.read(at, "struct link_map")?;
         objects.push(LinkMap {
             at,
             base: BaseAddress::new(l_addr),
