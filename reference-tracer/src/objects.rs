@@ -185,7 +185,10 @@ impl ObjectStore {
     /// # Errors
     /// The file cannot be mapped, or it is no sound object.
     pub fn load(&mut self, file: &File, path: &str, is_main: bool) -> Result<Rc<ObjectFile>, ObjectError> {
-        let read = |source| ObjectError::Read { path: path.to_owned(), source };
+        let read = |source| ObjectError::Read {
+            path: path.to_owned(),
+            source,
+        };
         let meta = file.metadata().map_err(read)?;
         let key = FileKey {
             dev: meta.dev(),
@@ -200,7 +203,10 @@ impl ObjectStore {
         let bytes = sys::map_file(file).map_err(read)?;
         let object = self
             .parse(&bytes, path, is_main)
-            .map_err(|source| ObjectError::Parse { path: path.to_owned(), source })?;
+            .map_err(|source| ObjectError::Parse {
+                path: path.to_owned(),
+                source,
+            })?;
         let object = Rc::new(object);
         self.files.insert(key, Rc::clone(&object));
         Ok(object)
@@ -229,7 +235,9 @@ impl ObjectStore {
             entry: object.entry(),
             range: object.memory_range(),
             segments: object.segments().to_vec(),
-            phdr: object.base_from_phdr(Addr::new(0)).map(|base| base.unresolve(Addr::new(0))),
+            phdr: object
+                .base_from_phdr(Addr::new(0))
+                .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
             names,
@@ -243,18 +251,30 @@ impl ObjectStore {
         names: &Rc<ObjectNames>,
     ) -> Result<(Vec<Probe>, Vec<LoadedSlot>), elf_plt::Error> {
         let library = library_names(names);
-        let Some(filter) = self.filters.in_library(library) else { return Ok((Vec::new(), Vec::new())) };
+        let Some(filter) = self.filters.in_library(library) else {
+            return Ok((Vec::new(), Vec::new()));
+        };
         if object.is_static() {
             return Ok((Vec::new(), Vec::new()));
         }
         let all = object.call_points()?;
         let selected = selected(&filter, &all, &mut self.offered);
-        let by_slot: Vec<&CallPoint<'_>> =
-            selected.iter().filter(|(point, _)| used_directly(point)).map(|&(point, _)| point).collect();
-        let references =
-            if by_slot.is_empty() { References::default() } else { object.references(&all, by_slot)? };
+        let by_slot: Vec<&CallPoint<'_>> = selected
+            .iter()
+            .filter(|(point, _)| used_directly(point))
+            .map(|&(point, _)| point)
+            .collect();
+        let references = if by_slot.is_empty() {
+            References::default()
+        } else {
+            object.references(&all, by_slot)?
+        };
         let no_plt_style = calls_through_slots(&references, &selected);
-        let mut plan = Plan { probes: Vec::new(), loaded: Vec::new(), no_plt_style };
+        let mut plan = Plan {
+            probes: Vec::new(),
+            loaded: Vec::new(),
+            no_plt_style,
+        };
         for (point, name) in &selected {
             if plan.is_met(point, &references) {
                 let id = self.points.add(name, names);
@@ -298,7 +318,11 @@ fn selected<'p, 'data>(
 
 /// Whether code may use a slot of this call point without a PLT entry.
 fn used_directly(point: &CallPoint<'_>) -> bool {
-    point.plt().is_empty() || point.slots().iter().any(|slot| slot.relocation != SlotRelocation::JumpSlot)
+    point.plt().is_empty()
+        || point
+            .slots()
+            .iter()
+            .any(|slot| slot.relocation != SlotRelocation::JumpSlot)
 }
 
 /// What the start-up files of the C compiler call through slots in every program: it tells nothing of
@@ -310,9 +334,16 @@ fn is_startup(name: &str) -> bool {
 /// Whether the object was compiled to call through slots (`-fno-plt`, rustc): where it was, a slot that
 /// is loaded into a register may be a call, otherwise it is an address taken.
 fn calls_through_slots(references: &References, selected: &[(&CallPoint<'_>, String)]) -> bool {
-    selected.iter().filter(|(_, name)| !is_startup(name)).any(|(point, _)| {
-        point.slots().iter().filter_map(|slot| references.of(slot.addr)).any(|used| !used.calls.is_empty())
-    })
+    selected
+        .iter()
+        .filter(|(_, name)| !is_startup(name))
+        .any(|(point, _)| {
+            point
+                .slots()
+                .iter()
+                .filter_map(|slot| references.of(slot.addr))
+                .any(|used| !used.calls.is_empty())
+        })
 }
 
 /// The probes of an object, as they are collected.
@@ -342,19 +373,28 @@ impl Plan {
 
     fn add(&mut self, point: &CallPoint<'_>, id: PointId, references: &References) {
         let probe = |at, site| Probe { point: id, at, site };
-        self.probes.extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
+        self.probes
+            .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
         // A loaded slot is met in the function, where its direct calls come by too. A tail call from
         // code that another object called is not known by its return address there.
         let loaded = self.is_loaded(point, references);
         for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
             if !loaded {
-                self.probes.extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
+                self.probes
+                    .extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
             }
-            self.probes.extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
+            self.probes
+                .extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
         }
         if loaded {
-            let slots = point.slots().iter().filter(|s| references.of(s.addr).is_some_and(|u| u.loaded));
-            self.loaded.extend(slots.map(|slot| LoadedSlot { point: id, slot: slot.addr }));
+            let slots = point
+                .slots()
+                .iter()
+                .filter(|s| references.of(s.addr).is_some_and(|u| u.loaded));
+            self.loaded.extend(slots.map(|slot| LoadedSlot {
+                point: id,
+                slot: slot.addr,
+            }));
         }
     }
 }

@@ -53,9 +53,11 @@ impl Returns {
         let bare = name.trim_start_matches('_');
         match bare {
             "setjmp" | "sigsetjmp" | "vfork" | "getcontext" | "savectx" => Self::Twice,
-            "exit" | "_exit" | "Exit" | "abort" | "longjmp" | "siglongjmp" | "longjmp_chk" | "pthread_exit"
-            | "libc_start_main" | "stack_chk_fail" | "assert_fail" | "cxa_throw" | "cxa_rethrow"
-            | "Unwind_Resume" | "quick_exit" | "setcontext" | "fortify_fail" | "chk_fail" => Self::Never,
+            "exit" | "_exit" | "Exit" | "abort" | "longjmp" | "siglongjmp" | "longjmp_chk"
+            | "pthread_exit" | "libc_start_main" | "stack_chk_fail" | "assert_fail" | "cxa_throw"
+            | "cxa_rethrow" | "Unwind_Resume" | "quick_exit" | "setcontext" | "fortify_fail" | "chk_fail" => {
+                Self::Never
+            }
             _ => Self::Once,
         }
     }

@@ -29,7 +29,8 @@ impl Tracer {
     pub fn attach(&mut self, pid: Tid) -> Result<(), AttachError> {
         self.session.seize_process(pid)?;
         if let Err(error) = self.take_up_process(pid) {
-            self.notes.push(format!("pid {pid}: {}", super::linkage::chain(&error)));
+            self.notes
+                .push(format!("pid {pid}: {}", super::linkage::chain(&error)));
         }
         Ok(())
     }
@@ -37,7 +38,9 @@ impl Tracer {
     /// All threads are stopped before anything is written.
     fn take_up_process(&mut self, pid: Tid) -> Result<(), Error> {
         let stops = self.session.stop_all(pid)?;
-        let Some((first, _)) = stops.first() else { return Ok(()) };
+        let Some((first, _)) = stops.first() else {
+            return Ok(());
+        };
         let regs = first.regs()?;
         let may_call = procfs::status(pid).is_ok_and(|status| status.seccomp == 0);
         let mut space = Space::new(regs.arch(), first.memory(), may_call);
@@ -45,10 +48,21 @@ impl Tracer {
         notes.extend(space.refresh(first, &mut self.store));
         self.notes.append(&mut notes);
         let space = Rc::new(RefCell::new(space));
-        for tid in self.session.tids().filter(|&tid| self.session.tgid(tid) == Some(pid)).collect::<Vec<_>>() {
+        for tid in self
+            .session
+            .tids()
+            .filter(|&tid| self.session.tgid(tid) == Some(pid))
+            .collect::<Vec<_>>()
+        {
             self.add_thread(tid, pid, &space);
         }
-        self.processes.insert(pid, Process { space, followed: true });
+        self.processes.insert(
+            pid,
+            Process {
+                space,
+                followed: true,
+            },
+        );
         for (stopped, stop) in stops {
             match stop {
                 ptrace_core::Stop::Interrupt => resume(stopped, None)?,

@@ -64,7 +64,13 @@ impl CopySpace for Code<'_> {
         }
         let len = (len as u64).next_multiple_of(PAGE);
         let at = free_range(self.stopped, near, len)?;
-        let mapped = map(self.stopped, self.arch, at, len, libc::PROT_READ | libc::PROT_EXEC)?;
+        let mapped = map(
+            self.stopped,
+            self.arch,
+            at,
+            len,
+            libc::PROT_READ | libc::PROT_EXEC,
+        )?;
         self.mapped.push((mapped, len));
         Ok(mapped)
     }
@@ -101,7 +107,14 @@ const MAP_FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED
 
 /// Maps anonymous memory in the thread's process at exactly `at`.
 pub(super) fn map(stopped: &Stopped, arch: Arch, at: Addr, len: u64, prot: i32) -> Result<Addr, CodeError> {
-    let args = [at.get(), len, prot.cast_unsigned().into(), MAP_FLAGS.cast_unsigned().into(), u64::MAX, 0];
+    let args = [
+        at.get(),
+        len,
+        prot.cast_unsigned().into(),
+        MAP_FLAGS.cast_unsigned().into(),
+        u64::MAX,
+        0,
+    ];
     let value = stopped.remote_syscall(mmap_number(arch), args)?;
     if (-4095..0).contains(&value) {
         let errno = i32::try_from(-value).unwrap_or(libc::EINVAL);

@@ -55,7 +55,12 @@ impl Hit<'_> {
     /// A call of `point` begins here.
     pub(super) fn entry(&mut self, point: PointId, site: Site) -> Result<(), Error> {
         // The call whose trap the thread met before a signal came.
-        if self.thread.again.take_if(|again| *again == (self.at, self.regs.sp())).is_some() {
+        if self
+            .thread
+            .again
+            .take_if(|again| *again == (self.at, self.regs.sp()))
+            .is_some()
+        {
             return Ok(());
         }
         let mut pending = self.buffers.pool.pop().unwrap_or_default();
@@ -128,10 +133,15 @@ impl Hit<'_> {
     /// The record of a call whose instruction has yet to push the return address: as if it had.
     fn push_return_address(&self, call: &mut RawCall) {
         let abi = self.regs.abi();
-        let plan = self.space.traps.lookup(self.at).and_then(|id| self.space.traps.plan(id));
+        let plan = self
+            .space
+            .traps
+            .lookup(self.at)
+            .and_then(|id| self.space.traps.plan(id));
         let return_address = plan.map_or(self.at, StepPlan::next);
         call.sp = call.sp.wrapping_sub(abi.return_address_size());
-        call.stack.extend_from_slice(&return_address.get().to_le_bytes()[..abi.word_size()]);
+        call.stack
+            .extend_from_slice(&return_address.get().to_le_bytes()[..abi.word_size()]);
     }
 
     /// Captures what the prototype wants, and the return address: by one read where all arguments
@@ -147,7 +157,13 @@ impl Hit<'_> {
             read_stack(memory, call, stack);
         }
         let snapshot = &mut self.buffers.snapshot;
-        wants_at_entry(self.reporter.prototypes().types(), &plan, call, self.reporter.limits(), snapshot);
+        wants_at_entry(
+            self.reporter.prototypes().types(),
+            &plan,
+            call,
+            self.reporter.limits(),
+            snapshot,
+        );
         let return_address_known = call.stack.len() >= word;
         if !return_address_known {
             snapshot.want(call.sp, word);
@@ -170,8 +186,15 @@ impl Hit<'_> {
             // Where no trap can be, the return will not be seen.
             pending.return_trap = self.space.expect_return(self.stopped, return_to).ok();
         }
-        let sp_after = pending.call.sp.wrapping_add(self.regs.abi().return_address_size());
-        let frame = Frame { return_to, sp_after, entry: self.at };
+        let sp_after = pending
+            .call
+            .sp
+            .wrapping_add(self.regs.abi().return_address_size());
+        let frame = Frame {
+            return_to,
+            sp_after,
+            entry: self.at,
+        };
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let calls = &mut self.thread.calls;
         let mut stacks = stacks(&mut self.thread.stacks, self.thread.tgid, self.space);
@@ -186,9 +209,14 @@ impl Hit<'_> {
 
     /// Shows the call that has just become pending.
     fn show_entry(&mut self, plan: &Plan) {
-        let Some((_, pending)) = self.thread.calls.iter_mut().next_back() else { return };
+        let Some((_, pending)) = self.thread.calls.iter_mut().next_back() else {
+            return;
+        };
         let reader = Reader(&self.space.memory);
-        let memory = Layered { snapshot: &self.buffers.snapshot, memory: &reader };
+        let memory = Layered {
+            snapshot: &self.buffers.snapshot,
+            memory: &reader,
+        };
         self.reporter.entry(self.points, pending, plan, &memory);
     }
 
@@ -205,7 +233,10 @@ impl Hit<'_> {
 
     /// Reports calls that have ended.
     fn close(&mut self, closed: &mut Vec<Closed<Box<Pending>>>) -> Result<(), Error> {
-        for Closed { token: pending, how, .. } in closed.drain(..) {
+        for Closed {
+            token: pending, how, ..
+        } in closed.drain(..)
+        {
             if let Some(trap) = pending.return_trap {
                 self.space.sites.closed(trap);
             }
@@ -219,8 +250,13 @@ impl Hit<'_> {
     }
 
     fn show_return(&mut self, pending: &Pending) -> Result<(), Error> {
-        let mut ret = RawReturn { time: self.reporter.clock.now(), ..RawReturn::default() };
-        let plan = self.reporter.plan(pending.point, self.points.get(pending.point), self.space.arch);
+        let mut ret = RawReturn {
+            time: self.reporter.clock.now(),
+            ..RawReturn::default()
+        };
+        let plan = self
+            .reporter
+            .plan(pending.point, self.points.get(pending.point), self.space.arch);
         let snapshot = &mut self.buffers.snapshot;
         snapshot.clear();
         if !self.reporter.counts_only() {
@@ -229,11 +265,21 @@ impl Hit<'_> {
                 ret.fp = Some(self.stopped.fp_regs()?);
             }
             let types = self.reporter.prototypes().types();
-            wants_at_return(types, &plan, &pending.call, &ret, self.reporter.limits(), snapshot);
+            wants_at_return(
+                types,
+                &plan,
+                &pending.call,
+                &ret,
+                self.reporter.limits(),
+                snapshot,
+            );
             snapshot_read(&self.space.memory, snapshot);
         }
         let reader = Reader(&self.space.memory);
-        let memory = Layered { snapshot: &self.buffers.snapshot, memory: &reader };
+        let memory = Layered {
+            snapshot: &self.buffers.snapshot,
+            memory: &reader,
+        };
         self.reporter.returned(self.points, pending, &plan, &ret, &memory);
         Ok(())
     }
@@ -278,5 +324,10 @@ fn first_word(stack: &[u8], size: usize) -> Addr {
 
 /// What can be found out about a thread's stacks.
 fn stacks<'a>(map: &'a mut StackMap, tgid: Tid, space: &'a Space) -> Stacks<'a> {
-    Stacks { map, tgid, memory: &space.memory, word_size: space.arch.abi().word_size() }
+    Stacks {
+        map,
+        tgid,
+        memory: &space.memory,
+        word_size: space.arch.abi().word_size(),
+    }
 }

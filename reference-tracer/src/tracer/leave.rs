@@ -37,7 +37,11 @@ impl Tracer {
     /// it has hit but not been seen at.
     fn settle(&mut self, stopped: &Stopped) {
         let Ok(mut regs) = stopped.regs() else { return };
-        if self.threads.get(&stopped.tid()).is_some_and(|thread| thread.stepping.is_some()) {
+        if self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.stepping.is_some())
+        {
             let _: Result<(), Error> = self.finish_step(stopped, regs);
             return;
         }
@@ -46,7 +50,9 @@ impl Tracer {
 
     /// Takes the traps out of a process.
     fn clean_space(&mut self, stopped: &Stopped) {
-        let Some(thread) = self.threads.get(&stopped.tid()) else { return };
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return;
+        };
         let space = SharedSpace::clone(&thread.space);
         space.borrow_mut().clean(stopped);
     }
@@ -54,7 +60,9 @@ impl Tracer {
     /// The signal that a thread is to get when it is left: the one that it stopped for, unless that is
     /// a trap of ours: then its program counter goes back onto the instruction.
     fn signal_to_keep(&mut self, stopped: &Stopped, stop: Stop) -> Option<Signal> {
-        let Stop::SignalDelivery(signal) = stop else { return None };
+        let Stop::SignalDelivery(signal) = stop else {
+            return None;
+        };
         if signal != Signal::SIGTRAP {
             return Some(signal);
         }

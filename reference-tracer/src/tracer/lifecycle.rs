@@ -48,13 +48,20 @@ impl Tracer {
         self.notes.extend(notes);
         let space = Rc::new(RefCell::new(space));
         self.add_thread(stopped.tid(), tgid, &space);
-        self.processes.insert(tgid, Process { space, followed: true });
+        self.processes.insert(
+            tgid,
+            Process {
+                space,
+                followed: true,
+            },
+        );
         Ok(())
     }
 
     pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
         let arch = space.borrow().arch;
-        self.threads.insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
+        self.threads
+            .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
     }
 
     /// The parent's stop at a fork or a clone: what is to be known of the child is looked up at its
@@ -106,7 +113,13 @@ impl Tracer {
             // The child returns from the calls that its parent was in.
             thread.calls = calls;
         }
-        self.processes.insert(tgid, Process { space, followed: follow });
+        self.processes.insert(
+            tgid,
+            Process {
+                space,
+                followed: follow,
+            },
+        );
         resume(stopped, None)
     }
 
@@ -141,10 +154,15 @@ impl Tracer {
 
     /// The calls of a thread will not return.
     pub(super) fn close_calls(&mut self, tid: Tid) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
-        let followed = self.processes.get(&thread.tgid).is_some_and(|process| process.followed);
+        let followed = self
+            .processes
+            .get(&thread.tgid)
+            .is_some_and(|process| process.followed);
         for call in closed {
             if followed {
                 self.reporter.no_return(self.store.points(), &call.token);

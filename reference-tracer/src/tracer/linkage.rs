@@ -63,11 +63,17 @@ impl Space {
         };
         let planted = match (at, auxv.entry()) {
             (Some(at), _) => self.plant(stopped, at, |role| role.link_map = true).map(drop),
-            (None, Some(entry)) => self.plant(stopped, entry, |role| role.program_entry = true).map(drop),
+            (None, Some(entry)) => self
+                .plant(stopped, entry, |role| role.program_entry = true)
+                .map(drop),
             (None, None) => Ok(()),
         };
         if let Err(error) = planted {
-            notes.push(format!("{}: its libraries cannot be followed: {}", file.names.path, chain(&error)));
+            notes.push(format!(
+                "{}: its libraries cannot be followed: {}",
+                file.names.path,
+                chain(&error)
+            ));
         }
         notes
     }
@@ -80,16 +86,23 @@ impl Space {
         if self.linkage.r_debug.is_none()
             && let Some(slot) = self.linkage.debug_slot
         {
-            self.linkage.r_debug = elf_plt::read_debug_slot(&Target(&self.memory), slot, word).ok().flatten();
+            self.linkage.r_debug = elf_plt::read_debug_slot(&Target(&self.memory), slot, word)
+                .ok()
+                .flatten();
         }
         let namespaces = match self.linkage.r_debug {
             Some(at) => match elf_plt::read_namespaces(&Target(&self.memory), at, word) {
                 Ok(namespaces) => namespaces,
-                Err(error) => return vec![format!("the list of libraries cannot be read: {}", chain(&error))],
+                Err(error) => {
+                    return vec![format!("the list of libraries cannot be read: {}", chain(&error))];
+                }
             },
             None => Vec::new(),
         };
-        if namespaces.iter().any(|space| space.r_debug.state != RState::Consistent) {
+        if namespaces
+            .iter()
+            .any(|space| space.r_debug.state != RState::Consistent)
+        {
             return notes;
         }
         self.linkage.seen_consistent = true;
@@ -105,8 +118,9 @@ impl Space {
             Some(at) => current.iter().any(|map| map.at == at && map.base == object.base),
             None => true,
         };
-        let (kept, gone): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.objects).into_iter().partition(|object| is_there(object));
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.objects)
+            .into_iter()
+            .partition(|object| is_there(object));
         self.objects = kept;
         for object in gone {
             let (start, end) = object.range();
@@ -125,7 +139,11 @@ impl Space {
             objects.iter().any(|object| object.link_map == Some(map.at))
         };
         let new: Vec<_> = current.iter().filter(|map| !known(&self.objects, map)).collect();
-        let maps = if new.is_empty() { Vec::new() } else { procfs::maps(stopped.tgid()).unwrap_or_default() };
+        let maps = if new.is_empty() {
+            Vec::new()
+        } else {
+            procfs::maps(stopped.tgid()).unwrap_or_default()
+        };
         for map in new {
             let is_main = |object: &Loaded| object.link_map.is_none() && object.base == map.base;
             if let Some(main) = self.objects.iter_mut().find(|object| is_main(object)) {
@@ -166,7 +184,12 @@ impl Space {
     fn plant_object(&mut self, stopped: &Stopped, index: usize) -> Option<String> {
         let object = self.objects[index].clone();
         let mut failed = None;
-        let places: Vec<Addr> = object.file.probes.iter().map(|probe| object.base.resolve(probe.at)).collect();
+        let places: Vec<Addr> = object
+            .file
+            .probes
+            .iter()
+            .map(|probe| object.base.resolve(probe.at))
+            .collect();
         let (traps, mut code) = self.split(stopped);
         let results = traps.insert_all(&places, &mut code);
         for (result, probe) in results.into_iter().zip(&object.file.probes) {
@@ -176,8 +199,13 @@ impl Space {
             }
         }
         for slot in &object.file.loaded_slots {
-            let Some(at) = self.slot_value(object.base.resolve(slot.slot)) else { continue };
-            let function = Function { point: slot.point, caller: object.range() };
+            let Some(at) = self.slot_value(object.base.resolve(slot.slot)) else {
+                continue;
+            };
+            let function = Function {
+                point: slot.point,
+                caller: object.range(),
+            };
             match self.plant(stopped, at, |role| role.function = Some(function)) {
                 Ok(_) => {}
                 Err(error) => failed = failed.or_else(|| Some(chain(&error))),
@@ -230,8 +258,16 @@ fn load_main(pid: Tid, auxv: &Auxv, store: &mut ObjectStore) -> Result<Loaded, N
     let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
     let file = File::open(&exe).map_err(|error| format!("{path}: {error}"))?;
     let file = store.load(&file, path, true).map_err(|error| chain(&error))?;
-    let base = auxv.phdr().and_then(|phdr| file.base_from_phdr(phdr)).unwrap_or_default();
-    Ok(Loaded { file, base, link_map: None, planted: false })
+    let base = auxv
+        .phdr()
+        .and_then(|phdr| file.base_from_phdr(phdr))
+        .unwrap_or_default();
+    Ok(Loaded {
+        file,
+        base,
+        link_map: None,
+        planted: false,
+    })
 }
 
 /// The dynamic linker that the kernel mapped, or the program itself if it is one.
@@ -244,8 +280,15 @@ fn load_linker(pid: Tid, auxv: &Auxv, main: &Loaded, store: &mut ObjectStore) ->
     let file = procfs::open_mapping(pid, map).ok()?;
     let path = String::from_utf8_lossy(&map.name).into_owned();
     let file = store.load(&file, &path, false).ok()?;
-    let base = file.base_from_mapping(map.start, map.offset).unwrap_or(BaseAddress::new(base.get()));
-    Some(Loaded { file, base, link_map: None, planted: false })
+    let base = file
+        .base_from_mapping(map.start, map.offset)
+        .unwrap_or(BaseAddress::new(base.get()));
+    Some(Loaded {
+        file,
+        base,
+        link_map: None,
+        planted: false,
+    })
 }
 
 /// The file of an object in the dynamic linker's list; `None` for one without a file, as the vDSO.
@@ -255,13 +298,23 @@ fn load_library(
     maps: &[procfs::Mapping],
     store: &mut ObjectStore,
 ) -> Result<Option<std::rc::Rc<crate::objects::ObjectFile>>, Note> {
-    let Some(mapping) = maps.iter().find(|m| m.start <= map.dynamic && map.dynamic < m.end) else {
+    let Some(mapping) = maps
+        .iter()
+        .find(|m| m.start <= map.dynamic && map.dynamic < m.end)
+    else {
         return Ok(None);
     };
     if mapping.inode == 0 {
         return Ok(None);
     }
-    let path = String::from_utf8_lossy(if map.name.is_empty() { &mapping.name } else { &map.name });
+    let path = String::from_utf8_lossy(if map.name.is_empty() {
+        &mapping.name
+    } else {
+        &map.name
+    });
     let file = procfs::open_mapping(pid, mapping).map_err(|error| format!("{path}: {error}"))?;
-    store.load(&file, &path, map.name.is_empty()).map(Some).map_err(|error| chain(&error))
+    store
+        .load(&file, &path, map.name.is_empty())
+        .map(Some)
+        .map_err(|error| chain(&error))
 }

@@ -51,7 +51,9 @@ impl Leave {
     /// Asks the tracer to leave because of `signal`; wake its session after.
     pub fn ask(&self, signal: i32) {
         // The first signal counts: a second Ctrl-C changes nothing.
-        let _: Result<i32, i32> = self.0.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        let _: Result<i32, i32> = self
+            .0
+            .compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     fn asked(&self) -> Option<i32> {
@@ -109,8 +111,9 @@ impl Tracer {
         output: Output,
         leave: Leave,
     ) -> Self {
-        let session_options =
-            ptrace_core::Options::new().follow_forks(true).kill_on_exit(options.kill_on_exit);
+        let session_options = ptrace_core::Options::new()
+            .follow_forks(true)
+            .kill_on_exit(options.kill_on_exit);
         Self {
             session: Session::new(session_options),
             options,
@@ -201,14 +204,22 @@ impl Tracer {
 
     fn outcome(self, left: Option<i32>) -> Outcome {
         let mut reporter = self.reporter;
-        let summary = reporter.counts_only().then(|| reporter.summary(self.store.points()));
+        let summary = reporter
+            .counts_only()
+            .then(|| reporter.summary(self.store.points()));
         let calls = reporter.calls();
         reporter.output.flush_idle();
         let mut notes = self.notes;
         if let Err(error) = reporter.output.finish() {
             notes.push(error.to_string());
         }
-        Outcome { command: self.command_status, left, calls, summary, notes }
+        Outcome {
+            command: self.command_status,
+            left,
+            calls,
+            summary,
+            notes,
+        }
     }
 }
 

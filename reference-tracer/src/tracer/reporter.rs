@@ -25,12 +25,16 @@ pub(super) struct Clock {
 impl Clock {
     fn start() -> Self {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { epoch: u64::try_from(epoch.as_nanos()).unwrap_or(0), start: Instant::now() }
+        Self {
+            epoch: u64::try_from(epoch.as_nanos()).unwrap_or(0),
+            start: Instant::now(),
+        }
     }
 
     /// Now.
     pub(super) fn now(&self) -> u64 {
-        self.epoch.saturating_add(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+        self.epoch
+            .saturating_add(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 }
 
@@ -145,7 +149,13 @@ impl Reporter {
             describe: &NoDescription,
         };
         self.args.clear();
-        decoder.entry(plan, &pending.call, &mut pending.shown, &mut self.scratch, &mut self.args);
+        decoder.entry(
+            plan,
+            &pending.call,
+            &mut pending.shown,
+            &mut self.scratch,
+            &mut self.args,
+        );
         let at = call_moment(pending, pending.call.time);
         let name = self.name(points.get(pending.point));
         self.sink.entry(self.output.buffer(), at, name, &self.args);
@@ -176,10 +186,19 @@ impl Reporter {
         self.args.clear();
         self.result.clear();
         let (args, result) = (&mut self.args, &mut self.result);
-        decoder.exit(plan, &pending.call, ret, &pending.shown, &mut self.scratch, args, result);
+        decoder.exit(
+            plan,
+            &pending.call,
+            ret,
+            &pending.shown,
+            &mut self.scratch,
+            args,
+            result,
+        );
         let at = call_moment(pending, ret.time);
         let name = self.name(points.get(pending.point));
-        self.sink.exit(self.output.buffer(), at, name, &self.args, &self.result, took);
+        self.sink
+            .exit(self.output.buffer(), at, name, &self.args, &self.result, took);
         self.output.end_line();
     }
 
@@ -249,7 +268,11 @@ impl Reporter {
     }
 
     fn moment(&self, tid: Tid, address: Addr) -> Moment {
-        Moment { tid: tid.raw(), time: self.clock.now(), address }
+        Moment {
+            tid: tid.raw(),
+            time: self.clock.now(),
+            address,
+        }
     }
 
     /// The summary by name.
@@ -267,5 +290,9 @@ impl Reporter {
 }
 
 fn call_moment(pending: &Pending, time: u64) -> Moment {
-    Moment { tid: pending.call.tid, time, address: pending.call.return_address }
+    Moment {
+        tid: pending.call.tid,
+        time,
+        address: pending.call.return_address,
+    }
 }

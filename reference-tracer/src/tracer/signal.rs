@@ -1,8 +1,8 @@
 //! Signals on their way to a tracee.
 
+use arch_abi::Progress;
 use arch_abi::Regs;
 use breakpoint::InCopy;
-use arch_abi::Progress;
 use ptrace_core::{Error, Signal, Stopped};
 
 use super::thread::SharedSpace;
@@ -12,7 +12,11 @@ impl Tracer {
     /// A signal other than SIGTRAP is about to be delivered.
     pub(super) fn on_signal(&mut self, stopped: Stopped, signal: Signal) -> Result<(), Error> {
         let regs = stopped.regs()?;
-        if self.threads.get(&stopped.tid()).is_some_and(|thread| thread.stepping.is_some()) {
+        if self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.stepping.is_some())
+        {
             self.finish_step(&stopped, regs)?;
             let regs = stopped.regs()?;
             return self.deliver(stopped, regs, signal);
@@ -33,7 +37,9 @@ impl Tracer {
 
     /// Puts a thread that stands in a copy back into the program.
     pub(super) fn put_back(&mut self, stopped: &Stopped, regs: &mut Regs) -> Result<(), Error> {
-        let Some(thread) = self.threads.get_mut(&stopped.tid()) else { return Ok(()) };
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return Ok(());
+        };
         let space = SharedSpace::clone(&thread.space);
         let Some(InCopy { at, trap, progress }) = space.borrow().traps.translate_back(regs) else {
             return Ok(());

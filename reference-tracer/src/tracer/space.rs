@@ -51,7 +51,10 @@ pub(super) struct Loaded {
 impl Loaded {
     /// The addresses it covers.
     pub(super) fn range(&self) -> (Addr, Addr) {
-        (self.base.resolve(self.file.range.start), self.base.resolve(self.file.range.end))
+        (
+            self.base.resolve(self.file.range.start),
+            self.base.resolve(self.file.range.end),
+        )
     }
 }
 
@@ -116,7 +119,8 @@ impl Space {
     /// The role of a trap.
     pub(super) fn role(&mut self, id: TrapId) -> &mut Role {
         if self.roles.len() <= id.index() {
-            self.roles.resize(self.traps.index_bound().max(id.index() + 1), Role::default());
+            self.roles
+                .resize(self.traps.index_bound().max(id.index() + 1), Role::default());
         }
         &mut self.roles[id.index()]
     }

@@ -70,7 +70,9 @@ pub(super) struct StackMap {
 
 impl StackMap {
     fn find(&self, at: Addr) -> Option<&(Addr, Addr, bool)> {
-        self.ranges.iter().find(|(start, end, _)| (*start..*end).contains(&at))
+        self.ranges
+            .iter()
+            .find(|(start, end, _)| (*start..*end).contains(&at))
     }
 
     fn read(&mut self, tgid: Tid) {

@@ -45,7 +45,9 @@ impl Tracer {
         let mut shared = space.borrow_mut();
         let role = *shared.role(id);
         let at = shared.traps.addr(id).unwrap_or_default();
-        let Some(thread) = self.threads.get_mut(&stopped.tid()) else { return resume(stopped, None) };
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return resume(stopped, None);
+        };
         let mut hit = Hit {
             stopped: &stopped,
             regs,
@@ -132,7 +134,8 @@ impl Tracer {
         at: Addr,
         why: &str,
     ) -> Result<(), Error> {
-        self.notes.push(format!("calls at {at} are no longer traced: {why}"));
+        self.notes
+            .push(format!("calls at {at} are no longer traced: {why}"));
         let mut shared = space.borrow_mut();
         let (traps, mut code) = shared.split(&stopped);
         while traps.users(id) > 0 {
@@ -153,13 +156,18 @@ impl Tracer {
 
     /// Ends a single step, whatever stopped it: the registers become the program's.
     pub(super) fn finish_step(&mut self, stopped: &Stopped, mut regs: Regs) -> Result<(), Error> {
-        let Some(thread) = self.threads.get_mut(&stopped.tid()) else { return Ok(()) };
-        let Some(step) = thread.stepping.take() else { return Ok(()) };
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return Ok(());
+        };
+        let Some(step) = thread.stepping.take() else {
+            return Ok(());
+        };
         let space = SharedSpace::clone(&thread.space);
         let mut shared = space.borrow_mut();
         let (_, mut code) = shared.split(stopped);
         if let Err(error) = step.finish(&mut regs, &mut code) {
-            self.notes.push(format!("tid {}: {}", stopped.tid(), chain(&error)));
+            self.notes
+                .push(format!("tid {}: {}", stopped.tid(), chain(&error)));
         }
         stopped.set_regs(&regs)
     }
