@@ -280,7 +280,13 @@ impl DisplacedCopy {
     pub(crate) fn place(&mut self, progress: Progress, pc: Addr) -> Option<&mut Back> {
         let offset = self.len;
         let free = self.back.iter_mut().find(|back| back.is_none())?;
-        Some(free.insert(Back { offset, progress, pc, sp_add: 0, set: None }))
+        Some(free.insert(Back {
+            offset,
+            progress,
+            pc,
+            sp_add: 0,
+            set: None,
+        }))
     }
 
     /// Where the copy lies, and where the thread is sent.
@@ -361,7 +367,10 @@ impl SteppedCopy {
             Pushed::Flags { size, .. } => size,
             Pushed::ReturnAddress { .. } => return None,
         };
-        self.has_run(after).then(|| Access { at: after.sp(), size: usize::from(size) })
+        self.has_run(after).then(|| Access {
+            at: after.sp(),
+            size: usize::from(size),
+        })
     }
 
     /// Makes the registers after the step what they would be had the instruction run where it lies.
@@ -396,6 +405,10 @@ impl SteppedCopy {
         if self.relative {
             return self.at.wrapping_add(pc.get().wrapping_sub(self.to.get()));
         }
-        if pc == self.to.wrapping_add(u64::from(self.len)) { self.next } else { pc }
+        if pc == self.to.wrapping_add(u64::from(self.len)) {
+            self.next
+        } else {
+            pc
+        }
     }
 }

@@ -30,7 +30,11 @@ struct Copier<'a> {
 pub(crate) fn displaced_copy(plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError> {
     let at = plan.at();
     let decoded = decode_plan(plan).ok_or(CopyError::NoCopy { at })?;
-    let mut copier = Copier { decoded, at, copy: DisplacedCopy::new(to) };
+    let mut copier = Copier {
+        decoded,
+        at,
+        copy: DisplacedCopy::new(to),
+    };
     copier.write()?;
     Ok(copier.copy)
 }
@@ -109,7 +113,11 @@ impl Copier<'_> {
         self.place(Progress::NotRun, self.at.get(), self.decoded.mode.word())?;
         let instruction = &self.decoded.instruction;
         let uses_sp = is_sp(instruction.op0_register()) || is_sp(instruction.memory_base());
-        let code = if uses_sp { self.jump_by_sp()? } else { self.jump_by_operand()? };
+        let code = if uses_sp {
+            self.jump_by_sp()?
+        } else {
+            self.jump_by_operand()?
+        };
         self.emit(&code)
     }
 
@@ -117,7 +125,10 @@ impl Copier<'_> {
     fn jump_by_operand(&self) -> Result<Vec<u8>, CopyError> {
         let mut code = self.decoded.bytes.to_vec();
         let (prefixes, rest) = self.decoded.split_prefixes();
-        let opcode = rest.iter().position(|&byte| byte == 0xff).filter(|&index| index <= 1);
+        let opcode = rest
+            .iter()
+            .position(|&byte| byte == 0xff)
+            .filter(|&index| index <= 1);
         let modrm = prefixes.len() + opcode.ok_or(self.no_copy())? + 1;
         let modrm = code.get_mut(modrm).ok_or(self.no_copy())?;
         *modrm = *modrm & !0x38 | 4 << 3;
@@ -144,7 +155,9 @@ impl Copier<'_> {
         instruction.set_memory_displacement64(self.decoded.mode.wrap(displacement.wrapping_add(word)));
         instruction.set_memory_displ_size(u32::from(self.decoded.mode.word()));
         let mut encoder = Encoder::new(self.decoded.mode.bits());
-        encoder.encode(&instruction, self.copy.end().get()).map_err(|_| self.no_copy())?;
+        encoder
+            .encode(&instruction, self.copy.end().get())
+            .map_err(|_| self.no_copy())?;
         Ok(encoder.take_buffer())
     }
 
@@ -206,7 +219,10 @@ impl Copier<'_> {
     }
 
     fn place(&mut self, progress: Progress, pc: u64, sp_add: u8) -> Result<(), CopyError> {
-        let back = self.copy.place(progress, Addr::new(pc)).ok_or(CopyError::NoCopy { at: self.at })?;
+        let back = self
+            .copy
+            .place(progress, Addr::new(pc))
+            .ok_or(CopyError::NoCopy { at: self.at })?;
         back.sp_add = sp_add;
         Ok(())
     }
@@ -216,7 +232,11 @@ impl Copier<'_> {
     }
 
     fn out_of_reach(&self, target: u64) -> CopyError {
-        CopyError::OutOfReach { at: self.at, to: self.copy.start(), target: Addr::new(target) }
+        CopyError::OutOfReach {
+            at: self.at,
+            to: self.copy.start(),
+            target: Addr::new(target),
+        }
     }
 }
 
@@ -238,14 +258,25 @@ pub(super) fn relocated(
     to: Addr,
 ) -> Result<Vec<u8>, CopyError> {
     let mut code = code.to_vec();
-    let Some(target) = decoded.pc_relative_operand() else { return Ok(code) };
+    let Some(target) = decoded.pc_relative_operand() else {
+        return Ok(code);
+    };
     let offset = decoded.displacement_offset().ok_or(CopyError::NoCopy { at })?;
     // With an address-size prefix the sum is truncated: everything is in reach.
-    let mode = if decoded.instruction.memory_base() == Register::EIP { Mode::Bits32 } else { decoded.mode };
+    let mode = if decoded.instruction.memory_base() == Register::EIP {
+        Mode::Bits32
+    } else {
+        decoded.mode
+    };
     let next = to.wrapping_add(code.len() as u64);
-    let displacement =
-        relative(mode, next, target).ok_or(CopyError::OutOfReach { at, to, target: Addr::new(target) })?;
-    code.get_mut(offset..offset + 4).ok_or(CopyError::NoCopy { at })?.copy_from_slice(&displacement);
+    let displacement = relative(mode, next, target).ok_or(CopyError::OutOfReach {
+        at,
+        to,
+        target: Addr::new(target),
+    })?;
+    code.get_mut(offset..offset + 4)
+        .ok_or(CopyError::NoCopy { at })?
+        .copy_from_slice(&displacement);
     Ok(code)
 }
 

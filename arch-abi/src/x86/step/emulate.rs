@@ -42,9 +42,21 @@ enum Action {
     Push(Operand),
     Pop(Reg),
     Leave,
-    Move { to: Operand, from: Operand },
-    Add { to: Reg, from: Operand, size: u8 },
-    Subtract { to: Option<Reg>, left: Operand, right: Operand, size: u8 },
+    Move {
+        to: Operand,
+        from: Operand,
+    },
+    Add {
+        to: Reg,
+        from: Operand,
+        size: u8,
+    },
+    Subtract {
+        to: Option<Reg>,
+        left: Operand,
+        right: Operand,
+        size: u8,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -82,16 +94,18 @@ impl Place {
             .displacement
             .wrapping_add(part(self.base))
             .wrapping_add(part(self.index).wrapping_mul(u64::from(self.scale)));
-        self.mode.wrap(self.mode.wrap(offset).wrapping_add(part(self.segment)))
+        self.mode
+            .wrap(self.mode.wrap(offset).wrapping_add(part(self.segment)))
     }
 }
 
 impl Operand {
     fn load(&self, regs: &Regs) -> Option<Access> {
         match self {
-            Self::Memory(place, size) => {
-                Some(Access { at: Addr::new(place.address(regs)), size: usize::from(*size) })
-            }
+            Self::Memory(place, size) => Some(Access {
+                at: Addr::new(place.address(regs)),
+                size: usize::from(*size),
+            }),
             _ => None,
         }
     }
@@ -161,11 +175,19 @@ impl Op {
     }
 
     pub(crate) fn load(&self, regs: &Regs) -> Option<Access> {
-        let word = |at| Some(Access { at: Addr::new(at), size: usize::from(self.mode.word()) });
+        let word = |at| {
+            Some(Access {
+                at: Addr::new(at),
+                size: usize::from(self.mode.word()),
+            })
+        };
         match &self.action {
             Action::Goto(_) | Action::Branch(..) => None,
-            Action::Jump(from) | Action::Call(from) | Action::Push(from) => from.load(regs),
-            Action::Move { from, .. } | Action::Add { from, .. } => from.load(regs),
+            Action::Jump(from)
+            | Action::Call(from)
+            | Action::Push(from)
+            | Action::Move { from, .. }
+            | Action::Add { from, .. } => from.load(regs),
             Action::Subtract { left, right, .. } => left.load(regs).or_else(|| right.load(regs)),
             Action::Return(_) | Action::Pop(_) => word(regs.sp().get()),
             Action::Leave => word(regs.get(frame_pointer(self.mode))),
@@ -201,7 +223,12 @@ impl Op {
             }
             Action::Move { to, from } => store = assign(regs, to, from.value(regs, loaded)),
             Action::Add { to, from, size } => self.add(regs, to, from.value(regs, loaded), size),
-            Action::Subtract { to, left, right, size } => {
+            Action::Subtract {
+                to,
+                left,
+                right,
+                size,
+            } => {
                 let (left, right) = (left.value(regs, loaded), right.value(regs, loaded));
                 self.subtract(regs, to, (left, right), size);
             }
@@ -211,7 +238,9 @@ impl Op {
     }
 
     fn push(&self, regs: &mut Regs, value: u64) -> Store {
-        let at = self.mode.wrap(regs.sp().get().wrapping_sub(u64::from(self.mode.word())));
+        let at = self
+            .mode
+            .wrap(regs.sp().get().wrapping_sub(u64::from(self.mode.word())));
         regs.set_sp(Addr::new(at));
         Store::new(Addr::new(at), value, self.mode.word())
     }
@@ -235,7 +264,14 @@ impl Op {
         let (left, right) = (low(left, size), low(right, size));
         let difference = low(left.wrapping_sub(right), size);
         let overflow = (left ^ right) & (left ^ difference);
-        self.set_flags(regs, left ^ right ^ difference, left < right, overflow, difference, size);
+        self.set_flags(
+            regs,
+            left ^ right ^ difference,
+            left < right,
+            overflow,
+            difference,
+            size,
+        );
         if let Some(to) = to {
             regs.set(to, difference);
         }
@@ -247,7 +283,7 @@ impl Op {
         let sign = 1_u64 << (u32::from(size) * 8 - 1);
         let bit = |condition: bool, bit: u64| if condition { bit } else { 0 };
         let flags = bit(carry, flag::CARRY)
-            | bit((result & 0xff).count_ones() % 2 == 0, flag::PARITY)
+            | bit((result & 0xff).count_ones().is_multiple_of(2), flag::PARITY)
             | bit(carries & 0x10 != 0, flag::ADJUST)
             | bit(result == 0, flag::ZERO)
             | bit(result & sign != 0, flag::SIGN)
@@ -297,8 +333,14 @@ const fn frame_pointer(mode: Mode) -> Reg {
 
 /// How to emulate an instruction, if that is known.
 pub(super) fn of(decoded: &Decoded<'_>) -> Option<Op> {
-    let action = branch(decoded).or_else(|| stack(decoded)).or_else(|| data(decoded))?;
-    Some(Op { action, next: decoded.next(), mode: decoded.mode })
+    let action = branch(decoded)
+        .or_else(|| stack(decoded))
+        .or_else(|| data(decoded))?;
+    Some(Op {
+        action,
+        next: decoded.next(),
+        mode: decoded.mode,
+    })
 }
 
 /// Instructions that go somewhere, and those that do nothing.
@@ -316,9 +358,10 @@ fn branch(decoded: &Decoded<'_>) -> Option<Action> {
         Mnemonic::Call if instruction.code().is_call_near_indirect() => Action::Call(operand(decoded, 0)?),
         Mnemonic::Jrcxz => Action::Branch(Condition::CountZero(u64::MAX), decoded.near_target()?),
         Mnemonic::Jecxz => Action::Branch(Condition::CountZero(0xffff_ffff), decoded.near_target()?),
-        _ if instruction.is_jcc_short_or_near() => {
-            Action::Branch(Condition::Flags(instruction.condition_code()), decoded.near_target()?)
-        }
+        _ if instruction.is_jcc_short_or_near() => Action::Branch(
+            Condition::Flags(instruction.condition_code()),
+            decoded.near_target()?,
+        ),
         _ => return None,
     })
 }
@@ -326,12 +369,14 @@ fn branch(decoded: &Decoded<'_>) -> Option<Action> {
 /// Instructions that push and pop whole words.
 fn stack(decoded: &Decoded<'_>) -> Option<Action> {
     Some(match decoded.instruction.code() {
-        Code::Push_r64 | Code::Push_r32 | Code::Push_rm64 | Code::Push_rm32 => {
-            Action::Push(operand(decoded, 0)?)
-        }
-        Code::Pushq_imm8 | Code::Pushq_imm32 | Code::Pushd_imm8 | Code::Pushd_imm32 => {
-            Action::Push(operand(decoded, 0)?)
-        }
+        Code::Push_r64
+        | Code::Push_r32
+        | Code::Push_rm64
+        | Code::Push_rm32
+        | Code::Pushq_imm8
+        | Code::Pushq_imm32
+        | Code::Pushd_imm8
+        | Code::Pushd_imm32 => Action::Push(operand(decoded, 0)?),
         Code::Pop_r64 | Code::Pop_r32 => match operand(decoded, 0)? {
             Operand::Register(reg, _) => Action::Pop(reg),
             _ => return None,
@@ -358,7 +403,10 @@ fn data(decoded: &Decoded<'_>) -> Option<Action> {
         Code::Lea_r64_m | Code::Lea_r32_m => {
             let size = width(decoded.instruction.op0_register())?;
             let from = Operand::Address(place(decoded, true)?, size);
-            Some(Action::Move { to: operand(decoded, 0)?, from })
+            Some(Action::Move {
+                to: operand(decoded, 0)?,
+                from,
+            })
         }
         _ => arithmetic(decoded),
     }
@@ -367,13 +415,23 @@ fn data(decoded: &Decoded<'_>) -> Option<Action> {
 fn arithmetic(decoded: &Decoded<'_>) -> Option<Action> {
     let (left, right) = (operand(decoded, 0)?, operand(decoded, 1)?);
     match (decoded.instruction.mnemonic(), left) {
-        (Mnemonic::Add, Operand::Register(to, size)) => Some(Action::Add { to, from: right, size }),
-        (Mnemonic::Sub, Operand::Register(to, size)) => {
-            Some(Action::Subtract { to: Some(to), left, right, size })
-        }
-        (Mnemonic::Cmp, Operand::Register(_, size) | Operand::Memory(_, size)) => {
-            Some(Action::Subtract { to: None, left, right, size })
-        }
+        (Mnemonic::Add, Operand::Register(to, size)) => Some(Action::Add {
+            to,
+            from: right,
+            size,
+        }),
+        (Mnemonic::Sub, Operand::Register(to, size)) => Some(Action::Subtract {
+            to: Some(to),
+            left,
+            right,
+            size,
+        }),
+        (Mnemonic::Cmp, Operand::Register(_, size) | Operand::Memory(_, size)) => Some(Action::Subtract {
+            to: None,
+            left,
+            right,
+            size,
+        }),
         _ => None,
     }
 }
@@ -384,14 +442,20 @@ fn operand(decoded: &Decoded<'_>, index: u32) -> Option<Operand> {
     match instruction.try_op_kind(index).ok()? {
         OpKind::Register => {
             let register = instruction.op_register(index);
-            Some(Operand::Register(general(register, decoded.mode)?, width(register)?))
+            Some(Operand::Register(
+                general(register, decoded.mode)?,
+                width(register)?,
+            ))
         }
         OpKind::Memory => {
             let size = u8::try_from(instruction.memory_size().size()).ok()?;
             matches!(size, 4 | 8).then_some(())?;
             Some(Operand::Memory(place(decoded, false)?, size))
         }
-        _ => instruction.try_immediate(index).ok().map(|value| Operand::Constant(decoded.mode.wrap(value))),
+        _ => instruction
+            .try_immediate(index)
+            .ok()
+            .map(|value| Operand::Constant(decoded.mode.wrap(value))),
     }
 }
 
@@ -440,8 +504,16 @@ fn general(register: Register, mode: Mode) -> Option<Reg> {
 }
 
 /// By the number that instructions give them (Intel SDM, "ModR/M and SIB Bytes").
-const GENERAL_32: [Reg; 8] =
-    [i386::EAX, i386::ECX, i386::EDX, i386::EBX, i386::ESP, i386::EBP, i386::ESI, i386::EDI];
+const GENERAL_32: [Reg; 8] = [
+    i386::EAX,
+    i386::ECX,
+    i386::EDX,
+    i386::EBX,
+    i386::ESP,
+    i386::EBP,
+    i386::ESI,
+    i386::EDI,
+];
 
 /// By the number that instructions give them (Intel SDM, "REX Prefixes").
 const GENERAL_64: [Reg; 16] = [

@@ -94,12 +94,20 @@ fn decode(mode: Mode, code: &[u8], at: Addr) -> Result<Decoded<'_>, StepError> {
     match decoder.last_error() {
         DecoderError::None => {}
         DecoderError::NoMoreBytes if given.len() < MAX_INSTRUCTION => {
-            return Err(StepError::Truncated { at, given: given.len() });
+            return Err(StepError::Truncated {
+                at,
+                given: given.len(),
+            });
         }
         _ => return Err(StepError::NotAnInstruction { at }),
     }
     let constant_offsets = decoder.get_constant_offsets(&instruction);
-    Ok(Decoded { instruction, constant_offsets, bytes: &given[..instruction.len()], mode })
+    Ok(Decoded {
+        instruction,
+        constant_offsets,
+        bytes: &given[..instruction.len()],
+        mode,
+    })
 }
 
 /// The instruction of a plan that was made by [`plan`], decoded again.
@@ -125,7 +133,9 @@ impl Decoded<'_> {
 
     /// The address of the memory operand, if it is encoded relative to the program counter.
     fn pc_relative_operand(&self) -> Option<u64> {
-        self.instruction.is_ip_rel_memory_operand().then(|| self.instruction.ip_rel_memory_address())
+        self.instruction
+            .is_ip_rel_memory_operand()
+            .then(|| self.instruction.ip_rel_memory_address())
     }
 
     /// Whether the instruction can be run elsewhere or emulated at all.
@@ -148,7 +158,10 @@ impl Decoded<'_> {
     /// The legacy prefixes, and what follows them (Intel SDM, "Instruction Prefixes").
     fn split_prefixes(&self) -> (&[u8], &[u8]) {
         let is_prefix = |byte: &u8| {
-            matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3)
+            matches!(
+                byte,
+                0x26 | 0x2e | 0x36 | 0x3e | 0x64 | 0x65 | 0x66 | 0x67 | 0xf0 | 0xf2 | 0xf3
+            )
         };
         let count = self.bytes.iter().take_while(|byte| is_prefix(byte)).count();
         self.bytes.split_at(count)

@@ -18,7 +18,10 @@ pub(crate) fn stepped_copy(plan: &StepPlan, to: Addr) -> Result<SteppedCopy, Cop
     let decoded = decode_plan(plan).ok_or(CopyError::NoCopy { at })?;
     let code = relocated(&decoded, decoded.bytes, at, to)?;
     let mut bytes = [0; MAX_INSTRUCTION];
-    bytes.get_mut(..code.len()).ok_or(CopyError::NoCopy { at })?.copy_from_slice(&code);
+    bytes
+        .get_mut(..code.len())
+        .ok_or(CopyError::NoCopy { at })?
+        .copy_from_slice(&code);
     let is_syscall = decoded.mode == Mode::Bits64 && decoded.instruction.code() == Code::Syscall;
     Ok(SteppedCopy {
         to,
@@ -34,15 +37,20 @@ pub(crate) fn stepped_copy(plan: &StepPlan, to: Addr) -> Result<SteppedCopy, Cop
 
 fn pushed(decoded: &Decoded<'_>) -> Option<Pushed> {
     let code = decoded.instruction.code();
-    let flags = |size| Some(Pushed::Flags { size, clear: TRAP_FLAG });
+    let flags = |size| {
+        Some(Pushed::Flags {
+            size,
+            clear: TRAP_FLAG,
+        })
+    };
     match code {
         Code::Pushfw => flags(2),
         Code::Pushfd => flags(4),
         Code::Pushfq => flags(8),
         _ if is_far_call(code) => Some(Pushed::ReturnAddress { size: far_word(code) }),
-        _ if code.is_call_near() || code.is_call_near_indirect() => {
-            Some(Pushed::ReturnAddress { size: decoded.mode.word() })
-        }
+        _ if code.is_call_near() || code.is_call_near_indirect() => Some(Pushed::ReturnAddress {
+            size: decoded.mode.word(),
+        }),
         _ => None,
     }
 }
