@@ -232,7 +232,7 @@ impl Space {
 }
 
 /// The message of an error with its sources.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -278,8 +278,7 @@ fn load_linker(pid: Tid, auxv: &Auxv, main: &Loaded, store: &mut ObjectStore) ->
     let maps = procfs::maps(pid).ok()?;
     let map = maps.iter().find(|map| map.start == base)?;
     let file = procfs::open_mapping(pid, map).ok()?;
-    let path = String::from_utf8_lossy(&map.name).into_owned();
-    let file = store.load(&file, &path, false).ok()?;
+    let file = store.load(&file, &map.name.to_string_lossy(), false).ok()?;
     let base = file
         .base_from_mapping(map.start, map.offset)
         .unwrap_or(BaseAddress::new(base.get()));
@@ -304,7 +303,7 @@ fn load_library(
     else {
         return Ok(None);
     };
-    if mapping.inode == 0 {
+    if !mapping.is_file() {
         return Ok(None);
     }
     let path = String::from_utf8_lossy(if map.name.is_empty() {

@@ -28,6 +28,7 @@ use crate::proto::Prototypes;
 use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
+pub(crate) use linkage::chain;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 use thread::{SharedSpace, Thread};
@@ -67,7 +68,7 @@ pub struct Outcome {
     /// How the command ended; `None` if there was none, or it runs on.
     pub command: Option<ExitStatus>,
     /// The signal that made the tracer leave.
-    pub left: Option<i32>,
+    pub left: Option<Signal>,
     /// How many calls were seen.
     pub calls: u64,
     /// The summary, if one was asked for.
@@ -161,7 +162,7 @@ impl Tracer {
         Ok(self.outcome(left))
     }
 
-    fn trace(&mut self) -> Result<Option<i32>, Error> {
+    fn trace(&mut self) -> Result<Option<Signal>, Error> {
         loop {
             if let Some(signal) = self.should_leave() {
                 return Ok(Some(signal));
@@ -175,8 +176,8 @@ impl Tracer {
         }
     }
 
-    fn should_leave(&self) -> Option<i32> {
-        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE.raw());
+    fn should_leave(&self) -> Option<Signal> {
+        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE);
         self.leave.asked().or_else(broken)
     }
 
@@ -202,7 +203,7 @@ impl Tracer {
         }
     }
 
-    fn outcome(self, left: Option<i32>) -> Outcome {
+    fn outcome(self, left: Option<Signal>) -> Outcome {
         let mut reporter = self.reporter;
         let summary = reporter
             .counts_only()
