@@ -297,20 +297,16 @@ fn load_library(
     maps: &[procfs::Mapping],
     store: &mut ObjectStore,
 ) -> Result<Option<std::rc::Rc<crate::objects::ObjectFile>>, Note> {
-    let Some(mapping) = maps
-        .iter()
-        .find(|m| m.start <= map.dynamic && map.dynamic < m.end)
-    else {
+    let Some(mapping) = maps.iter().find(|mapping| mapping.contains(map.dynamic)) else {
         return Ok(None);
     };
     if !mapping.is_file() {
         return Ok(None);
     }
-    let path = String::from_utf8_lossy(if map.name.is_empty() {
-        &mapping.name
-    } else {
-        &map.name
-    });
+    let path = match map.name.as_slice() {
+        [] => mapping.name.to_string_lossy(),
+        name => String::from_utf8_lossy(name),
+    };
     let file = procfs::open_mapping(pid, mapping).map_err(|error| format!("{path}: {error}"))?;
     store
         .load(&file, &path, map.name.is_empty())

@@ -50,15 +50,14 @@ pub struct Leave(Arc<AtomicI32>);
 
 impl Leave {
     /// Asks the tracer to leave because of `signal`; wake its session after.
-    pub fn ask(&self, signal: i32) {
+    pub fn ask(&self, signal: Signal) {
         // The first signal counts: a second Ctrl-C changes nothing.
-        let _: Result<i32, i32> = self
-            .0
-            .compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        let (new, order) = (signal.raw(), Ordering::SeqCst);
+        let _: Result<i32, i32> = self.0.compare_exchange(0, new, order, order);
     }
 
-    fn asked(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
+    fn asked(&self) -> Option<Signal> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|&signal| signal != 0).map(Signal::new)
     }
 }
 
