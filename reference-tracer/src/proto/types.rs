@@ -316,7 +316,7 @@ impl fmt::Display for Direction {
         f.write_str(match self {
             Self::In => "",
             Self::Out => "+",
-            Self::InOut => "+-",
+            Self::InOut => "inout ",
         })
     }
 }
