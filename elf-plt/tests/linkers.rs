@@ -16,19 +16,30 @@ fn entries(points: &[CallPoint<'_>]) -> Entries {
     let mut found = Entries::new();
     for point in points.iter().filter(|point| !point.plt().is_empty()) {
         let name = String::from_utf8_lossy(point.name().unwrap()).into_owned();
-        found.entry(name).or_default().extend(point.plt().iter().map(|entry| entry.addr.get()));
+        found
+            .entry(name)
+            .or_default()
+            .extend(point.plt().iter().map(|entry| entry.addr.get()));
     }
     found
 }
 
 /// The entries' jumps by objdump, which resolves what `jmp *slot(%rip)` reads: `# addr <name@version>`.
 fn jumps_by_objdump(path: &Path, slots: &BTreeMap<u64, String>) -> BTreeMap<u64, String> {
-    let text = stdout(Command::new("objdump").args(["-d", "--no-show-raw-insn"]).arg(path));
+    let text = stdout(
+        Command::new("objdump")
+            .args(["-d", "--no-show-raw-insn"])
+            .arg(path),
+    );
     let mut found = BTreeMap::new();
     for line in text.lines() {
-        let Some((addr, code)) = line.trim().split_once(":\t") else { continue };
+        let Some((addr, code)) = line.trim().split_once(":\t") else {
+            continue;
+        };
         let jump = code.starts_with("jmp ") || code.starts_with("bnd jmp ") || code.starts_with("mov ");
-        let target = code.rsplit_once("# ").and_then(|(_, target)| target.split(' ').next());
+        let target = code
+            .rsplit_once("# ")
+            .and_then(|(_, target)| target.split(' ').next());
         let slot = target.and_then(|target| u64::from_str_radix(target.trim_start_matches("0x"), 16).ok());
         if let (true, Some(name)) = (jump, slot.and_then(|slot| slots.get(&slot))) {
             found.insert(u64::from_str_radix(addr, 16).unwrap(), name.clone());
@@ -43,9 +54,16 @@ fn slots_by_readelf(path: &Path) -> BTreeMap<u64, String> {
     let mut found = BTreeMap::new();
     for line in text.lines() {
         let fields: Vec<_> = line.split_whitespace().collect();
-        let &[offset, _, kind, _, name, ..] = fields.as_slice() else { continue };
-        let kinds =
-            ["R_X86_64_JUMP_SLOT", "R_X86_64_JUMP_SLO", "R_X86_64_GLOB_DAT", "R_386_JUMP_SLOT", "R_386_GLOB_DAT"];
+        let &[offset, _, kind, _, name, ..] = fields.as_slice() else {
+            continue;
+        };
+        let kinds = [
+            "R_X86_64_JUMP_SLOT",
+            "R_X86_64_JUMP_SLO",
+            "R_X86_64_GLOB_DAT",
+            "R_386_JUMP_SLOT",
+            "R_386_GLOB_DAT",
+        ];
         if kinds.contains(&kind) {
             let name = name.split('@').next().unwrap().to_owned();
             found.insert(u64::from_str_radix(offset, 16).unwrap(), name);
@@ -64,7 +82,12 @@ struct Case {
 }
 
 const fn case(name: &'static str, compiler: &'static str, flags: &'static [&'static str], plt: bool) -> Case {
-    Case { name, compiler, flags, plt }
+    Case {
+        name,
+        compiler,
+        flags,
+        plt,
+    }
 }
 
 const IBT: &str = "-fcf-protection=full";
@@ -169,12 +192,20 @@ fn agrees_with_objdump(name: &str, path: &Path, data: &[u8]) {
 fn assert_same(name: &str, data: &[u8], bare: &[u8]) {
     let (whole, bare) = (Object::parse(data).unwrap(), Object::parse(bare).unwrap());
     let (whole_points, bare_points) = (whole.call_points().unwrap(), bare.call_points().unwrap());
-    assert_eq!(entries(&whole_points), entries(&bare_points), "{name} without section headers");
+    assert_eq!(
+        entries(&whole_points),
+        entries(&bare_points),
+        "{name} without section headers"
+    );
     let whole_uses = whole.references(&whole_points, &whole_points).unwrap();
     let bare_uses = bare.references(&bare_points, &bare_points).unwrap();
     for point in &whole_points {
         let callee = String::from_utf8_lossy(point.name().unwrap());
-        assert_eq!(whole_uses.of_point(point), bare_uses.of_point(point), "{name}: {callee}");
+        assert_eq!(
+            whole_uses.of_point(point),
+            bare_uses.of_point(point),
+            "{name}: {callee}"
+        );
     }
 }
 
@@ -182,7 +213,11 @@ fn assert_same(name: &str, data: &[u8], bare: &[u8]) {
 fn without_sections(data: &[u8]) -> Vec<u8> {
     let mut data = data.to_vec();
     // gABI, "ELF Header": e_shoff, and e_shentsize, e_shnum, e_shstrndx, which end the header.
-    let (shoff, end) = if data[4] == 2 { (40..48, 58..64) } else { (32..36, 46..52) };
+    let (shoff, end) = if data[4] == 2 {
+        (40..48, 58..64)
+    } else {
+        (32..36, 46..52)
+    };
     data[shoff].fill(0);
     data[end].fill(0);
     data
@@ -193,15 +228,31 @@ fn without_sections(data: &[u8]) -> Vec<u8> {
 fn i386_with_every_linker() {
     let dir = directory("i386-linkers");
     let library = dir.join("libcallees.so");
-    let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let fixture = |name: &str| {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures")
+            .join(name)
+    };
     let callees = dir.join("callees.c");
-    std::fs::write(&callees, "int f(int a){return a;} int g(int a){return a;} int h(int a){return a;}").unwrap();
+    std::fs::write(
+        &callees,
+        "int f(int a){return a;} int g(int a){return a;} int h(int a){return a;}",
+    )
+    .unwrap();
     let gcc = || Command::new("i686-linux-gnu-gcc");
-    run(gcc().args(["-shared", "-nostdlib", "-fPIC"]).arg(&callees).arg("-o").arg(&library));
+    run(gcc()
+        .args(["-shared", "-nostdlib", "-fPIC"])
+        .arg(&callees)
+        .arg("-o")
+        .arg(&library));
     for pic in [true, false] {
         let object = dir.join(format!("pic-{pic}.o"));
         let flag = if pic { "-fPIC" } else { "-fno-pic" };
-        run(gcc().args(["-O1", "-c", flag]).arg(fixture("free_standing.c")).arg("-o").arg(&object));
+        run(gcc()
+            .args(["-O1", "-c", flag])
+            .arg(fixture("free_standing.c"))
+            .arg("-o")
+            .arg(&object));
         for (linker, options) in [
             ("ld", &[][..]),
             ("ld.gold", &[]),
@@ -213,8 +264,15 @@ fn i386_with_every_linker() {
             for options in cases {
                 let out = dir.join("linked");
                 let mut link = Command::new(linker);
-                link.args(["-m", "elf_i386", "-e", "m"]).args(&options).arg(&object).arg(&library);
-                link.args(if pic { &["-shared"][..] } else { &["--dynamic-linker", "/lib/ld-linux.so.2"] });
+                link.args(["-m", "elf_i386", "-e", "m"])
+                    .args(&options)
+                    .arg(&object)
+                    .arg(&library);
+                link.args(if pic {
+                    &["-shared"][..]
+                } else {
+                    &["--dynamic-linker", "/lib/ld-linux.so.2"]
+                });
                 run(link.arg("-o").arg(&out));
                 i386_callees(&format!("{linker} {options:?} pic {pic}"), &out);
             }
@@ -232,7 +290,11 @@ fn i386_callees(name: &str, path: &PathBuf) {
         let slots = slots_by_readelf(path);
         for point in &points {
             for slot in point.slots() {
-                assert_eq!(slots[&slot.addr.get()].as_bytes(), point.name().unwrap(), "{name}");
+                assert_eq!(
+                    slots[&slot.addr.get()].as_bytes(),
+                    point.name().unwrap(),
+                    "{name}"
+                );
             }
         }
     }
@@ -244,8 +306,16 @@ fn local_ifuncs_have_the_name_of_what_they_select() {
         ("ifunc", "gcc", &["-O1"][..]),
         ("ifunc-static", "gcc", &["-O1", "-static"]),
         ("ifunc-static-pie", "gcc", &["-O1", "-static-pie"]),
-        ("ifunc-i386", "i686-linux-gnu-gcc", &["-O1"]),
-        ("ifunc-i386-static", "i686-linux-gnu-gcc", &["-O1", "-static"]),
+        (
+            "ifunc-i386",
+            "i686-linux-gnu-gcc",
+            &["-O1", "-no-pie", "-fno-pic"],
+        ),
+        (
+            "ifunc-i386-static",
+            "i686-linux-gnu-gcc",
+            &["-O1", "-static", "-no-pie", "-fno-pic"],
+        ),
     ] {
         let data = std::fs::read(compile(name, compiler, "ifunc.c", flags)).unwrap();
         let object = Object::parse(&data).unwrap();
@@ -255,12 +325,26 @@ fn local_ifuncs_have_the_name_of_what_they_select() {
             .iter()
             .find(|point| point.name() == Some(b"selected"))
             .unwrap_or_else(|| panic!("{name}: no call point named by the ifunc: {points:#?}"));
-        let CalleeKind::Ifunc { resolver } = point.kind() else { panic!("{name}: {point:?}") };
+        let CalleeKind::Ifunc { resolver } = point.kind() else {
+            panic!("{name}: {point:?}")
+        };
         let functions = object.functions().unwrap();
         let function = functions.at(resolver).unwrap();
         assert!(function.is_ifunc(), "{name}");
-        assert!(function.aliases().iter().any(|symbol| symbol.name == b"resolve_selected"), "{name}");
-        assert!(point.slots().iter().all(|slot| slot.relocation == SlotRelocation::Irelative), "{name}");
+        assert!(
+            function
+                .aliases()
+                .iter()
+                .any(|symbol| symbol.name == b"resolve_selected"),
+            "{name}"
+        );
+        assert!(
+            point
+                .slots()
+                .iter()
+                .all(|slot| slot.relocation == SlotRelocation::Irelative),
+            "{name}"
+        );
         assert!(!point.plt().is_empty(), "{name}");
     }
 }
@@ -271,7 +355,13 @@ fn versions_aliases_and_lookup() {
     let script = format!("-Wl,--version-script={}", map.display());
     for style in ["gnu", "sysv", "both"] {
         let style = format!("-Wl,--hash-style={style}");
-        let flags = ["-shared", "-fPIC", "-Wl,-soname,libversions.so.7", &script, &style];
+        let flags = [
+            "-shared",
+            "-fPIC",
+            "-Wl,-soname,libversions.so.7",
+            &script,
+            &style,
+        ];
         let data = std::fs::read(compile("versions", "gcc", "versions.c", &flags)).unwrap();
         for data in [without_sections(&data), data] {
             versions_of(&Object::parse(&data).unwrap(), &style);
@@ -289,7 +379,9 @@ fn versions_of(object: &Object<'_>, style: &str) {
     assert_eq!(object.lookup(b"value", Some(b"V3")).unwrap(), None, "{style}");
     assert_eq!(object.lookup(b"valu", None).unwrap(), None, "{style}");
     let functions = object.functions().unwrap();
-    let alias = functions.at(object.lookup(b"__internal", None).unwrap().unwrap().addr).unwrap();
+    let alias = functions
+        .at(object.lookup(b"__internal", None).unwrap().unwrap().addr)
+        .unwrap();
     assert_eq!(alias.public().name, b"public_name", "{style}");
     assert_eq!(alias.aliases().len(), 2, "{style}");
     let inside = functions.containing(alias.addr().wrapping_add(1)).unwrap();

@@ -16,8 +16,14 @@ pub fn directory(name: &str) -> PathBuf {
 /// Runs a command that must succeed.
 #[track_caller]
 pub fn run(command: &mut Command) -> Output {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output
 }
 
@@ -26,7 +32,11 @@ pub fn run(command: &mut Command) -> Output {
 pub fn compile(name: &str, compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let out = directory(name).join(name);
-    run(Command::new(compiler).arg(sources.join(source)).args(flags).arg("-o").arg(&out));
+    run(Command::new(compiler)
+        .arg(sources.join(source))
+        .args(flags)
+        .arg("-o")
+        .arg(&out));
     out
 }
 
