@@ -39,7 +39,10 @@ pub fn start(mut on_signal: impl FnMut(Signal) + Send + 'static) -> io::Result<S
 /// The signals to wait for: all of [`LEAVE`] that were not ignored. A blocked signal is queued even where it is ignored
 /// (kernel/signal.c, `sig_ignored`), so that waiting for it would undo what nohup(1) did.
 fn awaited(ignored: u64) -> SigSet {
-    LEAVE.into_iter().filter(|signal| ignored & (1 << (*signal as i32 - 1)) == 0).collect()
+    LEAVE
+        .into_iter()
+        .filter(|signal| ignored & (1 << (*signal as i32 - 1)) == 0)
+        .collect()
 }
 
 #[cfg(test)]

@@ -27,7 +27,9 @@ pub(crate) fn sigpipe_was_ignored() -> bool {
 
 /// The signals that this process ignores now; bit N-1 is signal N.
 pub(crate) fn ignored_signals() -> u64 {
-    (1..=64).filter(|signal| is_ignored(*signal)).fold(0, |set, signal| set | 1 << (signal - 1))
+    (1..=64)
+        .filter(|signal| is_ignored(*signal))
+        .fold(0, |set, signal| set | 1 << (signal - 1))
 }
 
 fn is_ignored(signal: i32) -> bool {

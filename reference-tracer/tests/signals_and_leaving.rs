@@ -15,11 +15,23 @@ type Test = (&'static str, fn());
 
 const TESTS: [Test; 6] = [
     ("exit statuses are handed on", exit_statuses_are_handed_on),
-    ("deaths by signal are handed on, without a core", deaths_are_handed_on),
-    ("a signal that does not end a process becomes a status", a_harmless_signal_becomes_a_status),
-    ("every signal is one call, the second as the first", every_signal_is_one_call),
+    (
+        "deaths by signal are handed on, without a core",
+        deaths_are_handed_on,
+    ),
+    (
+        "a signal that does not end a process becomes a status",
+        a_harmless_signal_becomes_a_status,
+    ),
+    (
+        "every signal is one call, the second as the first",
+        every_signal_is_one_call,
+    ),
     ("what was ignored stays ignored", what_was_ignored_stays_ignored),
-    ("what the command is to start with is what was inherited", the_inherited_state_is_told),
+    (
+        "what the command is to start with is what was inherited",
+        the_inherited_state_is_told,
+    ),
 ];
 
 fn main() {
@@ -38,7 +50,10 @@ fn play(role: &str) {
     let (verb, number) = role.split_once(' ').unwrap_or((role, "0"));
     match verb {
         "exit" => exit_like(ExitStatus::Exited(number.parse().unwrap())),
-        "die" => exit_like(ExitStatus::Signaled { signal: Signal::new(number.parse().unwrap()), core_dumped: true }),
+        "die" => exit_like(ExitStatus::Signaled {
+            signal: Signal::new(number.parse().unwrap()),
+            core_dumped: true,
+        }),
         "wait" => {
             reference_tracer::signals::start(|signal| println!("{signal}")).unwrap();
             println!("ready");
@@ -58,14 +73,20 @@ fn play(role: &str) {
 /// This program in a role, started by a shell that runs `before` first.
 fn child(role: &str, before: &str) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.arg("-c").arg(format!("{before}\nexec \"$0\"")).arg(std::env::current_exe().unwrap());
+    shell
+        .arg("-c")
+        .arg(format!("{before}\nexec \"$0\""))
+        .arg(std::env::current_exe().unwrap());
     shell.env(ROLE, role).stdin(Stdio::piped()).stdout(Stdio::piped());
     shell
 }
 
 fn exit_statuses_are_handed_on() {
     for status in [0, 1, 7, 127, 255] {
-        assert_eq!(child(&format!("exit {status}"), "").status().unwrap().code(), Some(status));
+        assert_eq!(
+            child(&format!("exit {status}"), "").status().unwrap().code(),
+            Some(status)
+        );
     }
 }
 
@@ -74,18 +95,31 @@ fn deaths_are_handed_on() {
     // SIGRTMIN as the kernel counts is 32; the C library keeps 32 and 33 for itself.
     for signal in [1, 2, 3, 4, 6, 9, 11, 13, 15, 34, 64] {
         // Also where it was ignored and a core is asked for.
-        for before in ["ulimit -c unlimited", "trap '' HUP INT QUIT PIPE TERM; ulimit -c unlimited"] {
-            let status = child(&format!("die {signal}"), before).current_dir(dir.path()).status().unwrap();
+        for before in [
+            "ulimit -c unlimited",
+            "trap '' HUP INT QUIT PIPE TERM; ulimit -c unlimited",
+        ] {
+            let status = child(&format!("die {signal}"), before)
+                .current_dir(dir.path())
+                .status()
+                .unwrap();
             assert_eq!(status.signal(), Some(signal), "{status}");
             assert!(!status.core_dumped(), "{status}");
         }
     }
-    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a core file was left");
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "a core file was left"
+    );
 }
 
 fn a_harmless_signal_becomes_a_status() {
     for signal in [17, 18, 28] {
-        assert_eq!(child(&format!("die {signal}"), "").status().unwrap().code(), Some(128 + signal));
+        assert_eq!(
+            child(&format!("die {signal}"), "").status().unwrap().code(),
+            Some(128 + signal)
+        );
     }
 }
 
@@ -102,7 +136,14 @@ fn send(child: &Child, signal: Name) {
 
 fn every_signal_is_one_call() {
     let (mut child, mut lines) = waiting("");
-    for signal in [Name::SIGINT, Name::SIGINT, Name::SIGTERM, Name::SIGHUP, Name::SIGQUIT, Name::SIGINT] {
+    for signal in [
+        Name::SIGINT,
+        Name::SIGINT,
+        Name::SIGTERM,
+        Name::SIGHUP,
+        Name::SIGQUIT,
+        Name::SIGINT,
+    ] {
         send(&child, signal);
         assert_eq!(lines.next().unwrap().unwrap(), signal.as_str());
     }
@@ -124,7 +165,11 @@ fn what_was_ignored_stays_ignored() {
 }
 
 fn the_inherited_state_is_told() {
-    for (before, expected) in [("", "true\nfalse\n"), ("trap '' PIPE", "false\ntrue\n"), ("trap '' HUP", "true\nfalse\n")] {
+    for (before, expected) in [
+        ("", "true\nfalse\n"),
+        ("trap '' PIPE", "false\ntrue\n"),
+        ("trap '' HUP", "true\nfalse\n"),
+    ] {
         let output = child("inherited", before).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{before}");
     }
