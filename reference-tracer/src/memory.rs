@@ -1,6 +1,7 @@
 //! All that decoding knows of a process: bytes at addresses.
 
 use arch_abi::Addr;
+use arrayvec::ArrayVec;
 
 /// Memory that can be read. A tracee's, or a recording of it.
 pub trait TargetMemory {
@@ -96,6 +97,23 @@ impl Snapshot {
         for region in &mut self.regions {
             region.got = region.len.min(left);
             left -= region.got;
+        }
+    }
+
+    /// Fills all regions by one call of `read`, which gets each region's address and place and says
+    /// how many bytes of each came: a region that can't be read spoils no other.
+    pub fn fill_each(&mut self, read: impl FnOnce(&mut [(Addr, &mut [u8])], &mut [usize])) {
+        let mut ranges = ArrayVec::<(Addr, &mut [u8]), { Self::MAX_REGIONS }>::new();
+        let mut done = [0; Self::MAX_REGIONS];
+        let mut rest = &mut self.bytes[..];
+        for region in &self.regions {
+            let (bytes, after) = rest.split_at_mut(region.len);
+            ranges.push((region.at, bytes));
+            rest = after;
+        }
+        read(&mut ranges, &mut done[..self.regions.len()]);
+        for (region, done) in self.regions.iter_mut().zip(done) {
+            region.got = done.min(region.len);
         }
     }
 

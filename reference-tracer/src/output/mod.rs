@@ -64,14 +64,14 @@ const KEEP: usize = 4 * FULL;
 
 type Report = Box<dyn FnMut(&OutputError) + Send>;
 
-/// Buffered, and never failing in the middle of a line: text is formatted into it with [`std::fmt::Write`].
+/// Buffered, and never failing in the middle of a line: text is appended to it.
 ///
 /// A write that fails is reported once; from then on [`Output::broken`] tells so, and text is dropped. What is buffered is
 /// written when an `Output` is dropped, too. `SIGPIPE` must be ignored or blocked, which Rust's runtime sees to.
 pub struct Output {
     target: Target,
     sink: Option<Sink>,
-    buffer: String,
+    buffer: Vec<u8>,
     is_terminal: bool,
     broken: Option<OutputError>,
     report: Report,
@@ -88,7 +88,7 @@ impl Output {
             target: target.clone(),
             is_terminal: sink.is_terminal(),
             sink: Some(sink),
-            buffer: String::with_capacity(FULL),
+            buffer: Vec::with_capacity(FULL),
             broken: None,
             report: Box::new(|error| {
                 // When standard error is what broke, nobody is left to be told.
@@ -105,7 +105,7 @@ impl Output {
     }
 
     /// The buffer that lines are formatted into; call [`Output::end_line`] after each line.
-    pub fn buffer(&mut self) -> &mut String {
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
@@ -122,7 +122,7 @@ impl Output {
             return;
         }
         if let (Some(sink), None) = (&mut self.sink, &self.broken)
-            && let Err(reason) = sink.write_all(self.buffer.as_bytes())
+            && let Err(reason) = sink.write_all(&self.buffer)
         {
             self.fail(OutputError::Write {
                 target: self.target.clone(),

@@ -22,8 +22,8 @@ fn heard(output: Output) -> (Output, Arc<Mutex<Vec<String>>>) {
 }
 
 fn line(output: &mut Output, text: &str) {
-    output.buffer().push_str(text);
-    output.buffer().push('\n');
+    output.buffer().extend_from_slice(text.as_bytes());
+    output.buffer().push(b'\n');
     output.end_line();
 }
 
@@ -47,7 +47,7 @@ fn text_is_kept_until_it_is_much_or_the_tracer_idles() {
     let written = || fs::metadata(&path).unwrap().len();
     line(&mut output, "one");
     assert_eq!(written(), 0);
-    output.buffer().push_str("sleep(10");
+    output.buffer().extend_from_slice("sleep(10".as_bytes());
     output.flush_idle();
     assert_eq!(written(), 12);
     line(&mut output, &"x".repeat(FULL));
