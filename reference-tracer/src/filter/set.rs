@@ -420,10 +420,15 @@ mod tests {
                 .literal_names()
                 .is_none()
         );
-        assert!(set(&["-@MAIN"]).in_library(MAIN).is_some());
+        assert!(set(&["-@MAIN"]).in_library(MAIN).is_none() && set(&["-@MAIN"]).in_library(LIBC).is_some());
         assert!(set(&["malloc@libc.so.6"]).in_library(MAIN).is_none());
         assert!(set(&["malloc+f*-@MAIN"]).in_library(MAIN).is_none());
-        assert!(set(&["*-@MAIN+puts"]).in_library(MAIN).unwrap().selects("puts", &[]));
+        assert!(
+            set(&["*-@MAIN+puts"])
+                .in_library(MAIN)
+                .unwrap()
+                .selects("puts", &[])
+        );
     }
 
     #[test]
