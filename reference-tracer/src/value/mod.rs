@@ -30,6 +30,11 @@ pub use emit::{Base, Emit, Shape, Value};
 pub use raw::{RawCall, RawReturn};
 pub use show::{Shown, wants_errno};
 
+/// Appends a name that comes from a target, escaped so that it does a terminal no harm.
+pub fn escape_name(name: &[u8], out: &mut Vec<u8>) {
+    escape::plain(name, out);
+}
+
 /// Bounds of what is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
