@@ -20,6 +20,9 @@ mod pack;
 mod raw;
 mod show;
 
+#[cfg(test)]
+mod tests;
+
 use arch_abi::Addr;
 
 use crate::memory::TargetMemory;
