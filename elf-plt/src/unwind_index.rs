@@ -1,4 +1,4 @@
-//! Where functions start, by `.eh_frame_hdr`: LSB Core, "The .eh_frame_hdr section". It is loaded, so that
+//! Where functions start, by `.eh_frame_hdr`: LSB Core, "The `.eh_frame_hdr` section". It is loaded, so that
 //! stripping does not remove it.
 
 use arch_abi::FileAddr;
