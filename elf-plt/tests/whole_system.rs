@@ -278,7 +278,7 @@ fn missing_without_sections(points: &[CallPoint<'_>], bare: &[CallPoint<'_>]) ->
     let entries = |points: &[CallPoint<'_>]| -> BTreeSet<_> {
         points
             .iter()
-            .flat_map(|point| point.plt())
+            .flat_map(CallPoint::plt)
             .map(|entry| (entry.addr, entry.slot, entry.len))
             .collect()
     };
