@@ -13,6 +13,9 @@ const TRAP: u8 = 0xcc;
 /// RF and TF, which the processor and the single step change on their own (Intel SDM, "EFLAGS Register").
 const UNSTABLE_FLAGS: u64 = 1 << 16 | 1 << 8;
 
+/// Single steps through a copy; a repeated instruction may take any number.
+const MAX_WALK: u32 = 64;
+
 /// What was tried.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -204,7 +207,10 @@ impl Machine {
                 .is_some_and(|offset| offset < Map::CODE_LEN as u64)
         };
         // The instruction may itself be a trap. (KVM on AMD leaves the program counter on an `int1`.)
-        let own = regs.pc().offset_from(plan.at()).is_some_and(|offset| offset <= plan.bytes().len() as u64);
+        let own = regs
+            .pc()
+            .offset_from(plan.at())
+            .is_some_and(|offset| offset <= plan.bytes().len() as u64);
         if !own && (in_code(self.map.code) || in_code(self.map.far)) {
             regs.set_pc(before);
         }
@@ -271,7 +277,7 @@ impl Machine {
         let begin = self.outcome(Signal::SIGTRAP, start.regs);
         let len = copy.bytes().len() as u64;
         let mut first = true;
-        loop {
+        for _ in 0..MAX_WALK {
             let stopped = self.tracee.regs();
             if stopped
                 .pc()
@@ -299,7 +305,7 @@ impl Machine {
             }
             self.tally.put_back += 1;
             first = false;
-            if self.tracee.step() != Signal::SIGTRAP {
+            if self.tracee.step() != Signal::SIGTRAP || self.tracee.regs() == stopped {
                 return;
             }
         }
@@ -321,13 +327,21 @@ impl Machine {
         let copy = plan
             .stepped_copy(to)
             .unwrap_or_else(|error| panic!("{:02x?}: {error}", plan.bytes()));
-        if decode(self.bits(), plan).mnemonic() == Mnemonic::Syscall {
-            return; // the flags in r11 show the single step
+        if matches!(
+            decode(self.bits(), plan).mnemonic(),
+            // The flags in r11 show the single step.
+            Mnemonic::Syscall
+            // The kernel emulates them after a fault (UMIP), and the step goes on to the next instruction.
+            | Mnemonic::Sldt | Mnemonic::Str | Mnemonic::Sgdt | Mnemonic::Sidt | Mnemonic::Smsw
+        ) {
+            return;
         }
         self.set(start, to, &[(to, copy.bytes())]);
+        let mut before = None;
         let (signal, regs) = loop {
             let signal = self.tracee.step();
             let mut regs = self.tracee.regs();
+            let no_progress = before.replace(regs) == Some(regs); // an `int1`, again
             let loaded = copy
                 .load(&regs)
                 .map_or(0, |access| self.load(access.at, access.size).expect("stack"));
@@ -335,7 +349,7 @@ impl Machine {
             if let Some(store) = store {
                 self.tracee.write(store.at(), store.bytes()).expect("stack");
             }
-            if progress == Progress::Done || signal != Signal::SIGTRAP {
+            if progress == Progress::Done || signal != Signal::SIGTRAP || no_progress {
                 break (signal, regs);
             }
         };

@@ -6,8 +6,6 @@
 mod copy;
 mod emulate;
 mod single;
-#[cfg(test)]
-mod tests;
 
 use iced_x86::{
     Code, ConstantOffsets, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register,
