@@ -138,7 +138,7 @@ impl Machine {
         regs.set_pc(plan.at());
         match decode(self.bits(), plan).mnemonic() {
             Mnemonic::Syscall => regs.set(x86_64::RAX, 39), // getpid
-            Mnemonic::Int => regs.set(general[0], if self.bits() == 64 { 20 } else { 20 }), // i386's getpid
+            Mnemonic::Int => regs.set(general[0], 20),      // i386's getpid
             _ => {}
         }
         let data: Vec<u8> = (0..Map::DATA_LEN / 8).flat_map(|_| self.data_word()).collect();
@@ -177,8 +177,8 @@ impl Machine {
         self.tracee.set_regs(&regs);
     }
 
-    fn outcome(&self, signal: Signal, regs: Regs) -> Outcome {
-        let mut regs = regs;
+    fn outcome(&self, signal: Signal, regs: &Regs) -> Outcome {
+        let mut regs = *regs;
         let (flags, number) = match self.arch {
             Arch::X86_64 => (x86_64::EFLAGS, x86_64::ORIG_RAX),
             _ => (i386::EFLAGS, i386::ORIG_EAX),
@@ -226,7 +226,7 @@ impl Machine {
         } else {
             regs
         };
-        self.outcome(signal, regs)
+        self.outcome(signal, &regs)
     }
 
     fn try_copies(&mut self, plan: &StepPlan, start: &Start, native: &Outcome) {
@@ -255,7 +255,7 @@ impl Machine {
         if signal == Signal::SIGTRAP && progress.is_none() {
             regs = self.before_trap(plan, regs);
         }
-        let (mut ours, mut native) = (self.outcome(signal, regs), native.clone());
+        let (mut ours, mut native) = (self.outcome(signal, &regs), native.clone());
         if progress == Some(Progress::NotRun) {
             self.clear_below(&mut ours, start);
             self.clear_below(&mut native, start);
@@ -274,7 +274,7 @@ impl Machine {
             return;
         }
         self.set(start, copy.start(), &[(copy.start(), copy.bytes())]);
-        let begin = self.outcome(Signal::SIGTRAP, start.regs);
+        let begin = self.outcome(Signal::SIGTRAP, &start.regs);
         let len = copy.bytes().len() as u64;
         let mut first = true;
         for _ in 0..MAX_WALK {
@@ -289,12 +289,12 @@ impl Machine {
             let mut regs = stopped;
             match copy.put_back(&mut regs) {
                 Some(Progress::Done) => {
-                    let mut done = self.outcome(Signal::SIGTRAP, regs);
+                    let mut done = self.outcome(Signal::SIGTRAP, &regs);
                     done.fault = native.fault; // a fault at the place that it went to is yet to come
                     self.same(plan, "copy left when done", &done, native);
                 }
                 Some(Progress::NotRun) if first || stopped.pc() != copy.start() => {
-                    let mut undone = self.outcome(Signal::SIGTRAP, regs);
+                    let mut undone = self.outcome(Signal::SIGTRAP, &regs);
                     self.clear_below(&mut undone, start);
                     let mut begin = begin.clone();
                     self.clear_below(&mut begin, start);
@@ -353,7 +353,7 @@ impl Machine {
                 break (signal, regs);
             }
         };
-        let mut outcome = self.outcome(signal, regs);
+        let mut outcome = self.outcome(signal, &regs);
         if signal == Signal::SIGTRAP {
             outcome.fault = native.fault; // a fault at the place that it went to is yet to come
         }
@@ -390,7 +390,7 @@ impl Machine {
         if native.fault.is_some() && native.regs.pc() == plan.at() {
             return; // a write to where only a tracer can write, or a jump to where nothing can be
         }
-        let mut outcome = self.outcome(Signal::SIGTRAP, regs);
+        let mut outcome = self.outcome(Signal::SIGTRAP, &regs);
         outcome.fault = native.fault; // a fault at the place that it went to is yet to come
         self.same(plan, "emulation", &outcome, native);
         let pc = emulation.pc_only(&start.regs);
