@@ -1,0 +1,187 @@
+//! Processes and threads come and go.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
+
+use super::space::Space;
+use super::thread::{SharedSpace, Thread};
+use super::{Process, Tracer, resume};
+use crate::sys;
+
+/// What becomes of a new thread or process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Birth {
+    /// It is traced, if only until it has memory of its own.
+    Stay,
+    /// It is not traced: it is clean, and left.
+    Leave,
+}
+
+impl Tracer {
+    /// Whether the events of this process are shown.
+    pub(super) fn is_followed(&self, tgid: Tid) -> bool {
+        self.processes.get(&tgid).is_some_and(|process| process.followed)
+    }
+
+    /// A new program: every address is stale. The other threads of the process are gone.
+    pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
+        let tgid = stopped.tgid();
+        if former != tgid {
+            self.forget_thread(former);
+        }
+        if self.threads.contains_key(&tgid) {
+            self.close_calls(tgid);
+        }
+        if !self.is_followed(tgid) && self.processes.contains_key(&tgid) {
+            // A vforked child that was kept while it shared its parent's memory: it has its own now,
+            // without traps.
+            self.processes.remove(&tgid);
+            self.threads.remove(&tgid);
+            stopped.detach(None)?;
+            return Ok(());
+        }
+        if self.processes.contains_key(&tgid) {
+            self.reporter.exec(tgid);
+        }
+        self.begin_program(&stopped)?;
+        resume(stopped, None)
+    }
+
+    /// Takes up a process that is at the start of a program.
+    pub(super) fn begin_program(&mut self, stopped: &Stopped) -> Result<(), Error> {
+        let tgid = stopped.tgid();
+        let regs = stopped.regs()?;
+        let mut space = Space::new(regs.arch(), stopped.memory(), may_call(tgid));
+        self.guard(stopped, &mut space);
+        let notes = space.take_up(stopped, &mut self.store);
+        self.notes.extend(notes);
+        let space = Rc::new(RefCell::new(space));
+        self.add_thread(stopped.tid(), tgid, &space);
+        self.processes.insert(
+            tgid,
+            Process {
+                space,
+                followed: true,
+            },
+        );
+        Ok(())
+    }
+
+    /// Sees to it that the process would survive the tracer's death. One that is to be killed with the
+    /// tracer needs no such thing.
+    pub(super) fn guard(&mut self, stopped: &Stopped, space: &mut Space) {
+        if self.options.kill_on_exit {
+            return;
+        }
+        if let Some(why) = space.guard(stopped) {
+            self.notes.push(format!("pid {}: {why}", stopped.tgid()));
+        }
+    }
+
+    pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
+        let arch = space.borrow().arch;
+        self.threads
+            .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
+    }
+
+    /// The first stop of a new thread or process.
+    pub(super) fn on_birth(&mut self, stopped: Stopped, parent: Option<Tid>) -> Result<(), Error> {
+        match self.register_birth(&stopped, parent)? {
+            Birth::Stay => resume(stopped, None),
+            Birth::Leave => Ok(stopped.detach(None)?),
+        }
+    }
+
+    /// Takes up a new thread or process at its first stop.
+    pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
+        let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        if let Some(process) = self.processes.get(&tgid) {
+            let space = SharedSpace::clone(&process.space);
+            self.add_thread(tid, tgid, &space);
+            return Ok(Birth::Stay);
+        }
+        let Some(parent) = parent.filter(|parent| self.threads.contains_key(parent)) else {
+            // The parent died before it told of its child: the child is taken up as if attached to.
+            self.begin_program(stopped)?;
+            return Ok(Birth::Stay);
+        };
+        Ok(self.new_process(stopped, parent))
+    }
+
+    /// A process that a tracee made: it has a copy of its parent's memory, traps included, or shares it.
+    fn new_process(&mut self, stopped: &Stopped, parent: Tid) -> Birth {
+        let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        let parent = &self.threads[&parent];
+        let follow = self.options.follow && self.is_followed(parent.tgid);
+        let calls = parent.calls.clone();
+        let shares = sys::same_memory(parent.tid.raw(), tid.raw()).unwrap_or(false);
+        let space = if shares {
+            SharedSpace::clone(&parent.space)
+        } else {
+            Rc::new(RefCell::new(parent.space.borrow().forked(stopped.memory())))
+        };
+        if !follow && !shares {
+            let mut space = space.borrow_mut();
+            space.clean(stopped);
+            space.clear_away(stopped);
+            return Birth::Leave;
+        }
+        self.add_thread(tid, tgid, &space);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            // The child returns from the calls that its parent was in.
+            thread.calls = calls;
+            thread.calls.iter_mut().for_each(|(_, call)| call.call.tid = tid.raw());
+        }
+        self.processes.insert(tgid, Process { space, followed: follow });
+        Birth::Stay
+    }
+
+    /// A thread ended.
+    pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
+        let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        self.close_calls(tid);
+        self.threads.remove(&tid);
+        if tid != tgid {
+            self.reporter.thread_end(tid);
+            return;
+        }
+        if self.is_followed(tgid) {
+            self.reporter.exited(tgid, status);
+        }
+        self.processes.remove(&tgid);
+        if self.command == Some(tgid) {
+            self.command_status = Some(status);
+        }
+    }
+
+    fn forget_thread(&mut self, tid: Tid) {
+        self.close_calls(tid);
+        self.threads.remove(&tid);
+    }
+
+    /// The calls of a thread will not return.
+    pub(super) fn close_calls(&mut self, tid: Tid) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let mut closed = Vec::new();
+        thread.calls.drain(&mut closed);
+        let followed = self
+            .processes
+            .get(&thread.tgid)
+            .is_some_and(|process| process.followed);
+        for call in closed {
+            if followed {
+                self.reporter.no_return(self.store.points(), &call.token);
+            }
+        }
+    }
+}
+
+/// Whether system calls may be made in the name of a process: one with a seccomp filter may be killed
+/// for them.
+pub(super) fn may_call(tgid: Tid) -> bool {
+    procfs::Status::of(tgid).is_ok_and(|status| status.seccomp == 0)
+}
