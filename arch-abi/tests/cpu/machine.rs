@@ -13,6 +13,9 @@ const TRAP: u8 = 0xcc;
 /// RF and TF, which the processor and the single step change on their own (Intel SDM, "EFLAGS Register").
 const UNSTABLE_FLAGS: u64 = 1 << 16 | 1 << 8;
 
+/// Single steps through a copy; a repeated instruction may take any number.
+const MAX_WALK: u32 = 64;
+
 /// What was tried.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -135,7 +138,7 @@ impl Machine {
         regs.set_pc(plan.at());
         match decode(self.bits(), plan).mnemonic() {
             Mnemonic::Syscall => regs.set(x86_64::RAX, 39), // getpid
-            Mnemonic::Int => regs.set(general[0], if self.bits() == 64 { 20 } else { 20 }), // i386's getpid
+            Mnemonic::Int => regs.set(general[0], 20),      // i386's getpid
             _ => {}
         }
         let data: Vec<u8> = (0..Map::DATA_LEN / 8).flat_map(|_| self.data_word()).collect();
@@ -174,8 +177,8 @@ impl Machine {
         self.tracee.set_regs(&regs);
     }
 
-    fn outcome(&self, signal: Signal, regs: Regs) -> Outcome {
-        let mut regs = regs;
+    fn outcome(&self, signal: Signal, regs: &Regs) -> Outcome {
+        let mut regs = *regs;
         let (flags, number) = match self.arch {
             Arch::X86_64 => (x86_64::EFLAGS, x86_64::ORIG_RAX),
             _ => (i386::EFLAGS, i386::ORIG_EAX),
@@ -204,7 +207,10 @@ impl Machine {
                 .is_some_and(|offset| offset < Map::CODE_LEN as u64)
         };
         // The instruction may itself be a trap. (KVM on AMD leaves the program counter on an `int1`.)
-        let own = regs.pc().offset_from(plan.at()).is_some_and(|offset| offset <= plan.bytes().len() as u64);
+        let own = regs
+            .pc()
+            .offset_from(plan.at())
+            .is_some_and(|offset| offset <= plan.bytes().len() as u64);
         if !own && (in_code(self.map.code) || in_code(self.map.far)) {
             regs.set_pc(before);
         }
@@ -220,7 +226,7 @@ impl Machine {
         } else {
             regs
         };
-        self.outcome(signal, regs)
+        self.outcome(signal, &regs)
     }
 
     fn try_copies(&mut self, plan: &StepPlan, start: &Start, native: &Outcome) {
@@ -249,7 +255,7 @@ impl Machine {
         if signal == Signal::SIGTRAP && progress.is_none() {
             regs = self.before_trap(plan, regs);
         }
-        let (mut ours, mut native) = (self.outcome(signal, regs), native.clone());
+        let (mut ours, mut native) = (self.outcome(signal, &regs), native.clone());
         if progress == Some(Progress::NotRun) {
             self.clear_below(&mut ours, start);
             self.clear_below(&mut native, start);
@@ -268,10 +274,10 @@ impl Machine {
             return;
         }
         self.set(start, copy.start(), &[(copy.start(), copy.bytes())]);
-        let begin = self.outcome(Signal::SIGTRAP, start.regs);
+        let begin = self.outcome(Signal::SIGTRAP, &start.regs);
         let len = copy.bytes().len() as u64;
         let mut first = true;
-        loop {
+        for _ in 0..MAX_WALK {
             let stopped = self.tracee.regs();
             if stopped
                 .pc()
@@ -283,12 +289,12 @@ impl Machine {
             let mut regs = stopped;
             match copy.put_back(&mut regs) {
                 Some(Progress::Done) => {
-                    let mut done = self.outcome(Signal::SIGTRAP, regs);
+                    let mut done = self.outcome(Signal::SIGTRAP, &regs);
                     done.fault = native.fault; // a fault at the place that it went to is yet to come
                     self.same(plan, "copy left when done", &done, native);
                 }
                 Some(Progress::NotRun) if first || stopped.pc() != copy.start() => {
-                    let mut undone = self.outcome(Signal::SIGTRAP, regs);
+                    let mut undone = self.outcome(Signal::SIGTRAP, &regs);
                     self.clear_below(&mut undone, start);
                     let mut begin = begin.clone();
                     self.clear_below(&mut begin, start);
@@ -299,7 +305,7 @@ impl Machine {
             }
             self.tally.put_back += 1;
             first = false;
-            if self.tracee.step() != Signal::SIGTRAP {
+            if self.tracee.step() != Signal::SIGTRAP || self.tracee.regs() == stopped {
                 return;
             }
         }
@@ -321,13 +327,21 @@ impl Machine {
         let copy = plan
             .stepped_copy(to)
             .unwrap_or_else(|error| panic!("{:02x?}: {error}", plan.bytes()));
-        if decode(self.bits(), plan).mnemonic() == Mnemonic::Syscall {
-            return; // the flags in r11 show the single step
+        if matches!(
+            decode(self.bits(), plan).mnemonic(),
+            // The flags in r11 show the single step.
+            Mnemonic::Syscall
+            // The kernel emulates them after a fault (UMIP), and the step goes on to the next instruction.
+            | Mnemonic::Sldt | Mnemonic::Str | Mnemonic::Sgdt | Mnemonic::Sidt | Mnemonic::Smsw
+        ) {
+            return;
         }
         self.set(start, to, &[(to, copy.bytes())]);
+        let mut before = None;
         let (signal, regs) = loop {
             let signal = self.tracee.step();
             let mut regs = self.tracee.regs();
+            let no_progress = before.replace(regs) == Some(regs); // an `int1`, again
             let loaded = copy
                 .load(&regs)
                 .map_or(0, |access| self.load(access.at, access.size).expect("stack"));
@@ -335,11 +349,11 @@ impl Machine {
             if let Some(store) = store {
                 self.tracee.write(store.at(), store.bytes()).expect("stack");
             }
-            if progress == Progress::Done || signal != Signal::SIGTRAP {
+            if progress == Progress::Done || signal != Signal::SIGTRAP || no_progress {
                 break (signal, regs);
             }
         };
-        let mut outcome = self.outcome(signal, regs);
+        let mut outcome = self.outcome(signal, &regs);
         if signal == Signal::SIGTRAP {
             outcome.fault = native.fault; // a fault at the place that it went to is yet to come
         }
@@ -376,7 +390,7 @@ impl Machine {
         if native.fault.is_some() && native.regs.pc() == plan.at() {
             return; // a write to where only a tracer can write, or a jump to where nothing can be
         }
-        let mut outcome = self.outcome(Signal::SIGTRAP, regs);
+        let mut outcome = self.outcome(Signal::SIGTRAP, &regs);
         outcome.fault = native.fault; // a fault at the place that it went to is yet to come
         self.same(plan, "emulation", &outcome, native);
         let pc = emulation.pc_only(&start.regs);

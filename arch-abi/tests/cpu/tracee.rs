@@ -59,6 +59,7 @@ impl Tracee {
         // SAFETY: between fork and exec only async-signal-safe functions may be called (fork(2)): ptrace
         // is a bare system call.
         unsafe { command.pre_exec(|| ptrace::traceme().map_err(io::Error::from)) };
+        #[expect(clippy::zombie_processes, reason = "`Drop` reaps it, through the pid")]
         let child = command.spawn().expect("the blank program starts");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid is an int"));
         assert_eq!(
