@@ -57,6 +57,16 @@ fn any(random: &mut Random, arch: Arch, depth: u64) -> CType {
     }
 }
 
+/// A type that the shim's buffers hold.
+fn small(random: &mut Random, arch: Arch) -> CType {
+    loop {
+        let ty = any(random, arch, 0);
+        if arch.abi().layout_of(&ty).size <= 1024 {
+            return ty;
+        }
+    }
+}
+
 fn member(random: &mut Random, arch: Arch, depth: u64) -> CType {
     if random.below(4) == 0 {
         let count = u32::try_from(1 + random.below(3)).unwrap();
@@ -199,7 +209,7 @@ fn tests(arch: Arch, count: usize, random: &mut Random) -> Vec<Test> {
     let abi = arch.abi();
     (0..count)
         .map(|_| {
-            let params: Vec<_> = (0..random.below(12)).map(|_| any(random, arch, 0)).collect();
+            let params: Vec<_> = (0..random.below(12)).map(|_| small(random, arch)).collect();
             let ret = if random.below(8) == 0 {
                 CType::Void
             } else {
@@ -301,8 +311,8 @@ fn program(arch: Arch, tests: &[Test]) -> String {
 }
 
 /// What both machines have: no C library, so that it links where a 32-bit one is not installed.
-const COMMON: &str = r#"
-#define STACK 1024
+const COMMON: &str = r"
+#define STACK 4096
 struct record { unsigned long in[8], out[2]; unsigned char stack[STACK], object[STACK]; };
 struct record record __attribute__((used, aligned(16)));
 unsigned char fp_in[512] __attribute__((used, aligned(16))), fp_out[512] __attribute__((used, aligned(16)));
@@ -315,12 +325,12 @@ static void copy(void *to, const void *from, unsigned long n) {
 void *memcpy(void *to, const void *from, unsigned long n) { copy(to, from, n); return to; }
 static void put(const void *at, unsigned long n);
 static void emit(void) {
-    copy(record.object, (void *)record.out[0], memory);
     put(&record, sizeof record); put(fp_in, 512); put(fp_out, 512);
 }
 __attribute__((used)) void keep_stack(unsigned char *sp) { copy(record.stack, sp, STACK); }
+__attribute__((used)) void keep_object(void) { copy(record.object, (void *)record.out[0], memory); }
 void run(void);
-"#;
+";
 
 const SHIM_64: &str = r#"
 __asm__(".globl shim\nshim:\n"
@@ -330,8 +340,9 @@ __asm__(".globl shim\nshim:\n"
 " mov record(%rip), %rdi\n mov record+8(%rip), %rsi\n mov record+16(%rip), %rdx\n"
 " mov record+24(%rip), %rcx\n mov record+32(%rip), %r8\n mov record+40(%rip), %r9\n fxrstor64 fp_in(%rip)\n"
 " pop back(%rip)\n lea 1f(%rip), %r11\n push %r11\n jmp *target(%rip)\n"
-"1: mov %rax, record+64(%rip)\n mov %rdx, record+72(%rip)\n fxsave64 fp_out(%rip)\n jmp *back(%rip)\n"
-".globl _start\n_start: and $-16, %rsp\n sub $4096, %rsp\n call run\n mov $60, %eax\n xor %edi, %edi\n syscall\n");
+"1: mov %rax, record+64(%rip)\n mov %rdx, record+72(%rip)\n fxsave64 fp_out(%rip)\n"
+" call keep_object\n mov record+64(%rip), %rax\n mov record+72(%rip), %rdx\n fxrstor64 fp_out(%rip)\n jmp *back(%rip)\n"
+".globl _start\n_start: and $-16, %rsp\n sub $16384, %rsp\n call run\n mov $60, %eax\n xor %edi, %edi\n syscall\n");
 static void put(const void *at, unsigned long n) {
     while (n) {
         long done;
@@ -347,8 +358,9 @@ __asm__(".globl shim\nshim:\n"
 " fxsave fp_in\n push %eax\n push %ecx\n push %edx\n lea 12(%esp), %eax\n push %eax\n call keep_stack\n add $4, %esp\n"
 " pop %edx\n pop %ecx\n pop %eax\n fxrstor fp_in\n"
 " popl back\n push $1f\n jmp *target\n"
-"1: mov %eax, record+32\n mov %edx, record+36\n fxsave fp_out\n jmp *back\n"
-".globl _start\n_start: and $-16, %esp\n sub $4096, %esp\n call run\n mov $1, %eax\n xor %ebx, %ebx\n int $0x80\n");
+"1: mov %eax, record+32\n mov %edx, record+36\n fxsave fp_out\n"
+" push back\n call keep_object\n mov record+32, %eax\n mov record+36, %edx\n fxrstor fp_out\n ret\n"
+".globl _start\n_start: and $-16, %esp\n sub $16384, %esp\n call run\n mov $1, %eax\n xor %ebx, %ebx\n int $0x80\n");
 static void put(const void *at, unsigned long n) {
     while (n) {
         long done;
@@ -396,7 +408,7 @@ fn build(arch: Arch, text: &str) -> PathBuf {
     program
 }
 
-const STACK: usize = 1024;
+const STACK: usize = 4096;
 
 /// One call's record, as the program wrote it.
 struct Record<'a> {

@@ -202,7 +202,8 @@ fn arg(ty: &str, word: u64) -> String {
             ],
         ),
     ];
-    let text = format!("typedef list = struct;\ntypedef list = struct(int, list*);\nvoid f({ty});");
+    let text =
+        format!("typedef list = struct;\ntypedef list = struct(int, list*);\nvoid f({ty}, hide(int));");
     let case = cells
         .iter()
         .fold(Case::new(&text, &[word, 2]), |case, (at, bytes)| {
@@ -215,6 +216,7 @@ fn arg(ty: &str, word: u64) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_lens_shows_what_it_should() {
     let minus_one = u64::MAX;
     for (ty, word, expected) in [
@@ -599,7 +601,7 @@ fn harmless(text: &str, random: &mut Random) {
             ..RawCall::default()
         };
         call.words.fill_with(|| {
-            if random.next() & 3 == 0 {
+            if random.next().is_multiple_of(4) {
                 random.next()
             } else {
                 0x1000 + random.next() % 256
