@@ -213,7 +213,7 @@ fn tests(arch: Arch, count: usize, random: &mut Random) -> Vec<Test> {
             let ret = if random.below(8) == 0 {
                 CType::Void
             } else {
-                any(random, arch, 0)
+                small(random, arch)
             };
             let args = params.iter().map(|ty| value(ty, abi, random)).collect();
             let result = value(&ret, abi, random);
