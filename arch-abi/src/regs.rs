@@ -6,10 +6,10 @@ use crate::abi::{Abi, Arch};
 use crate::addr::Addr;
 
 /// The size of the largest `NT_PRSTATUS` register set that any ABI here has, in bytes
-/// (AArch64: 34 double words).
+/// (`AArch64`: 34 double words).
 const MAX_REGSET: usize = 272;
 
-/// The size of the largest floating-point register set read here, in bytes (AArch64's
+/// The size of the largest floating-point register set read here, in bytes (`AArch64`'s
 /// `user_fpsimd_state`: 528; x86's FXSAVE image: 512).
 const MAX_FP_REGSET: usize = 528;
 

@@ -234,7 +234,7 @@ impl TextSink {
             {
                 Some((_, meaning)) => put(out, format_args!(" ({meaning}) ---")),
                 None if signal >= SIGRTMIN => {
-                    put(out, format_args!(" (Real-time signal {}) ---", signal - SIGRTMIN))
+                    put(out, format_args!(" (Real-time signal {}) ---", signal - SIGRTMIN));
                 }
                 None => put(out, format_args!(" (Unknown signal {signal}) ---")),
             }
@@ -244,7 +244,7 @@ impl TextSink {
     /// The process exits: `+++ exited (status N) +++`. The thread's calls are gone.
     pub fn exited(&mut self, out: &mut Vec<u8>, at: Moment, status: i32) {
         self.notice(out, at, |out| {
-            put(out, format_args!("+++ exited (status {status}) +++"))
+            put(out, format_args!("+++ exited (status {status}) +++"));
         });
         self.depths.remove(&at.tid);
     }
@@ -632,7 +632,7 @@ mod tests {
     #[test]
     fn a_hostile_name_does_no_harm() {
         let text = shown(TextOptions::default(), |sink, out| {
-            sink.entry(out, AT, f("\x1b[2J\n"), b"")
+            sink.entry(out, AT, f("\x1b[2J\n"), b"");
         });
         assert_eq!(text, "\\033[2J\\n(");
     }

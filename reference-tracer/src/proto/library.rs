@@ -256,12 +256,11 @@ impl Prototypes {
     /// search order; where none of them has it, all are searched. An unknown function gets a plan
     /// that shows four words and a word.
     pub fn plan(&mut self, arch: Arch, sonames: &[&str], name: &str) -> Plan {
-        match self.find(sonames, name) {
-            Some(prototype) => Plan::new(&self.types, prototype, arch, true),
-            None => {
-                let unknown = self.unknown(name, 4);
-                Plan::new(&self.types, unknown, arch, false)
-            }
+        if let Some(prototype) = self.find(sonames, name) {
+            Plan::new(&self.types, prototype, arch, true)
+        } else {
+            let unknown = self.unknown(name, 4);
+            Plan::new(&self.types, unknown, arch, false)
         }
     }
 

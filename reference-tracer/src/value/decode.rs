@@ -88,7 +88,7 @@ impl<'a, 'e> Walk<'a, 'e> {
             self.frame.call.captured()
         };
         let start = self.scratch.bytes.len();
-        if place.fetch(&captured, &mut self.scratch.bytes).is_none() && !self.from_stack(place, at_return) {
+        if place.fetch(&captured, &mut self.scratch.bytes).is_none() && !self.read_stacked(place, at_return) {
             self.emit.value(Value::Unknown);
             return;
         }
@@ -103,7 +103,7 @@ impl<'a, 'e> Walk<'a, 'e> {
                 None => return self.emit.value(Value::Pointer(Addr::new(at))),
             };
         } else if matches!(place.pieces(), [piece] if matches!(piece.source, Source::X87(_))) {
-            span = self.from_x87(ty, span);
+            span = self.narrowed(ty, span);
         }
         // An array as a parameter is a pointer to its first element.
         let decays = !at_return
@@ -117,7 +117,7 @@ impl<'a, 'e> Walk<'a, 'e> {
     }
 
     /// Arguments on the stack that were not captured are read now, at the entry or at the return.
-    fn from_stack(&mut self, place: &Place, at_return: bool) -> bool {
+    fn read_stacked(&mut self, place: &Place, at_return: bool) -> bool {
         let [piece] = place.pieces() else { return false };
         let (Source::Stack(offset), false) = (piece.source, at_return) else {
             return false;
@@ -127,7 +127,7 @@ impl<'a, 'e> Walk<'a, 'e> {
     }
 
     /// st(0) holds every floating-point type as an extended number.
-    fn from_x87(&mut self, ty: TypeId, span: Span) -> Span {
+    fn narrowed(&mut self, ty: TypeId, span: Span) -> Span {
         let bytes = self.bytes(span);
         let Ok(bytes) = <[u8; 10]>::try_from(bytes) else {
             return span;
@@ -328,7 +328,7 @@ impl<'a, 'e> Walk<'a, 'e> {
         let tid = self.frame.call.tid;
         match i32::try_from(value) {
             Ok(fd) if fd >= 0 && self.describe.fd(tid, fd, &mut text) => {
-                self.emit.value(Value::Fd(value, &text))
+                self.emit.value(Value::Fd(value, &text));
             }
             _ => self.emit.value(plain),
         }
@@ -421,10 +421,7 @@ impl<'a, 'e> Walk<'a, 'e> {
                 return self.emit.value(Value::Elided);
             }
         }
-        let size = self
-            .layout(of)
-            .map(|layout| layout.size)
-            .filter(|&size| size <= MAX_VALUE);
+        let size = self.pointee_size(of, at).filter(|&size| size <= MAX_VALUE);
         let Some(pointee) = size.and_then(|size| self.read(at, size)) else {
             return self.emit.value(Value::Pointer(at));
         };
@@ -436,6 +433,26 @@ impl<'a, 'e> Walk<'a, 'e> {
             self.scratch.open.pop();
         }
         self.scratch.bytes.truncate(pointee.start);
+    }
+
+    /// The size of what lies at `at`. Where a structure's own elements tell how long it is, those are
+    /// read first.
+    fn pointee_size(&mut self, ty: TypeId, at: Addr) -> Option<u64> {
+        if let Some(layout) = self.layout(ty) {
+            return Some(layout.size);
+        }
+        let types = self.types();
+        let Type::Struct(fields) = types.get(types.bare(ty)) else {
+            return None;
+        };
+        let known = fields.iter().map_while(|field| self.layout(field.ty));
+        let head = known.fold(0, |end: u64, layout| {
+            align_up(end, layout.align).saturating_add(layout.size)
+        });
+        let span = self.read(at, Some(head).filter(|&head| head <= MAX_VALUE)?)?;
+        let elements = self.elements(Shape::Struct, fields, span);
+        self.scratch.bytes.truncate(span.start);
+        Some(self.layout_in(ty, Some(&elements))?.size)
     }
 
     fn aggregate(&mut self, shape: Shape, fields: &'a [Field], span: Span, lens: Option<Lens>) {

@@ -182,9 +182,11 @@ fn arg(ty: &str, word: u64) -> String {
         (0x1000, b"hello\0world"),
         (
             0x2000,
-            &[5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0],
+            &[
+                5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1, 0, 0, 0,
+            ],
         ),
-        (0x3000, b"a long string, longer than 32 bytes, much longer\0"),
+        (0x3000, b"a long string, longer than 32 byes, much longer\0"),
         (0x4000, &[0x40, 0, 0, 0, 0xac, 0x20, 0, 0, 0, 0, 0, 0]),
         (0x5ffa, b"edge of"),
         (0x6800, &[1, 2]),
@@ -202,7 +204,8 @@ fn arg(ty: &str, word: u64) -> String {
             ],
         ),
     ];
-    let text = format!("typedef list = struct;\ntypedef list = struct(int, list*);\nvoid f({ty});");
+    let text =
+        format!("typedef list = struct;\ntypedef list = struct(int, list*);\nvoid f({ty}, hide(int));");
     let case = cells
         .iter()
         .fold(Case::new(&text, &[word, 2]), |case, (at, bytes)| {
@@ -215,6 +218,7 @@ fn arg(ty: &str, word: u64) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_lens_shows_what_it_should() {
     let minus_one = u64::MAX;
     for (ty, word, expected) in [
@@ -275,7 +279,7 @@ fn every_lens_shows_what_it_should() {
         ("string", 0x1000, r#""hello""#),
         ("string", 0, "nil"),
         ("string", 0x6666_0000, "0x66660000"),
-        ("string", 0x3000, r#""a long string, longer than 32 byt"..."#),
+        ("string", 0x3000, r#""a long string, longer than 32 by"..."#),
         ("string[arg2]", 0x1000, r#""he""#),
         ("string2", 0x1000, r#""he""#),
         ("string[8]", 0x1000, r#""hello\0wo""#),
@@ -300,7 +304,7 @@ fn every_lens_shows_what_it_should() {
         (
             "array(string, zero)*",
             0x8000,
-            r#"[ "hello", "a long string, longer than 32 byt"... ]"#,
+            r#"[ "hello", "a long string, longer than 32 by"... ]"#,
         ),
         ("hex(array(int, 2))*", 0x2000, "[ 0x5, 0x6 ]"),
         ("struct(int, int)*", 0x2000, "{ 5, 6 }"),
@@ -599,7 +603,7 @@ fn harmless(text: &str, random: &mut Random) {
             ..RawCall::default()
         };
         call.words.fill_with(|| {
-            if random.next() & 3 == 0 {
+            if random.next().is_multiple_of(4) {
                 random.next()
             } else {
                 0x1000 + random.next() % 256
