@@ -36,6 +36,7 @@ impl Session {
             blocked: signals.blocked,
             ignored: signals.ignored,
             go: &go_read,
+            go_tracer: &go,
             failed: &failed_write,
         })
         .map_err(|source| SpawnError::Tracer { what: "fork", source })?;

@@ -76,6 +76,16 @@ impl Running {
 #[derive(Clone, Copy)]
 pub struct SigInfo(pub(crate) sys::RawSigInfo);
 
+impl SigInfo {
+    /// `si_code`: where the signal comes from, such as `SI_USER` (0) or `SI_KERNEL` (0x80); see
+    /// sigaction(2).
+    #[must_use]
+    pub fn code(&self) -> i32 {
+        // si_signo, si_errno and si_code are the first three ints (asm-generic/siginfo.h; MIPS differs).
+        i32::from_ne_bytes(self.0[1].to_ne_bytes()[..4].try_into().expect("four bytes"))
+    }
+}
+
 /// A set of signals.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub struct SignalSet(u64);

@@ -587,6 +587,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) ignored: SignalSet,
     /// The child goes on when a byte can be read from it, and ends at its end.
     pub(crate) go: &'a File,
+    /// The other end of `go`, which the child closes, so that the tracer's death ends it, too.
+    pub(crate) go_tracer: &'a File,
     /// Where the child writes why it failed: [`Failure`] as bytes.
     pub(crate) failed: &'a File,
 }
@@ -646,6 +648,8 @@ pub(crate) fn fork_exec(prepared: &Prepared<'_>) -> io::Result<Tid> {
 
 /// The child's whole life before the program. Async-signal-safe: no allocation, no lock.
 fn child(prepared: &Prepared<'_>, vectors: &mut Vectors) -> ! {
+    // SAFETY: close(2) takes a number; this process does nothing more with the descriptor.
+    unsafe { libc::close(prepared.go_tracer.as_raw_fd()) };
     let mut byte = 0_u8;
     loop {
         // SAFETY: read(2) writes at most one byte to `byte`.

@@ -275,6 +275,17 @@ impl Session {
     }
 
     fn on_event(&mut self, tracee: &Rc<Tracee>, event: i32) -> Result<Option<Wait>, Error> {
+        // QUIRK exec-is-waited-for: when another thread than the leader executed a program, every request on it
+        // fails with ESRCH until the report of PTRACE_EVENT_EXEC is consumed. Seen: Linux 6.18. Source:
+        // kernel/ptrace.c, looks_like_a_spurious_pid (since 5.13). Drop when: never. Test:
+        // tests/events.rs, exec_from_a_thread_takes_over_the_leader. The report carries no signal that
+        // could be lost with the tracer.
+        let consumed = event == libc::PTRACE_EVENT_EXEC;
+        if consumed
+            && let Some(other) = consume(tracee.tid, Take::Stop)?.filter(|r| r.status != tracee.status.get())
+        {
+            return self.on_stop(other);
+        }
         let msg = match sys::event_msg(tracee.tid) {
             Ok(msg) => msg,
             Err(error) => return self.lost(tracee.tid, "PTRACE_GETEVENTMSG", error),
@@ -318,7 +329,9 @@ impl Session {
             successor
         };
         self.clear_suspect(former);
-        self.hand_out(&successor, Stop::Exec { former })
+        let event = self.hand_out(&successor, Stop::Exec { former });
+        successor.consumed.set(true);
+        event
     }
 
     // --- Births ----------------------------------------------------------------------------------
