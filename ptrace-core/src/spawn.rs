@@ -51,6 +51,9 @@ impl Session {
             return Err(error.into());
         }
         self.add(child.tid, Process::new(child.tid), State::Running);
+        if let Some(hand_off) = self.shared.hand_off.borrow().as_ref() {
+            hand_off.give_tracers_own(child.tid);
+        }
         if let Err(source) = child.go.write_all(&[0]) {
             // The other end is closed: the child was killed. Its end will say by what.
             if source.kind() != io::ErrorKind::BrokenPipe {

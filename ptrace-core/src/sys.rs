@@ -404,6 +404,62 @@ pub(crate) fn set_affinity(tid: Tid, words: &[u64]) -> io::Result<()> {
     check(rc).map(drop)
 }
 
+/// A thread's scheduling policy and static priority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Scheduling {
+    policy: c_int,
+    priority: c_int,
+}
+
+impl Scheduling {
+    /// The lowest realtime priority, which a fork does not inherit (sched(7), "SCHED_FIFO" and
+    /// "Resetting scheduling policy for child processes").
+    pub(crate) const REALTIME: Self = Self {
+        policy: libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
+        priority: 1,
+    };
+
+    pub(crate) fn of(tid: Tid) -> io::Result<Self> {
+        let mut param = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the kernel writes one `struct sched_param` to `param` (sched_getparam(2)).
+        let rc = unsafe { libc::syscall(libc::SYS_sched_getparam, tid.raw(), &raw mut param) };
+        check(rc)?;
+        // SAFETY: sched_getscheduler(2) takes a number.
+        let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid.raw()) })?;
+        let policy = c_int::try_from(policy).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        Ok(Self {
+            policy,
+            priority: param.sched_priority,
+        })
+    }
+
+    pub(crate) fn apply(self, tid: Tid) -> io::Result<()> {
+        let param = libc::sched_param {
+            sched_priority: self.priority,
+        };
+        // SAFETY: the kernel reads one `struct sched_param` from `param` (sched_setscheduler(2)).
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_sched_setscheduler,
+                tid.raw(),
+                self.policy,
+                &raw const param,
+            )
+        };
+        check(rc).map(drop)
+    }
+}
+
+/// Whether the thread's scheduling policy is one whose threads never run while a realtime thread can.
+pub(crate) fn yields_to_realtime(tid: Tid) -> bool {
+    // SAFETY: sched_getscheduler(2) takes a number.
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid.raw()) };
+    let normal = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+    normal
+        .iter()
+        .any(|&n| c_long::from(n) == policy & !c_long::from(libc::SCHED_RESET_ON_FORK))
+}
+
 // --- signals of the tracer -----------------------------------------------------------------------
 
 /// The signals that the calling thread blocks.
