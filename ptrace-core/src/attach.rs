@@ -84,9 +84,9 @@ impl Session {
     /// Lets a process go that was seized in part.
     fn release(&mut self, tgid: Tid) {
         for (stopped, _) in self.stop_all(tgid).unwrap_or_default() {
-            let tid = stopped.tid();
+            let thread = stopped.tid();
             let _ = stopped.detach(None); // it may have died, which is as good
-            self.forget(tid);
+            self.forget(thread);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::tracee::Tracee;
 const MAX_CPUS: usize = 1024;
 const WORDS: usize = MAX_CPUS / 64;
 
-/// A set of CPUs, as sched_setaffinity(2) takes it.
+/// A set of CPUs, as `sched_setaffinity(2)` takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuSet {
     words: [u64; WORDS],
@@ -130,7 +130,7 @@ impl HandOff {
 /// A thread's own affinity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnMask {
-    /// As sched_getaffinity(2) showed it.
+    /// As `sched_getaffinity(2)` showed it.
     seen: CpuSet,
     /// What to set so that it is as it was.
     restore: CpuSet,

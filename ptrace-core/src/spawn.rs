@@ -136,8 +136,8 @@ impl Child {
 
 /// What the child wrote about its failure.
 fn told(bytes: [u8; FAILURE_LEN], command: OsString) -> SpawnError {
-    let [step, a, b, c, d] = bytes;
-    let source = io::Error::from_raw_os_error(i32::from_le_bytes([a, b, c, d]));
+    let [step, errno @ ..] = bytes;
+    let source = io::Error::from_raw_os_error(i32::from_le_bytes(errno));
     let what = match step {
         s if s == sys::Step::Chdir as u8 => "chdir",
         s if s == sys::Step::Setgroups as u8 => "setgroups",

@@ -239,7 +239,7 @@ impl Session {
     fn on_syscall(&mut self, tracee: &Rc<Tracee>) -> Result<Option<Wait>, Error> {
         let words = match sys::syscall_info(tracee.tid) {
             Ok(words) => words,
-            Err(error) => return self.lost(tracee.tid, "PTRACE_GET_SYSCALL_INFO", error),
+            Err(error) => return Self::lost(tracee.tid, "PTRACE_GET_SYSCALL_INFO", error),
         };
         let stop = match crate::stop::SyscallInfo::from_words(&words).stop {
             SyscallStop::Exit { .. } => Stop::SyscallExit,
@@ -260,14 +260,14 @@ impl Session {
             tracee.interrupt.set(Interrupt::None);
             return match sys::resume(tracee.tid, Resume::Cont, None) {
                 Ok(()) => Ok(None),
-                Err(error) => self.lost(tracee.tid, "PTRACE_CONT", error),
+                Err(error) => Self::lost(tracee.tid, "PTRACE_CONT", error),
             };
         }
         Ok(Some(self.hand_out(tracee, Stop::Interrupt)))
     }
 
     /// A request at a stop failed: the thread was killed, which its end will tell, or the kernel refused.
-    fn lost(&mut self, tid: Tid, request: &'static str, error: io::Error) -> Result<Option<Wait>, Error> {
+    fn lost(tid: Tid, request: &'static str, error: io::Error) -> Result<Option<Wait>, Error> {
         match Error::request(request, tid, error) {
             Error::Died { .. } => Ok(None),
             error => Err(error),
@@ -288,7 +288,7 @@ impl Session {
         }
         let msg = match sys::event_msg(tracee.tid) {
             Ok(msg) => msg,
-            Err(error) => return self.lost(tracee.tid, "PTRACE_GETEVENTMSG", error),
+            Err(error) => return Self::lost(tracee.tid, "PTRACE_GETEVENTMSG", error),
         };
         let [a, b, c, d, ..] = msg.to_le_bytes();
         let low = i32::from_le_bytes([a, b, c, d]);
@@ -388,12 +388,12 @@ impl Session {
 
     /// Takes up a tracee that is ours by the kernel's doing.
     fn adopt(&mut self, tid: Tid, state: State) -> Rc<Tracee> {
-        let tgid = if sys::is_thread_of(tid, tid) {
+        let process = if sys::is_thread_of(tid, tid) {
             tid
         } else {
             procfs::process_of(tid).unwrap_or(tid)
         };
-        let process = self.process(tgid);
+        let process = self.process(process);
         self.add(tid, process, state)
     }
 

@@ -347,3 +347,86 @@ fn the_hand_off_is_never_seen() {
     session.set_hand_off(false).unwrap();
     assert_eq!(CpuSet::of(Tid::new(0)).unwrap(), before);
 }
+
+#[test]
+fn protected_pages_are_read() {
+    let exe = compile(
+        "protected",
+        r#"
+        #include <stdio.h>
+        #include <string.h>
+        #include <sys/mman.h>
+        #include <unistd.h>
+        int main(void) {
+            char *p = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            strcpy(p, "hidden");
+            mprotect(p, 4096, PROT_NONE);
+            puts("ready"); printf("%p\n", (void *)p); fflush(stdout);
+            pause();
+        }"#,
+        &[],
+    );
+    let (target, mut out) = start(&exe, &[]);
+    let line = out.next().unwrap().unwrap();
+    let page = u64::from_str_radix(line.trim_start_matches("0x"), 16).unwrap();
+    let mut session = Session::new(Options::new());
+    session.seize_process(target.tid()).unwrap();
+    let (tracee, _) = session.stop_all(target.tid()).unwrap().pop().unwrap();
+    let mut text = Vec::new();
+    assert!(
+        tracee
+            .memory()
+            .read_c_string(arch_abi::Addr::new(page), 64, &mut text)
+            .unwrap()
+    );
+    assert_eq!(text, b"hidden");
+    tracee.detach(None).unwrap();
+}
+
+/// The pid for [`tracer_role`], in a process of its own.
+const ROLE: &str = "PTRACE_CORE_TEST_TARGET";
+
+/// Attaches and leaves until it is killed; does nothing unless another test starts it with a target.
+#[test]
+fn tracer_role() {
+    let Ok(target) = std::env::var(ROLE) else { return };
+    let target = Tid::new(target.parse().unwrap());
+    loop {
+        let mut session = Session::new(Options::new());
+        session.seize_process(target).unwrap();
+        for (tracee, _) in session.stop_all(target).unwrap() {
+            tracee.detach(None).unwrap();
+        }
+        println!("cycle");
+    }
+}
+
+#[test]
+fn a_tracer_killed_while_attaching_or_leaving_harms_nobody() {
+    use std::io::BufRead;
+    let exe = compile("spin", SPIN, &[]);
+    let (target, _out) = start(&exe, &[]);
+    for round in 0..40_u32 {
+        let mut tracer = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "tracer_role", "--nocapture"])
+            .env(ROLE, target.tid().to_string())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Open to the end: the tracer would die of a broken pipe.
+        let mut lines = std::io::BufReader::new(tracer.stdout.take().unwrap()).lines();
+        let cycle = lines
+            .by_ref()
+            .map(|line| line.unwrap())
+            .position(|line| line.contains("cycle"));
+        assert!(cycle.is_some(), "the tracer works");
+        // Another moment of the next cycle each time.
+        for _ in 0..round * 2000 {
+            std::hint::spin_loop();
+        }
+        tracer.kill().unwrap();
+        tracer.wait().unwrap();
+        runs_free(target.tid());
+        assert_eq!(procfs::threads(target.tid()).unwrap().len(), 4);
+    }
+}

@@ -103,7 +103,7 @@ fn a_script_without_an_interpreter_is_given_to_the_shell() {
 fn threads_are_followed_from_birth_to_end() {
     let exe = compile(
         "threads",
-        r#"
+        r"
         #include <pthread.h>
         #include <unistd.h>
         static void *body(void *arg) { return arg; }
@@ -114,7 +114,7 @@ fn threads_are_followed_from_birth_to_end() {
                 for (int i = 0; i < 8; i++) pthread_join(t[i], 0);
             }
             return 3;
-        }"#,
+        }",
         &[],
     );
     let (tid, seen) = run_fixture(&exe);
@@ -266,7 +266,7 @@ fn a_stopped_leader_is_dead_after_another_threads_exec() {
 fn a_leader_may_end_before_its_threads() {
     let exe = compile(
         "leader_first",
-        r#"
+        r"
         #include <pthread.h>
         #include <stdlib.h>
         #include <unistd.h>
@@ -277,7 +277,7 @@ fn a_leader_may_end_before_its_threads() {
             leader = pthread_self();
             pthread_create(&t, 0, body, 0);
             pthread_exit(0);
-        }"#,
+        }",
         &[],
     );
     let (tid, seen) = run_fixture(&exe);
@@ -314,7 +314,7 @@ fn two_sessions_in_two_threads_do_not_meet() {
 fn a_fork_storm_is_told_whole() {
     let exe = compile(
         "storm",
-        r#"
+        r"
         #include <sys/wait.h>
         #include <unistd.h>
         int main(void) {
@@ -322,7 +322,7 @@ fn a_fork_storm_is_told_whole() {
                 if (!fork()) { if (!fork()) _exit(2); _exit(1); }
             while (wait(0) > 0) ;
             return 0;
-        }"#,
+        }",
         &[],
     );
     let (_, seen) = run_fixture(&exe);

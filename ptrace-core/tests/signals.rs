@@ -17,7 +17,7 @@ fn kill(tid: ptrace_core::Tid, signal: &str) {
 fn queued_realtime_signals_keep_their_values_across_remote_calls() {
     let exe = compile(
         "queue",
-        r#"
+        r"
         #include <signal.h>
         #include <stdlib.h>
         #include <unistd.h>
@@ -30,7 +30,7 @@ fn queued_realtime_signals_keep_their_values_across_remote_calls() {
             for (int i = 0; i < 20; i++) sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = i});
             sigprocmask(SIG_UNBLOCK, &s, 0);
             return next == 20 ? 0 : 3;
-        }"#,
+        }",
         &[],
     );
     let mut session = Session::new(Options::new().kill_on_exit(true));
@@ -127,19 +127,18 @@ fn a_tracee_killed_at_a_stop_is_dead_and_nothing_hangs() {
             .spawn(&Command::new("sh").args(["-c", "(exit 1); kill -USR1 $$"]))
             .unwrap();
         let tid = stopped.tid();
-        let stopped = match kind {
-            0 => stopped,
-            _ => {
-                stopped.cont(None).unwrap();
-                loop {
-                    match session.wait().unwrap() {
-                        Wait::Stopped(s, Stop::Fork { .. }) if kind == 1 => break s,
-                        Wait::Stopped(s, Stop::Born { .. }) if kind == 2 => break s,
-                        Wait::Stopped(s, Stop::SignalDelivery(Signal::SIGUSR1)) if kind >= 3 => break s,
-                        Wait::Stopped(s, stop) => common::pass(s, stop),
-                        Wait::Exited(..) => {}
-                        other => panic!("{other:?}"),
-                    }
+        let stopped = if kind == 0 {
+            stopped
+        } else {
+            stopped.cont(None).unwrap();
+            loop {
+                match session.wait().unwrap() {
+                    Wait::Stopped(s, Stop::Fork { .. }) if kind == 1 => break s,
+                    Wait::Stopped(s, Stop::Born { .. }) if kind == 2 => break s,
+                    Wait::Stopped(s, Stop::SignalDelivery(Signal::SIGUSR1)) if kind >= 3 => break s,
+                    Wait::Stopped(s, stop) => common::pass(s, stop),
+                    Wait::Exited(..) => {}
+                    other => panic!("{other:?}"),
                 }
             }
         };
