@@ -19,9 +19,8 @@ use crate::trace::Trace;
 pub fn rltrace_binary() -> &'static PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| match std::env::var_os("RLTRACE_BIN") {
-        Some(named) => {
-            std::fs::canonicalize(&named).unwrap_or_else(|error| panic!("RLTRACE_BIN {named:?}: {error}"))
-        }
+        Some(named) => std::fs::canonicalize(&named)
+            .unwrap_or_else(|error| panic!("RLTRACE_BIN {}: {error}", named.display())),
         None => build(),
     })
 }
@@ -102,8 +101,8 @@ impl Rltrace {
 
     /// `-p PID`.
     #[must_use]
-    pub fn pid(self, pid: impl ToString) -> Self {
-        self.arg("-p").arg(pid.to_string())
+    pub fn pid(self, pid: impl std::fmt::Display) -> Self {
+        self.arg("-p").arg(format!("{pid}"))
     }
 
     /// A variable of the environment of `rltrace` and of what it runs.
