@@ -7,16 +7,16 @@ use std::process::Command;
 use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, Rltrace, Traced, run};
 
-/// Runs a command natively and under `tracer`: standard output, standard error and the end must be the same, and the
+/// Runs a command natively and under `rltrace`: standard output, standard error and the end must be the same, and the
 /// trace must hold a call of each of `calls`.
 #[track_caller]
-fn same(tracer: &Rltrace, words: &[&str], calls: &[&str]) -> Traced {
+fn same(rltrace: &Rltrace, words: &[&str], calls: &[&str]) -> Traced {
     let program = tool(words[0]);
     let native = run(Command::new(&program).args(&words[1..]).env("LC_ALL", "C"));
     let command: Vec<OsString> = std::iter::once(program.into())
         .chain(words[1..].iter().map(OsString::from))
         .collect();
-    let traced = tracer.run(command);
+    let traced = rltrace.run(command);
     let seen = &traced.run;
     traced.assert(
         seen.stdout == native.stdout,
