@@ -63,6 +63,7 @@ pub struct Rltrace {
     environment: Vec<(OsString, OsString)>,
     prefix: Vec<OsString>,
     own_output: bool,
+    with_input: bool,
 }
 
 /// What `rltrace` did: how it ended, and the trace it wrote.
@@ -126,6 +127,13 @@ impl Rltrace {
         self
     }
 
+    /// Standard input is a pipe ([`Running::stdin`]) instead of `/dev/null`.
+    #[must_use]
+    pub fn with_input(mut self) -> Self {
+        self.with_input = true;
+        self
+    }
+
     /// Runs a command under the tracer to its end.
     #[track_caller]
     pub fn run<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Traced {
@@ -151,7 +159,11 @@ impl Rltrace {
         }
         words.extend(command.map(|word| word.as_ref().to_owned()));
         let mut process = Command::new(&words[0]);
-        process.args(&words[1..]).stdin(Stdio::null());
+        process.args(&words[1..]).stdin(if self.with_input {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
         process.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Background {
             running: Running::start(&mut process),
