@@ -1,7 +1,7 @@
 //! Running the tracer itself.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
@@ -64,6 +64,7 @@ pub struct Rltrace {
     prefix: Vec<OsString>,
     own_output: bool,
     with_input: bool,
+    binary: Option<PathBuf>,
 }
 
 /// What `rltrace` did: how it ended, and the trace it wrote.
@@ -120,6 +121,13 @@ impl Rltrace {
         self
     }
 
+    /// A copy of the binary under test, for a user who cannot reach the original.
+    #[must_use]
+    pub fn binary(mut self, copy: &Path) -> Self {
+        self.binary = Some(copy.to_owned());
+        self
+    }
+
     /// No `-o`: the caller names its own output, or the trace goes to standard error.
     #[must_use]
     pub fn own_output(mut self) -> Self {
@@ -148,7 +156,7 @@ impl Rltrace {
         open_to_all(directory.path());
         let file = directory.path().join("trace");
         let mut words = self.prefix.clone();
-        words.push(rltrace_binary().into());
+        words.push(self.binary.as_ref().unwrap_or_else(|| rltrace_binary()).into());
         if !self.own_output {
             words.extend(["-o".into(), file.clone().into()]);
         }
@@ -173,7 +181,7 @@ impl Rltrace {
     }
 }
 
-fn open_to_all(directory: &std::path::Path) {
+fn open_to_all(directory: &Path) {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::Permissions::from_mode(0o777);
     std::fs::set_permissions(directory, mode).expect("chmod of an own directory");
