@@ -103,9 +103,9 @@ fn strings_are_escaped_and_cut() {
         &traced,
         r#"strlen("more than thirty-two characters are cut") = 39"#,
     );
-    let short = self::traced(&Rltrace::new().arg("-s").arg("5"));
+    let cut = self::traced(&Rltrace::new().arg("-s").arg("5"));
     traced.assert(
-        short
+        cut
             .trace
             .calls_of("strlen")
             .any(|call| call.args == r#""more "..."#),
