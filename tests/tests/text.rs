@@ -86,14 +86,14 @@ fn ltrace_agrees() {
 #[test]
 fn strings_are_escaped_and_cut() {
     let traced = traced(&Rltrace::new().arg("-s").arg("100"));
-    let escaped = traced
+    let call = traced
         .trace
         .calls_of("strlen")
-        .find(|call| call.args.starts_with("\"tab"))
+        .find(|call| call.args.starts_with(r#""tab"#))
         .expect("the call");
     let escapes = [r"\t", r"\n", r"\\", r"\a", r"\033", r"\377"];
     for escape in escapes {
-        traced.assert(escaped.args.contains(escape), &format!("{escape} is escaped"));
+        traced.assert(call.args.contains(escape), &format!("{escape} is escaped"));
     }
     traced.assert(
         !traced.trace.text.bytes().any(|byte| byte < b' ' && byte != b'\n'),
@@ -105,8 +105,7 @@ fn strings_are_escaped_and_cut() {
     );
     let cut = self::traced(&Rltrace::new().arg("-s").arg("5"));
     traced.assert(
-        cut
-            .trace
+        cut.trace
             .calls_of("strlen")
             .any(|call| call.args == r#""more "..."#),
         "cut after five bytes",
