@@ -72,7 +72,7 @@ pub struct RegLayout {
 ///
 /// All bytes are kept, also those that have no name here, so that what is written back differs
 /// from what was read only where it was set.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(align(8))]
 pub struct Regs {
     bytes: [u8; MAX_REGSET],

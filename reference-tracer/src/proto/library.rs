@@ -51,6 +51,10 @@ impl Module {
         sonames.is_empty() || sonames.iter().any(matches)
     }
 
+    fn is_of_syscalls(&self) -> bool {
+        self.soname.as_deref() == Some("syscalls")
+    }
+
     fn find(&self, name: &str) -> Option<Prototype> {
         if let Some(found) = self.prototypes.get(name) {
             return Some(found.clone());
@@ -267,7 +271,7 @@ impl Prototypes {
             self.modules
                 .iter()
                 .rev()
-                .filter(move |m| m.is_about(sonames) == about)
+                .filter(move |m| !m.is_of_syscalls() && m.is_about(sonames) == about)
                 .find_map(|m| m.find(name))
         };
         of_user(true)

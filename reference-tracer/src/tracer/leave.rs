@@ -87,4 +87,15 @@ impl Space {
         // What cannot be written is gone: an unmapped object, an ended process.
         let _ = traps.remove_all(&mut code);
     }
+
+    /// Takes out the guard and unmaps the copies: all threads are stopped, and none is in a copy or has a trap
+    /// behind it that was not seen.
+    pub(super) fn clear_away(&mut self, stopped: &Stopped) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.remove(stopped, &self.memory);
+        }
+        for (at, len) in std::mem::take(&mut self.copies) {
+            unmap(stopped, self.arch, at, len);
+        }
+    }
 }

@@ -45,6 +45,7 @@ impl Tracer {
         let tgid = stopped.tgid();
         let regs = stopped.regs()?;
         let mut space = Space::new(regs.arch(), stopped.memory(), may_call(tgid));
+        self.guard(stopped, &mut space);
         let notes = space.take_up(stopped, &mut self.store);
         self.notes.extend(notes);
         let space = Rc::new(RefCell::new(space));
@@ -57,6 +58,17 @@ impl Tracer {
             },
         );
         Ok(())
+    }
+
+    /// Sees to it that the process would survive the tracer's death. One that is to be killed with the
+    /// tracer needs no such thing.
+    pub(super) fn guard(&mut self, stopped: &Stopped, space: &mut Space) {
+        if self.options.kill_on_exit {
+            return;
+        }
+        if let Some(why) = space.guard(stopped) {
+            self.notes.push(format!("pid {}: {why}", stopped.tgid()));
+        }
     }
 
     pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {

@@ -228,8 +228,18 @@ impl<'a, 'e> Walk<'a, 'e> {
             Lens::Hide => {}
             Lens::Str => self.string(of, span, inherited),
             Lens::BitVec => self.bit_vector(of, span, inherited),
-            _ => self.value(
+            Lens::Enum(names) if self.named(self.types().names(names), of, span) => {}
+            // A number without a name is shown as what it is besides.
+            Lens::Enum(_) if self.is_int(of) => self.value(
                 of,
+                span,
+                Inherited {
+                    lens: None,
+                    ..inherited
+                },
+            ),
+            _ => self.value(
+                self.without_number_lenses(of),
                 span,
                 Inherited {
                     lens: Some(lens),
@@ -250,29 +260,57 @@ impl<'a, 'e> Walk<'a, 'e> {
             Some(Lens::Bool) => Value::Bool(bits != 0),
             Some(Lens::Guess) => Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX)),
             Some(Lens::Enum(names)) => {
-                return self.enumeration(self.types().names(names), bits, plain(Base::Dec), span);
+                if self.named_bits(self.types().names(names), bits, span) {
+                    return;
+                }
+                plain(Base::Dec)
             }
             Some(Lens::Flags(names)) => return self.flags(self.types().names(names), bits, span),
             Some(Lens::Fd) => return self.fd(number(value), plain(Base::Dec)),
             Some(Lens::Errno) => return self.errno(number(value), plain(Base::Dec)),
+            _ if int.character && span.len == 1 => {
+                Value::Byte(self.bytes(span).first().copied().unwrap_or(0))
+            }
             _ if int.character => Value::Char(u32::try_from(bits & 0xffff_ffff).unwrap_or(0)),
             _ => plain(Base::Dec),
         };
         self.emit.value(value);
     }
 
-    fn enumeration(&mut self, names: &Names, bits: u128, plain: Value<'_>, span: Span) {
-        let mask = mask_of(span.len);
-        let bits = low(bits);
+    fn is_int(&self, ty: TypeId) -> bool {
+        matches!(self.types().get(self.types().bare(ty)), Type::Int(_))
+    }
+
+    /// The outer of two lenses on a number is the one that counts.
+    fn without_number_lenses(&self, mut ty: TypeId) -> TypeId {
+        while let Type::Lens(lens, of) = self.types().get(ty)
+            && !matches!(lens, Lens::Str | Lens::BitVec | Lens::Hide)
+        {
+            ty = *of;
+        }
+        ty
+    }
+
+    /// Shows a number's name; `false`: it has none, and nothing was shown.
+    fn named(&mut self, names: &Names, ty: TypeId, span: Span) -> bool {
+        if !self.is_int(ty) {
+            return false;
+        }
+        let (_, bits) = integer(self.bytes(span), false);
+        self.named_bits(names, bits, span)
+    }
+
+    fn named_bits(&mut self, names: &Names, bits: u128, span: Span) -> bool {
+        let (mask, bits) = (mask_of(span.len), low(bits));
         let found = names
             .groups
             .iter()
             .flat_map(|group| &group.names)
             .find(|(value, _)| value & mask == bits);
-        match found {
-            Some((_, name)) => self.emit.value(Value::Named(bits, name.as_bytes())),
-            None => self.emit.value(plain),
+        if let Some((_, name)) = found {
+            self.emit.value(Value::Named(bits, name.as_bytes()));
         }
+        found.is_some()
     }
 
     fn flags(&mut self, names: &Names, bits: u128, span: Span) {

@@ -559,9 +559,10 @@ fn one(walk: &mut Walk<'_, '_>, kind: Kind, span: Span, ints: &[i64; MAX_ARGS]) 
         }
         Kind::Char { wide } => {
             let (_, bits) = integer(walk.bytes(span), false);
-            let mask = if wide { 0xffff_ffff } else { 0xff };
-            walk.emit
-                .value(Value::Char(u32::try_from(bits & mask).unwrap_or(0)));
+            walk.emit.value(match wide {
+                true => Value::Char(u32::try_from(bits & 0xffff_ffff).unwrap_or(0)),
+                false => Value::Byte(u8::try_from(bits & 0xff).unwrap_or(0)),
+            });
         }
         Kind::Float(float) => number(walk, float, span),
         Kind::Pointer => {
