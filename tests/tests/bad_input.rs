@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Rltrace, Running, Traced, elf, process, run, wait_for};
+use rltrace_tests::{Build, Rltrace, Running, Traced, elf, process, wait_for};
 
 /// One line on standard error, which begins `rltrace: ` and holds every one of `words`, nothing on standard output,
 /// and the exit status.
