@@ -218,8 +218,7 @@ impl Tracer {
             Stop::Group(_) => Ok(drop(stopped.listen()?)),
             Stop::Exec { former } => self.on_exec(stopped, former),
             Stop::Born { parent } => self.on_birth(stopped, parent),
-            Stop::Vfork { child } => self.on_vfork(stopped, child),
-            Stop::Clone { child } | Stop::Fork { child } => self.on_clone(stopped, child),
+            // A fork, vfork or clone is looked at when the child is born.
             _ => resume(stopped, None),
         }
     }
