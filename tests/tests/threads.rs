@@ -1,6 +1,6 @@
 //! Every call and every return of every thread, none twice.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use rltrace_tests::{Build, Rltrace, Traced};
@@ -56,6 +56,7 @@ fn is_number(text: &str, number: i64) -> bool {
     }
 }
 
+/// `-f` names the thread on each line, so that a return can be given to its call.
 #[test]
 fn eight_threads() {
     let program = program(&[]);
@@ -65,7 +66,7 @@ fn eight_threads() {
         "8".as_ref(),
         "20000".as_ref(),
     ];
-    complete(&Rltrace::new().filter("callee").run(words), 8, 20_000);
+    complete(&Rltrace::new().follow().filter("callee").run(words), 8, 20_000);
 }
 
 /// Calls through registers and slots are caught in the function itself, which all threads share.
@@ -78,21 +79,39 @@ fn eight_threads_without_a_plt() {
         "8".as_ref(),
         "2000".as_ref(),
     ];
-    complete(&Rltrace::new().filter("callee").run(words), 8, 2000);
+    complete(&Rltrace::new().follow().filter("callee").run(words), 8, 2000);
 }
 
 #[test]
 fn short_lived_threads() {
     let program = program(&[]);
-    for rltrace in [
-        Rltrace::new(),
-        Rltrace::new().filter("callee"),
-        Rltrace::new().follow(),
-    ] {
+    for rltrace in [Rltrace::new().follow(), Rltrace::new().follow().filter("callee")] {
         complete(
             &rltrace.run([program.as_os_str(), "short".as_ref(), "200".as_ref()]),
             200,
             10,
         );
     }
+}
+
+/// Threads are followed without `-f` too; what is then not named is which of two threads a return belongs to.
+#[test]
+fn threads_without_a_name() {
+    let program = program(&[]);
+    let traced = Rltrace::new()
+        .filter("callee")
+        .run([program.as_os_str(), "short".as_ref(), "200".as_ref()]);
+    traced.expect_code(0);
+    let returned = traced
+        .trace
+        .calls_of("callee")
+        .filter(|call| call.result().is_some())
+        .count();
+    traced.assert(returned == 2000, &format!("{returned} calls returned of 2000"));
+    let different: HashSet<&str> = traced
+        .trace
+        .calls_of("callee")
+        .map(|call| call.args.as_str())
+        .collect();
+    traced.assert(different.len() == 2000, "each call once");
 }
