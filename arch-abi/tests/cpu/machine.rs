@@ -204,7 +204,10 @@ impl Machine {
                 .is_some_and(|offset| offset < Map::CODE_LEN as u64)
         };
         // The instruction may itself be a trap. (KVM on AMD leaves the program counter on an `int1`.)
-        let own = regs.pc().offset_from(plan.at()).is_some_and(|offset| offset <= plan.bytes().len() as u64);
+        let own = regs
+            .pc()
+            .offset_from(plan.at())
+            .is_some_and(|offset| offset <= plan.bytes().len() as u64);
         if !own && (in_code(self.map.code) || in_code(self.map.far)) {
             regs.set_pc(before);
         }
