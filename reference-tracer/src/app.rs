@@ -26,13 +26,19 @@ struct Refusal {
 
 impl Refusal {
     fn new(line: impl Into<String>) -> Self {
-        Self { line: line.into(), status: 1 }
+        Self {
+            line: line.into(),
+            status: 1,
+        }
     }
 }
 
 impl<E: diagnose::Diagnosis> From<E> for Refusal {
     fn from(error: E) -> Self {
-        Self { status: error.exit_status(), line: error.to_string() }
+        Self {
+            status: error.exit_status(),
+            line: error.to_string(),
+        }
     }
 }
 
@@ -77,9 +83,18 @@ fn trace(cli: &Cli) -> Result<Option<ExitStatus>, Refusal> {
     };
     let leave = Leave::default();
     let sink = TextSink::new(text_options(cli, &output));
-    let mut tracer =
-        Tracer::new(options, report_options(cli), filters, prototypes, sink, output, leave.clone());
-    let waker = tracer.waker().map_err(|error| Refusal::new(format!("no signal to be woken by: {error}")))?;
+    let mut tracer = Tracer::new(
+        options,
+        report_options(cli),
+        filters,
+        prototypes,
+        sink,
+        output,
+        leave.clone(),
+    );
+    let waker = tracer
+        .waker()
+        .map_err(|error| Refusal::new(format!("no signal to be woken by: {error}")))?;
     let on_signal = {
         let waker = waker.clone();
         move |signal: Signal| {
@@ -105,13 +120,23 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
         }
     }
     let Some((name, args)) = cli.command.split_first() else {
-        return if attached == 0 { Err(Refusal { line: "no process to trace".into(), status: 1 }) } else { Ok(()) };
+        return if attached == 0 {
+            Err(Refusal {
+                line: "no process to trace".into(),
+                status: 1,
+            })
+        } else {
+            Ok(())
+        };
     };
     let mut command = Command::new(name).args(args).signals(signals);
     if let Some(user) = user {
         command = command.user(user);
     }
-    tracer.spawn(&command).map(drop).map_err(|error| refused_command(&error))
+    tracer
+        .spawn(&command)
+        .map(drop)
+        .map_err(|error| refused_command(&error))
 }
 
 fn refused_command(error: &SpawnError) -> Refusal {
@@ -120,7 +145,10 @@ fn refused_command(error: &SpawnError) -> Refusal {
         Some(_) => 126,
         None => 1,
     };
-    Refusal { line: sys_chain(error), status }
+    Refusal {
+        line: sys_chain(error),
+        status,
+    }
 }
 
 /// What can be said of a command before it is started.
@@ -134,7 +162,9 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     let Some(name) = &cli.user else { return Ok(None) };
     let user = User::lookup(name).map_err(|error| Refusal::new(format!("user '{name}': {error}")))?;
     if !sys::is_root() {
-        return Err(Refusal::new(format!("-u {name}: only root can run a command as another user")));
+        return Err(Refusal::new(format!(
+            "-u {name}: only root can run a command as another user"
+        )));
     }
     Ok(Some(user))
 }
@@ -152,7 +182,11 @@ fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
     let mut problems = Vec::new();
-    let paths = cli.config.iter().flat_map(|list| list.split(':')).filter(|path| !path.is_empty());
+    let paths = cli
+        .config
+        .iter()
+        .flat_map(|list| list.split(':'))
+        .filter(|path| !path.is_empty());
     for path in paths {
         let path = Path::new(path);
         let read = if path.is_dir() {
@@ -195,7 +229,9 @@ fn text_options(cli: &Cli, output: &Output) -> TextOptions {
 
 /// The width of the output: `$COLUMNS`, or the terminal's.
 fn columns(output: &Output) -> Option<usize> {
-    let from_env = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let from_env = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
     from_env.or_else(|| output.is_terminal().then(sys::terminal_columns).flatten())
 }
 
@@ -219,7 +255,10 @@ fn finish(cli: &Cli, outcome: &Outcome) -> Option<ExitStatus> {
     }
     // Leaving processes that were attached to is the end that the user asked for.
     let left = outcome.left.filter(|_| !cli.command.is_empty());
-    outcome.command.or(left.map(|signal| ExitStatus::Signaled { signal, core_dumped: false }))
+    outcome.command.or(left.map(|signal| ExitStatus::Signaled {
+        signal,
+        core_dumped: false,
+    }))
 }
 
 /// The message of an error with its sources.

@@ -89,7 +89,7 @@ fn leaving_at_any_moment() {
     for cycle in 0..cycles(40) {
         let rltrace = attach(target.pid());
         // Not luck but spread: each cycle leaves a little later than the one before.
-        for _ in 0..cycle * 2000 {
+        for _ in 0..cycle % 40 * 200 {
             std::hint::black_box(cycle);
             std::thread::yield_now();
         }

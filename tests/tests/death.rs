@@ -85,7 +85,7 @@ fn kills_of_the_tracer_while_it_attaches() {
     let mut target = target();
     for cycle in 0..cycles(20) {
         let rltrace = attach(target.pid());
-        for _ in 0..cycle % 50 * 1000 {
+        for _ in 0..cycle % 50 * 200 {
             std::thread::yield_now();
         }
         rltrace.end_by(Signal::SIGKILL);

@@ -8,7 +8,8 @@
 use std::io;
 
 use arch_abi::x86::guard::{
-    DATA_CHAIN, DATA_LEN, DATA_RANGES, DATA_TABLE, Guard as Code, RANGES, TABLE_ENTRIES, assemble, first_entry,
+    DATA_CHAIN, DATA_LEN, DATA_RANGES, DATA_TABLE, Guard as Code, RANGES, TABLE_ENTRIES, assemble,
+    first_entry,
 };
 use arch_abi::{Addr, Arch};
 use breakpoint::TrapId;
@@ -85,8 +86,11 @@ impl Guard {
     }
 
     fn set_up(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
-        let Code { code, handler, restorer } =
-            assemble(self.code, self.data).map_err(|error| CodeError::Call(io::Error::other(error)))?;
+        let Code {
+            code,
+            handler,
+            restorer,
+        } = assemble(self.code, self.data).map_err(|error| CodeError::Call(io::Error::other(error)))?;
         memory.write(self.code, &code)?;
         let words = [handler.get(), SA_FLAGS, restorer.get(), 0];
         self.action.copy_from_slice(&words.map(u64::to_le_bytes).concat());
@@ -97,7 +101,11 @@ impl Guard {
         memory.read_exact(old, &mut self.old_action)?;
         memory.write(self.data.wrapping_add(DATA_CHAIN), &self.old_action[..8])?;
         self.write_action(memory)?;
-        system_call(stopped, nr::MPROTECT, [self.data.get(), PAGE, prot(libc::PROT_READ), 0, 0, 0])?;
+        system_call(
+            stopped,
+            nr::MPROTECT,
+            [self.data.get(), PAGE, prot(libc::PROT_READ), 0, 0, 0],
+        )?;
         self.enable(stopped)
     }
 
@@ -109,7 +117,12 @@ impl Guard {
     pub(super) fn enable(&self, stopped: &Stopped) -> Result<(), CodeError> {
         let action = self.data.wrapping_add(NEW_ACTION);
         let sigtrap = Signal::SIGTRAP.raw().unsigned_abs().into();
-        system_call(stopped, nr::RT_SIGACTION, [sigtrap, action.get(), 0, SIGSET, 0, 0]).map(drop)
+        system_call(
+            stopped,
+            nr::RT_SIGACTION,
+            [sigtrap, action.get(), 0, SIGSET, 0, 0],
+        )
+        .map(drop)
     }
 
     /// Lets the handler know an area of copies.
@@ -140,7 +153,10 @@ impl Guard {
             _ => self.grow(stopped, memory)?,
         };
         let used = put(memory, table, trap, to)?;
-        self.table = Some(Table { used: table.used + u64::from(used), ..table });
+        self.table = Some(Table {
+            used: table.used + u64::from(used),
+            ..table
+        });
         Ok(())
     }
 
@@ -151,7 +167,11 @@ impl Guard {
         let at = map(stopped, len, libc::PROT_READ)?;
         self.mapped.push((at, len));
         memory.write(at, &(entries - 1).to_le_bytes())?;
-        let mut table = Table { at, mask: entries - 1, used: 0 };
+        let mut table = Table {
+            at,
+            mask: entries - 1,
+            used: 0,
+        };
         if let Some(old) = self.table {
             let mut bytes = vec![0; usize::try_from((old.mask + 1) * 16).unwrap_or(0)];
             memory.read_exact(old.at.wrapping_add(TABLE_ENTRIES), &mut bytes)?;
@@ -250,7 +270,9 @@ impl Space {
 
     /// Makes the guard know every trap that is in.
     pub(super) fn guard_all(&mut self, stopped: &Stopped) {
-        let Some(mut guard) = self.guard.take() else { return };
+        let Some(mut guard) = self.guard.take() else {
+            return;
+        };
         self.guard_ranges(&mut guard);
         for (trap, to) in self.traps.copies() {
             // A full address space: this trap is not guarded.
@@ -261,7 +283,9 @@ impl Space {
 
     /// Makes the guard know one trap.
     pub(super) fn guard_one(&mut self, stopped: &Stopped, id: TrapId) {
-        let Some(mut guard) = self.guard.take() else { return };
+        let Some(mut guard) = self.guard.take() else {
+            return;
+        };
         self.guard_ranges(&mut guard);
         if let (Some(trap), Some(to)) = (self.traps.addr(id), self.traps.resume_at(id)) {
             let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to);

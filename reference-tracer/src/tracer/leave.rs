@@ -29,7 +29,10 @@ impl Tracer {
             self.with_space(stopped, |space| space.clean(stopped));
         }
         let held = self.drain_traps(held);
-        let held: Vec<_> = held.into_iter().map(|(stopped, stop)| self.signal_to_keep(stopped, stop)).collect();
+        let held: Vec<_> = held
+            .into_iter()
+            .map(|(stopped, stop)| self.signal_to_keep(stopped, stop))
+            .collect();
         for (stopped, _) in &held {
             self.with_space(stopped, |space| space.clear_away(stopped));
         }
@@ -48,8 +51,11 @@ impl Tracer {
         let mut held = Held::new();
         let mut stopped_once = FxHashSet::default();
         loop {
-            let tgids: FxHashSet<Tid> =
-                self.session.tids().filter_map(|tid| self.session.tgid(tid)).collect();
+            let tgids: FxHashSet<Tid> = self
+                .session
+                .tids()
+                .filter_map(|tid| self.session.tgid(tid))
+                .collect();
             let before = held.len();
             for &tgid in &tgids {
                 // A failure to wait leaves what is not stopped to the guard.
@@ -90,9 +96,15 @@ impl Tracer {
     /// Puts one thread back into its program, if it stands in a copy.
     fn settle(&mut self, stopped: &Stopped) {
         let Ok(mut regs) = stopped.regs() else { return };
-        let stepping = self.threads.get(&stopped.tid()).is_some_and(|thread| thread.stepping.is_some());
-        let _: Result<(), Error> =
-            if stepping { self.finish_step(stopped, regs) } else { self.put_back(stopped, &mut regs) };
+        let stepping = self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.stepping.is_some());
+        let _: Result<(), Error> = if stepping {
+            self.finish_step(stopped, regs)
+        } else {
+            self.put_back(stopped, &mut regs)
+        };
     }
 
     /// Lets each thread that has a SIGTRAP of ours to come run into it: it gets no further.

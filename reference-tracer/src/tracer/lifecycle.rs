@@ -132,9 +132,18 @@ impl Tracer {
         if let Some(thread) = self.threads.get_mut(&tid) {
             // The child returns from the calls that its parent was in.
             thread.calls = calls;
-            thread.calls.iter_mut().for_each(|(_, call)| call.call.tid = tid.raw());
+            thread
+                .calls
+                .iter_mut()
+                .for_each(|(_, call)| call.call.tid = tid.raw());
         }
-        self.processes.insert(tgid, Process { space, followed: follow });
+        self.processes.insert(
+            tgid,
+            Process {
+                space,
+                followed: follow,
+            },
+        );
         Birth::Stay
     }
 

@@ -60,7 +60,9 @@ impl Leave {
     }
 
     fn asked(&self) -> Option<Signal> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|&signal| signal != 0).map(Signal::new)
+        Some(self.0.load(Ordering::SeqCst))
+            .filter(|&signal| signal != 0)
+            .map(Signal::new)
     }
 }
 
@@ -254,7 +256,10 @@ fn why_nothing(store: &ObjectStore, calls: u64) -> Vec<String> {
     }
     let symbols = || offered.symbols.iter().map(|name| &**name);
     let libraries = || offered.libraries.iter().map(|name| &**name);
-    unmatched.iter().map(|rule| rule.explain(symbols(), libraries())).collect()
+    unmatched
+        .iter()
+        .map(|rule| rule.explain(symbols(), libraries()))
+        .collect()
 }
 
 /// Lets a thread run on.

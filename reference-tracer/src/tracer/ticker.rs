@@ -38,7 +38,11 @@ impl Ticker {
             }
         };
         let handle = thread::Builder::new().name("flush".into()).spawn(tick)?;
-        Ok(Self { due, thread: handle.thread().clone(), armed: false })
+        Ok(Self {
+            due,
+            thread: handle.thread().clone(),
+            armed: false,
+        })
     }
 
     /// Something is buffered: the session is to be woken in a moment.
