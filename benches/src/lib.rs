@@ -1,1 +1,16 @@
-//! See README.md.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod attach;
+pub mod comparison;
+mod count;
+pub mod error;
+pub mod fixture;
+pub mod floor;
+pub mod machine;
+pub mod process;
+pub mod report;
+pub mod results;
+pub mod tools;
+
+pub use error::Error;
