@@ -29,7 +29,7 @@ pub struct Visit {
     pub left: Duration,
 }
 
-/// Lets `tool` attach to a program of [`THREADS`] threads and leave again; nothing where it cannot.
+/// Lets `tool` attach to a program of [`THREADS`] threads and leave again; nothing where it cannot ([`Tool::attaches`]).
 ///
 /// # Errors
 ///

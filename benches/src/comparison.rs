@@ -182,7 +182,7 @@ fn loop_time(setup: &Setup) -> Result<Duration, Error> {
 }
 
 fn attach_round(setup: &Setup, results: &mut Results, say: &mut dyn FnMut(&str)) {
-    for tool in present(results) {
+    for tool in present(results).into_iter().filter(|tool| tool.attaches()) {
         say(&format!("attach: {}", tool.name()));
         let Some(visit) = attach::visit(setup, tool) else {
             continue;

@@ -241,10 +241,10 @@ impl Drop for Stopper {
     }
 }
 
-/// waitpid(2) says `Stopped`; waitid(2) calls the stop of a traced thread a trap, which nix has no name for.
+/// A trap as waitpid(2) tells of it, or as waitid(2) does (`CLD_TRAPPED`), which nix takes for the event with number 0.
 fn expect_trap(status: WaitStatus) -> Result<(), Error> {
     match status {
-        WaitStatus::Stopped(_, Signal::SIGTRAP) => Ok(()),
+        WaitStatus::Stopped(_, Signal::SIGTRAP) | WaitStatus::PtraceEvent(_, Signal::SIGTRAP, 0) => Ok(()),
         other => Err(Error::Unexpected {
             what: "a bare stop",
             text: format!("{other:?}"),

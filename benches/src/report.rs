@@ -105,7 +105,7 @@ fn workload_row(results: &Results, workload: Workload, tool: Tool) -> Option<Row
         .iter()
         .any(|(of, version)| *of == tool && version.is_none());
     let runs = results.runs.get(&(workload, tool));
-    if runs.is_none() && !missing {
+    if !tool.traces(workload) || runs.is_none() && (!missing || !measured(results, workload)) {
         return None;
     }
     let value = if workload.is_loop() {
@@ -122,7 +122,6 @@ fn workload_row(results: &Results, workload: Workload, tool: Tool) -> Option<Row
     // One that ran in a few rounds only has figures, and what went wrong in the others.
     let failure = failure.filter(|_| value.is_some());
     let calls = workload.is_loop().then(|| calls(tool, workload));
-    // A missing tool is named once for each workload that it could trace: those that it cannot do have no row either way.
     Some(Row {
         name: tool.name(),
         value: value.ok_or(absent),
@@ -130,6 +129,11 @@ fn workload_row(results: &Results, workload: Workload, tool: Tool) -> Option<Row
         failure,
         kind: kind(tool),
     })
+}
+
+/// Whether the workload was asked for: the program alone is always there.
+fn measured(results: &Results, workload: Workload) -> bool {
+    results.runs.contains_key(&(workload, Tool::Untraced))
 }
 
 fn floor_rows(results: &Results) -> Vec<Row> {

@@ -59,6 +59,27 @@ impl Tool {
         }
     }
 
+    /// Whether it can trace `workload`, and is shown there.
+    #[must_use]
+    pub fn traces(self, workload: Workload) -> bool {
+        use Workload::{Imports, Ints, Ls, Summary, Syscall, Text, Threads, True};
+        match self {
+            Tool::Untraced | Tool::Rltrace | Tool::Ltrace => true,
+            Tool::RltraceNoHandoff => matches!(workload, Ints | Threads),
+            Tool::LtracePinned => workload == Ints,
+            Tool::Strace => matches!(workload, Syscall | True | Ls),
+            Tool::Uftrace => workload != Summary,
+            Tool::Gdb => matches!(workload, Ints | Text | Threads | Imports),
+            Tool::Perf => matches!(workload, Ints | Text | Threads),
+        }
+    }
+
+    /// Whether it can attach to a running program, and is shown there.
+    #[must_use]
+    pub fn attaches(self) -> bool {
+        matches!(self, Tool::Rltrace | Tool::Ltrace | Tool::Strace)
+    }
+
     /// What says the tool's version, and how it is asked.
     fn asked(self) -> Option<(&'static str, &'static str)> {
         Some(match self {
@@ -242,26 +263,24 @@ impl Setup {
         self.scratch.join("report")
     }
 
-    /// How `tool` traces `workload`; nothing where it cannot.
+    /// How `tool` traces `workload`; nothing where it cannot ([`Tool::traces`]).
     #[must_use]
     pub fn invocation(&self, tool: Tool, workload: Workload) -> Option<Invocation> {
+        if !tool.traces(workload) {
+            return None;
+        }
         let each = calls(tool, workload) / workload.threads();
         let program = self.program(workload, each);
         let (prefix, count) = match tool {
             Tool::Untraced => (Line::new::<_, &str>([]), Count::Nothing),
             Tool::Rltrace => self.rltrace(workload, &[]),
-            Tool::RltraceNoHandoff if matches!(workload, Workload::Ints | Workload::Threads) => {
-                self.rltrace(workload, &["--no-handoff"])
-            }
+            Tool::RltraceNoHandoff => self.rltrace(workload, &["--no-handoff"]),
             Tool::Ltrace => self.ltrace(workload, Line::new(["ltrace"])),
-            Tool::LtracePinned if workload == Workload::Ints => {
-                self.ltrace(workload, Line::new(["taskset", "-c", "0", "ltrace"]))
-            }
-            Tool::Strace => self.strace(workload)?,
+            Tool::LtracePinned => self.ltrace(workload, Line::new(["taskset", "-c", "0", "ltrace"])),
+            Tool::Strace => self.strace(workload),
             Tool::Uftrace => self.uftrace(workload)?,
             Tool::Gdb => self.gdb(workload)?,
             Tool::Perf => self.perf(workload)?,
-            Tool::RltraceNoHandoff | Tool::LtracePinned => return None,
         };
         Some(Invocation {
             line: prefix.and(program.0),
@@ -320,17 +339,16 @@ impl Setup {
         (line, Count::Lines(out, format!("{function}(")))
     }
 
-    fn strace(&self, workload: Workload) -> Option<(Line, Count)> {
+    fn strace(&self, workload: Workload) -> (Line, Count) {
         let out = self.scratch.join("trace");
         let line = Line::new(["strace", "-o"]).and([&out]);
-        Some(match workload {
-            Workload::Syscall => (
-                line.and(["-e", "trace=getppid"]),
-                Count::Lines(out, "getppid(".to_owned()),
-            ),
-            Workload::True | Workload::Ls => (line, Count::Nothing),
-            _ => return None,
-        })
+        if workload != Workload::Syscall {
+            return (line, Count::Nothing);
+        }
+        (
+            line.and(["-e", "trace=getppid"]),
+            Count::Lines(out, "getppid(".to_owned()),
+        )
     }
 
     fn uftrace(&self, workload: Workload) -> Option<(Line, Count)> {
@@ -350,9 +368,6 @@ impl Setup {
 
     fn gdb(&self, workload: Workload) -> Option<(Line, Count)> {
         let function = workload.function()?;
-        if matches!(workload, Workload::Summary | Workload::Syscall) {
-            return None;
-        }
         let print = gdb_print(workload)?;
         let line = Line::new(["gdb", "-q", "-nx", "-batch"])
             .and(["-ex", "set breakpoint pending on", "-ex"])
@@ -366,9 +381,6 @@ impl Setup {
     }
 
     fn perf(&self, workload: Workload) -> Option<(Line, Count)> {
-        if !matches!(workload, Workload::Ints | Workload::Text | Workload::Threads) {
-            return None;
-        }
         let data = self.scratch.join("perf.data");
         let event = format!("{}:{}*", self.probes, workload.function()?);
         let line = Line::new(["perf", "record", "-e"])
