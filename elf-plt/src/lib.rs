@@ -1,2 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+pub mod auxv;
+mod call_point;
+mod error;
+mod functions;
+mod link_map;
+mod object;
+mod references;
+mod symbol;
+
+pub use auxv::Auxv;
+pub use call_point::{CallPoint, CalleeKind, PltEntry, Slot, SlotRelocation};
+pub use error::Error;
+pub use functions::{Function, Functions};
+pub use link_map::{
+    LinkMap, LinkMapError, Memory, Namespace, RDebug, RState, read_debug_slot, read_namespaces, read_r_debug,
+};
+pub use object::{Object, ObjectKind, Segment};
+pub use references::{References, SlotUse};
+pub use symbol::{Binding, Symbol, SymbolType, Version};

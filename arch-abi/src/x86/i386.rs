@@ -1,7 +1,12 @@
 //! i386: System V psABI, Intel386 Architecture Processor Supplement.
 
+use super::call32;
 use crate::abi::{Abi, Arch};
-use crate::regs::{Reg, RegLayout};
+use crate::addr::Addr;
+use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::regs::{Reg, RegLayout, Regs};
+use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
+use crate::x86::step;
 
 /// The i386 ABI.
 #[derive(Debug)]
@@ -63,5 +68,56 @@ impl Abi for I386 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0xcd, 0x80] // int $0x80
+    }
+
+    fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError> {
+        step::plan(Arch::I386, code, at)
+    }
+
+    fn displaced_copy(&self, plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError> {
+        step::displaced_copy(plan, to)
+    }
+
+    fn stepped_copy(&self, plan: &StepPlan, to: Addr) -> Result<SteppedCopy, CopyError> {
+        step::stepped_copy(plan, to)
+    }
+
+    fn max_callee_pop(&self) -> u64 {
+        1024 // `ret $n`: 4 for a returned struct (psABI, "Functions Returning Structures or Unions"), arguments for stdcall
+    }
+
+    fn layout_of(&self, ty: &CType) -> Layout {
+        call32::layout_of(ty)
+    }
+
+    fn first_arg(&self) -> ArgCursor {
+        ArgCursor {
+            stack: 4,
+            ..ArgCursor::default()
+        } // past the return address
+    }
+
+    fn place_arg(&self, ty: &CType, cursor: &mut ArgCursor) -> Place {
+        call32::place_arg(ty, cursor)
+    }
+
+    fn place_return(&self, ty: &CType, cursor: &mut ArgCursor) -> (Place, Option<Place>) {
+        call32::place_return(ty, cursor)
+    }
+
+    fn variadic_uses_vectors(&self, _regs: &Regs) -> bool {
+        false
+    }
+
+    fn va_list_size(&self) -> usize {
+        0 // the parameter is the pointer
+    }
+
+    fn va_start(&self, word: u64, _object: &[u8]) -> Option<VaCursor> {
+        Some(call32::va_start(word))
+    }
+
+    fn va_arg(&self, ty: &CType, cursor: &mut VaCursor) -> Option<u64> {
+        call32::va_arg(ty, cursor)
     }
 }
