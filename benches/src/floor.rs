@@ -57,8 +57,8 @@ impl Part {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Part::Apart => "PTRACE_CONT, waitpid; on two CPUs",
-            Part::HandedOver => "PTRACE_CONT, waitpid; handed over on one CPU",
+            Part::Apart => "PTRACE_CONT, waitpid",
+            Part::HandedOver => "handed over on one CPU",
             Part::NoWait => "+ waitid with WNOWAIT for waitpid",
             Part::Registers => "+ PTRACE_GETREGSET",
             Part::Memory => "+ process_vm_readv, 64 bytes",

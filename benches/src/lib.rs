@@ -12,5 +12,6 @@ pub mod process;
 pub mod report;
 pub mod results;
 pub mod tools;
+pub mod tracer;
 
 pub use error::Error;

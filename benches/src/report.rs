@@ -176,7 +176,7 @@ fn parts_section(results: &Results) -> Option<Section> {
         title: "The parts of one stop".to_owned(),
         word: "parts",
         unit: "µs a stop",
-        note: "Each row does what the rows above it do, and one thing more; all but the first are handed over.",
+        note: "Each row does what the rows above it do, and one thing more.",
         rows: parts.iter().map(row).collect(),
     })
 }

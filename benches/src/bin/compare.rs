@@ -5,10 +5,11 @@ use rltrace_benches::comparison::{self, Plan};
 use rltrace_benches::fixture::Fixtures;
 use rltrace_benches::report::{chart, table};
 use rltrace_benches::tools::{Setup, Workload, has_config_option};
+use rltrace_benches::tracer;
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Runs rltrace, ltrace, strace, uftrace, gdb and perf on the same programs, and writes a table and a chart.
 #[derive(Debug, Parser)]
@@ -50,7 +51,7 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     let plan = plan(options)?;
     let rltrace = match &options.rltrace {
         Some(path) => fs::canonicalize(path)?,
-        None => built()?,
+        None => tracer::built()?,
     };
     let folder = tempfile::tempdir()?;
     let setup = set_up(folder.path(), rltrace, &plan)?;
@@ -100,20 +101,4 @@ fn set_up(folder: &Path, rltrace: PathBuf, plan: &Plan) -> Result<Setup, Box<dyn
         scratch,
         probes,
     })
-}
-
-/// Builds the workspace's tracer. Where it does not build, its path is returned all the same, and the table names it as missing.
-fn built() -> Result<PathBuf, Box<dyn Error>> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut command = Command::new(cargo);
-    command.args(["build", "--release", "-p", "reference-tracer", "--bin", "rltrace"]);
-    let status = command.current_dir(&workspace).status()?;
-    if !status.success() {
-        eprintln!("compare: rltrace did not build ({status})");
-    }
-    // Beside this program, wherever cargo's target folder is, if this is an optimised build too.
-    let target = std::env::current_exe()?;
-    let profile = target.parent().ok_or("this program has no folder")?;
-    Ok(profile.with_file_name("release").join("rltrace"))
 }

@@ -5,8 +5,8 @@ use super::{Kind, Row, Section, sections};
 use crate::results::{Results, Spread};
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 860.0;
-const LEFT: f64 = 250.0;
+const WIDTH: f64 = 900.0;
+const LEFT: f64 = 270.0;
 const RIGHT: f64 = 110.0;
 const BAR: f64 = 20.0;
 const HEADER: f64 = 46.0;
