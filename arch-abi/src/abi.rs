@@ -1,9 +1,12 @@
 //! One trait that each architecture implements in a file of its own.
 
-use crate::addr::Addr;
+use crate::addr::{Addr, FileAddr};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
 use crate::regs::{RegLayout, Regs};
 use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
+use std::ops::RangeInclusive;
+
+use crate::plt::{PltCode, SlotReference, SlotRelocations};
 use crate::x86;
 
 /// An ABI whose facts are known here. One process may hold tracees of several.
@@ -134,4 +137,40 @@ pub trait Abi: Sync + std::fmt::Debug {
     /// The address of the next argument of a `va_list`, a scalar of type `ty`; the cursor moves
     /// past it.
     fn va_arg(&self, ty: &CType, cursor: &mut VaCursor) -> Option<u64>;
+
+    /// The relocations that fill slots.
+    fn slot_relocations(&self) -> SlotRelocations;
+
+    /// The piece of a procedure linkage table that starts at `at`, where `code` lies and goes on as far
+    /// as its section or segment does. `None` where the bytes have no shape that a linker writes.
+    ///
+    /// Compiled code may have the same shape: a function that does nothing but a tail call through a
+    /// slot. Who asks must know by other means that a linker wrote the code.
+    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode>;
+
+    /// `found` gets every offset in `code`, which lies at `at`, of bytes that may be an operand naming a
+    /// slot within `slots`, and that slot; `got` is the address of `_GLOBAL_OFFSET_TABLE_`.
+    ///
+    /// This only looks at bytes, so that it is fast, and may find what is no operand;
+    /// [`Abi::slot_references`] tells.
+    fn slot_operands(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        slots: &RangeInclusive<FileAddr>,
+        found: &mut dyn FnMut(usize, FileAddr),
+    );
+
+    /// Decodes `code` from its start, which must be the start of an instruction, until past the last of
+    /// `operands`, which are ascending offsets in `code`. `found` gets the instructions whose bytes hold one of
+    /// them and that name a memory word, whichever it is.
+    fn slot_references(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        operands: &[usize],
+        found: &mut dyn FnMut(SlotReference),
+    );
 }

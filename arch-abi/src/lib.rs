@@ -4,6 +4,7 @@
 mod abi;
 mod addr;
 mod call;
+mod plt;
 mod regs;
 mod step;
 pub mod x86;
@@ -13,6 +14,7 @@ pub use addr::{Addr, BaseAddress, FileAddr};
 pub use call::{
     ArgCursor, CType, CallLayout, Captured, Float, Layout, Piece, Place, Signature, Source, VaCursor, layout,
 };
+pub use plt::{PltCode, SlotAccess, SlotOperand, SlotReference, SlotRelocations, Stub};
 pub use regs::{FpRegs, Reg, RegLayout, Regs, UnknownRegset};
 pub use step::{
     Access, CopyError, DisplacedCopy, Emulation, MAX_COPY, Progress, StepError, StepPlan, SteppedCopy, Store,

@@ -261,6 +261,34 @@ impl DisplacedCopy {
         }
     }
 
+    /// Appends code; `None` where there is no more room.
+    pub(crate) fn emit(&mut self, code: &[u8]) -> Option<()> {
+        let start = usize::from(self.len);
+        let end = start.checked_add(code.len())?;
+        self.bytes.get_mut(start..end)?.copy_from_slice(code);
+        self.len = u8::try_from(end).ok()?;
+        Some(())
+    }
+
+    /// Where the next byte of code goes.
+    pub(crate) fn end(&self) -> Addr {
+        self.to.wrapping_add(u64::from(self.len))
+    }
+
+    /// Says how a thread that stands at the end of the code so far is put back; `None` where there are
+    /// too many such places.
+    pub(crate) fn place(&mut self, progress: Progress, pc: Addr) -> Option<&mut Back> {
+        let offset = self.len;
+        let free = self.back.iter_mut().find(|back| back.is_none())?;
+        Some(free.insert(Back {
+            offset,
+            progress,
+            pc,
+            sp_add: 0,
+            set: None,
+        }))
+    }
+
     /// Where the copy lies, and where the thread is sent.
     #[must_use]
     pub const fn start(&self) -> Addr {
@@ -302,7 +330,12 @@ pub struct SteppedCopy {
     pub(crate) len: u8,
     pub(crate) at: Addr,
     pub(crate) next: Addr,
+    /// Whether the instruction goes to a place relative to its own, so that the copy went as far beside
+    /// its target as it lies beside the original.
+    pub(crate) relative: bool,
     pub(crate) pushed: Option<Pushed>,
+    /// A register that is left with an address of the copy, and what it should hold.
+    pub(crate) set: Option<(Reg, u64)>,
 }
 
 /// What a single-stepped copy leaves on the stack that it would not have left where it belongs.
@@ -310,8 +343,8 @@ pub struct SteppedCopy {
 pub(crate) enum Pushed {
     /// A return address of this size.
     ReturnAddress { size: u8 },
-    /// The flags, in which the single step itself shows.
-    Flags { size: u8 },
+    /// The flags, of this size, with the bits of `clear` set by the single step itself.
+    Flags { size: u8, clear: u64 },
 }
 
 impl SteppedCopy {
@@ -330,7 +363,14 @@ impl SteppedCopy {
     /// The word that has to be read after the step, before [`SteppedCopy::fix`].
     #[must_use]
     pub fn load(&self, after: &Regs) -> Option<Access> {
-        todo!()
+        let size = match self.pushed? {
+            Pushed::Flags { size, .. } => size,
+            Pushed::ReturnAddress { .. } => return None,
+        };
+        self.has_run(after).then(|| Access {
+            at: after.sp(),
+            size: usize::from(size),
+        })
     }
 
     /// Makes the registers after the step what they would be had the instruction run where it lies.
@@ -339,6 +379,36 @@ impl SteppedCopy {
     /// A thread that a signal stopped before the copy ran is put back onto the original.
     #[must_use]
     pub fn fix(&self, after: &mut Regs, loaded: u64) -> (Progress, Option<Store>) {
-        todo!()
+        if !self.has_run(after) {
+            after.set_pc(self.at);
+            return (Progress::NotRun, None);
+        }
+        let store = self.pushed.map(|pushed| match pushed {
+            Pushed::ReturnAddress { size } => Store::new(after.sp(), self.next.get(), size),
+            Pushed::Flags { size, clear } => Store::new(after.sp(), loaded & !clear, size),
+        });
+        if let Some((reg, value)) = self.set {
+            after.set(reg, value);
+        }
+        after.set_pc(self.pc_after(after.pc()));
+        (Progress::Done, store)
+    }
+
+    /// A thread that still stands on the copy has not run it: it was stopped by a signal, or by a fault. (An
+    /// instruction that jumps to itself is where it was in either case, and one with a repeat prefix goes
+    /// on with what is left.)
+    fn has_run(&self, after: &Regs) -> bool {
+        after.pc() != self.to
+    }
+
+    fn pc_after(&self, pc: Addr) -> Addr {
+        if self.relative {
+            return self.at.wrapping_add(pc.get().wrapping_sub(self.to.get()));
+        }
+        if pc == self.to.wrapping_add(u64::from(self.len)) {
+            self.next
+        } else {
+            pc
+        }
     }
 }

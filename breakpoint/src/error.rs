@@ -43,6 +43,12 @@ pub enum InsertError<E: std::error::Error + 'static> {
         /// What the memory said; `None` where it gave room that is out of reach.
         source: Option<E>,
     },
+    /// The address was given twice, and the first time says why the trap was refused.
+    #[error("the trap at {at} was refused before")]
+    Repeated {
+        /// Where the trap was to be.
+        at: Addr,
+    },
     /// There are 2³² traps already.
     #[error("too many traps")]
     TooMany,
@@ -93,6 +99,13 @@ pub enum StepOverError<E: std::error::Error + 'static> {
     /// The program has changed its code at a trap to what cannot be stepped over.
     #[error(transparent)]
     Step(#[from] StepError),
+    /// The registers are not those of the traps' ABI: a thread of a 64-bit program that runs 32-bit code,
+    /// or the reverse.
+    #[error("the registers at the trap at {at} belong to another ABI")]
+    OtherAbi {
+        /// Where the trap is.
+        at: Addr,
+    },
     /// The program has changed its code at a trap to what needs a copy, for which there is no room.
     #[error("the instruction at {at} needs a copy, for which there is no room")]
     NoRoom {

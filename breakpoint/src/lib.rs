@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod arena;
+mod batch;
 mod calls;
 mod error;
 mod memory;

@@ -2,7 +2,13 @@
 
 use arch_abi::FileAddr;
 
-use crate::symbol::{Binding, Version};
+use crate::error::Error;
+use crate::functions::rank;
+use crate::object::Object;
+use crate::slots::{self, Fill, SlotIndex, Target};
+use crate::stubs;
+use crate::symbol::{Binding, Symbol, SymbolType, Version};
+use crate::symbol_table::{SymbolTable, is_defined_function};
 
 /// A word of memory that the dynamic linker fills with the address of a function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -111,5 +117,156 @@ impl<'data> CallPoint<'data> {
     #[must_use]
     pub fn plt(&self) -> &[PltEntry] {
         &self.plt
+    }
+}
+
+impl<'data> Object<'data> {
+    /// The call points, by the address of their first slot. Imported data is none.
+    ///
+    /// The relocations and the PLT are read, not the compiled code: the time grows with the number of
+    /// imports. See [`Object::references`] for calls past the PLT.
+    ///
+    /// # Errors
+    /// The dynamic symbol table cannot be read.
+    pub fn call_points(&self) -> Result<Vec<CallPoint<'data>>, Error> {
+        let symbols = SymbolTable::dynamic(self)?;
+        let mut fills = slots::function_slots(self, &symbols);
+        let (mut points, mut index) = group(&symbols, &mut fills);
+        let mut entries = stubs::find(self, &index);
+        let mut unknown: Vec<_> = entries
+            .iter()
+            .map(|entry| entry.slot)
+            .filter(|&slot| index.get(slot).is_none())
+            .collect();
+        unknown.sort_unstable();
+        let more = if unknown.is_empty() {
+            Vec::new()
+        } else {
+            slots::slots_at(self, &unknown)
+        };
+        if !more.is_empty() {
+            fills.extend(more);
+            (points, index) = group(&symbols, &mut fills);
+        }
+        entries.sort_by_key(|entry| entry.addr);
+        for entry in entries {
+            if let Some((_, point)) = index.get(entry.slot) {
+                points[point].add_plt(entry);
+            }
+        }
+        name_ifuncs(self, &mut points);
+        Ok(points)
+    }
+}
+
+impl CallPoint<'_> {
+    fn add_plt(&mut self, entry: PltEntry) {
+        self.plt.push(entry);
+        if self.kind == CalleeKind::Untyped {
+            self.kind = CalleeKind::Function; // nothing but a function is jumped to
+        }
+    }
+}
+
+/// The call points of these slots, by the address of the first slot, and where each slot belongs.
+fn group<'data>(symbols: &SymbolTable<'data>, fills: &mut [Fill]) -> (Vec<CallPoint<'data>>, SlotIndex) {
+    fills.sort_by_key(|fill| (fill.target, fill.slot.addr));
+    let mut points: Vec<_> = fills
+        .chunk_by(|a, b| a.target == b.target)
+        .filter_map(|fills| {
+            let mut slots: Vec<_> = fills.iter().map(|fill| fill.slot).collect();
+            slots.dedup_by_key(|slot| slot.addr);
+            call_point(symbols, fills[0].target, slots)
+        })
+        .collect();
+    points.sort_by_key(|point| point.slots[0].addr);
+    let slots = points.iter().enumerate().flat_map(|(number, point)| {
+        point
+            .slots
+            .iter()
+            .map(move |slot| (slot.addr, slot.relocation, number))
+    });
+    let index = SlotIndex::new(slots.collect());
+    (points, index)
+}
+
+/// `None` where the symbol lies past the end of the file.
+fn call_point<'data>(
+    symbols: &SymbolTable<'data>,
+    target: Target,
+    slots: Vec<Slot>,
+) -> Option<CallPoint<'data>> {
+    let symbol = match target {
+        Target::Symbol(index) => symbols.get(index)?,
+        Target::Resolver(resolver) => {
+            return Some(CallPoint {
+                name: None,
+                version: None,
+                kind: CalleeKind::Ifunc { resolver },
+                binding: Binding::LOCAL,
+                defined_at: None,
+                slots,
+                plt: Vec::new(),
+            });
+        }
+    };
+    let typed = symbol.kind == SymbolType::FUNC || symbol.kind == SymbolType::GNU_IFUNC;
+    let lazy = slots
+        .iter()
+        .any(|slot| slot.relocation == SlotRelocation::JumpSlot);
+    Some(CallPoint {
+        name: Some(symbol.name),
+        version: symbol.version,
+        kind: if typed || lazy {
+            CalleeKind::Function
+        } else {
+            CalleeKind::Untyped
+        },
+        binding: symbol.binding,
+        defined_at: symbol.defined.then_some(symbol.addr),
+        slots,
+        plt: Vec::new(),
+    })
+}
+
+/// Names the ifuncs by the symbols at their resolvers: of type `GNU_IFUNC`, since the resolver as such may
+/// have another name.
+fn name_ifuncs<'data>(object: &Object<'data>, points: &mut [CallPoint<'data>]) {
+    let resolver = |point: &CallPoint<'_>| match point.kind {
+        CalleeKind::Ifunc { resolver } => Some(resolver),
+        _ => None,
+    };
+    let mut unnamed: Vec<_> = points
+        .iter()
+        .enumerate()
+        .filter_map(|(number, point)| Some((resolver(point)?, number)))
+        .collect();
+    if unnamed.is_empty() {
+        return;
+    }
+    unnamed.sort_unstable();
+    let resolver_at = |addr: FileAddr| unnamed.binary_search_by_key(&addr, |&(addr, _)| addr);
+    let mut best: Vec<Option<Symbol<'data>>> = vec![None; unnamed.len()];
+    let tables = [
+        object.dynamic_symbols().unwrap_or_default(),
+        SymbolTable::full(object),
+    ];
+    for symbol in tables.into_iter().flat_map(|table| {
+        table.filtered(|sym| is_defined_function(sym) && resolver_at(FileAddr::new(sym.st_value)).is_ok())
+    }) {
+        let Ok(found) = resolver_at(symbol.addr) else {
+            continue;
+        };
+        let rank = |symbol: &Symbol<'data>| (symbol.kind != SymbolType::GNU_IFUNC, rank(symbol));
+        if best[found].is_none_or(|best| rank(&symbol) < rank(&best)) {
+            best[found] = Some(symbol);
+        }
+    }
+    for ((_, number), symbol) in unnamed.into_iter().zip(best) {
+        let Some(symbol) = symbol.filter(|symbol| !symbol.name.is_empty()) else {
+            continue;
+        };
+        let point = &mut points[number];
+        (point.name, point.version, point.binding) = (Some(symbol.name), symbol.version, symbol.binding);
     }
 }

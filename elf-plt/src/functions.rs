@@ -1,8 +1,13 @@
 //! The functions that an object defines: one place in the code, all its names.
 
+use std::cmp::Reverse;
+
 use arch_abi::FileAddr;
 
-use crate::symbol::Symbol;
+use crate::error::Error;
+use crate::object::Object;
+use crate::symbol::{Binding, Symbol};
+use crate::symbol_table::{SymbolTable, is_defined_function};
 
 /// The functions of an object, by address.
 #[derive(Clone, Debug, Default)]
@@ -99,5 +104,58 @@ impl<'data> Functions<'data> {
         Function {
             symbols: &self.symbols[self.starts[index]..end],
         }
+    }
+}
+
+/// What sorts the names of one function: the one under which users know it comes first.
+pub(crate) fn rank<'data>(symbol: &Symbol<'data>) -> impl Ord + use<'data> {
+    let underscores = symbol.name.iter().take_while(|&&byte| byte == b'_').count();
+    let hidden = symbol.version.is_some_and(|version| version.hidden);
+    let binding = match symbol.binding {
+        Binding::GLOBAL | Binding::GNU_UNIQUE => 0,
+        Binding::WEAK => 1,
+        _ => 2,
+    };
+    // Itanium mangled names start with an underscore, which hides nothing.
+    let underscores = if symbol.name.starts_with(b"_Z") {
+        0
+    } else {
+        underscores
+    };
+    (
+        symbol.name.is_empty(),
+        underscores,
+        hidden,
+        binding,
+        symbol.name.len(),
+        symbol.name,
+    )
+}
+
+impl<'data> Object<'data> {
+    /// The functions that the object defines, with their aliases: symbols of type `FUNC` and
+    /// `GNU_IFUNC` in executable segments, of any size, zero included. Untyped symbols are left out: they
+    /// may stand for data or for an end (`etext`).
+    ///
+    /// # Errors
+    /// The dynamic symbol table cannot be read.
+    pub fn functions(&self) -> Result<Functions<'data>, Error> {
+        let tables = [self.dynamic_symbols()?, SymbolTable::full(self)];
+        let symbols = tables.into_iter().flat_map(|table| {
+            table.filtered(|sym| is_defined_function(sym) && self.is_code(FileAddr::new(sym.st_value)))
+        });
+        let mut symbols: Vec<_> = symbols.filter(|symbol| !symbol.name.is_empty()).collect();
+        symbols.sort_by_cached_key(|symbol| (symbol.addr, rank(symbol), Reverse(symbol.version.is_some())));
+        // .symtab repeats the dynamic symbols, without their versions.
+        symbols.dedup_by(|later, first| {
+            later.addr == first.addr && later.name == first.name && later.version.is_none()
+        });
+        let mut starts = Vec::new();
+        for (index, symbol) in symbols.iter().enumerate() {
+            if index == 0 || symbols[index - 1].addr != symbol.addr {
+                starts.push(index);
+            }
+        }
+        Ok(Functions { symbols, starts })
     }
 }

@@ -141,7 +141,10 @@ impl SignalState {
     pub fn current() -> Self {
         let mut ignored = sys::ignored_signals();
         ignored.remove(Signal::SIGPIPE);
-        Self { blocked: sys::blocked_signals(), ignored }
+        Self {
+            blocked: sys::blocked_signals(),
+            ignored,
+        }
     }
 
     /// Sets whether `signal` is ignored.

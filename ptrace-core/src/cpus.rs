@@ -2,4 +2,6 @@
 
 /// A set of CPUs, as sched_setaffinity(2) takes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct CpuSet { _words: Vec<u64> }
+pub struct CpuSet {
+    _words: Vec<u64>,
+}

@@ -207,7 +207,9 @@ pub enum AttachReason {
         name: Option<String>,
     },
     /// It runs as another user.
-    #[error("it runs as user {uid} and this tracer as user {own_uid}: run the tracer as that user or as root")]
+    #[error(
+        "it runs as user {uid} and this tracer as user {own_uid}: run the tracer as that user or as root"
+    )]
     OtherUser {
         /// The process' effective user id.
         uid: u32,
@@ -222,10 +224,14 @@ pub enum AttachReason {
     },
     /// The tracer lacks `CAP_SYS_PTRACE`, which this process asks for: it is not dumpable, has
     /// more capabilities than the tracer, or lives in another user namespace.
-    #[error("it needs the capability CAP_SYS_PTRACE, which this tracer lacks (setuid or otherwise protected program): run the tracer as root, or give a container --cap-add=SYS_PTRACE")]
+    #[error(
+        "it needs the capability CAP_SYS_PTRACE, which this tracer lacks (setuid or otherwise protected program): run the tracer as root, or give a container --cap-add=SYS_PTRACE"
+    )]
     MissingCapability,
     /// A seccomp filter forbids ptrace to the tracer.
-    #[error("a seccomp filter on this tracer forbids ptrace: start the container with a profile that allows it (docker: --security-opt seccomp=unconfined)")]
+    #[error(
+        "a seccomp filter on this tracer forbids ptrace: start the container with a profile that allows it (docker: --security-opt seccomp=unconfined)"
+    )]
     Seccomp,
     /// The kernel refused for a reason that could not be found out.
     #[error("{source}")]
@@ -237,7 +243,9 @@ pub enum AttachReason {
 
 fn yama_remedy(scope: u32) -> &'static str {
     match scope {
-        1 => "run the tracer as root, start the command under the tracer, or `sysctl kernel.yama.ptrace_scope=0`",
+        1 => {
+            "run the tracer as root, start the command under the tracer, or `sysctl kernel.yama.ptrace_scope=0`"
+        }
         2 => "run the tracer as root, or with CAP_SYS_PTRACE",
         _ => "nothing but a reboot with another setting allows it",
     }

@@ -198,7 +198,11 @@ impl fmt::Display for ExitStatus {
         match self {
             Self::Exited(status) => write!(f, "exited with status {status}"),
             Self::Signaled { signal, core_dumped } => {
-                write!(f, "killed by {signal}{}", if *core_dumped { " (core dumped)" } else { "" })
+                write!(
+                    f,
+                    "killed by {signal}{}",
+                    if *core_dumped { " (core dumped)" } else { "" }
+                )
             }
         }
     }

@@ -22,7 +22,12 @@ impl Default for Options {
 impl Options {
     /// Follows threads and forks; tracees outlive their tracer.
     pub const fn new() -> Self {
-        Self { forks: true, exits: false, seccomp: false, kill_on_exit: false }
+        Self {
+            forks: true,
+            exits: false,
+            seccomp: false,
+            kill_on_exit: false,
+        }
     }
 
     /// Whether the children of tracees become tracees (`PTRACE_O_TRACEFORK`, `_TRACEVFORK`,

@@ -123,88 +123,118 @@ impl SignalSet {
 impl Stopped {
     /// Its thread id.
     #[must_use]
-    pub fn tid(&self) -> Tid { todo!() }
+    pub fn tid(&self) -> Tid {
+        todo!()
+    }
 
     /// The id of its process (thread group).
     #[must_use]
-    pub fn tgid(&self) -> Tid { todo!() }
+    pub fn tgid(&self) -> Tid {
+        todo!()
+    }
 
     /// The general registers, by one `PTRACE_GETREGSET` of `NT_PRSTATUS`.
     ///
     /// # Errors
     /// The thread died, or its registers belong to no known ABI.
-    pub fn regs(&self) -> Result<Regs, Error> { todo!() }
+    pub fn regs(&self) -> Result<Regs, Error> {
+        todo!()
+    }
 
     /// Sets the general registers, by one `PTRACE_SETREGSET` of `NT_PRSTATUS`.
     ///
     /// # Errors
     /// The thread died, or the kernel refuses a value (a segment, an address past user space).
-    pub fn set_regs(&self, _regs: &Regs) -> Result<(), Error> { todo!() }
+    pub fn set_regs(&self, _regs: &Regs) -> Result<(), Error> {
+        todo!()
+    }
 
     /// Sets the program counter alone, by one `PTRACE_POKEUSER` where the host has it.
     ///
     /// # Errors
     /// The thread died.
-    pub fn set_pc(&self, _pc: Addr) -> Result<(), Error> { todo!() }
+    pub fn set_pc(&self, _pc: Addr) -> Result<(), Error> {
+        todo!()
+    }
 
     /// The floating-point and SSE registers.
     ///
     /// # Errors
     /// The thread died.
-    pub fn fp_regs(&self) -> Result<FpRegs, Error> { todo!() }
+    pub fn fp_regs(&self) -> Result<FpRegs, Error> {
+        todo!()
+    }
 
     /// The whole extended state (`NT_X86_XSTATE`: an XSAVE image in its standard form), into
     /// `buf`, which is cleared, grown as needed, and can be used again.
     ///
     /// # Errors
     /// The thread died, or the machine has no such register set.
-    pub fn xstate(&self, _buf: &mut Vec<u8>) -> Result<(), Error> { todo!() }
+    pub fn xstate(&self, _buf: &mut Vec<u8>) -> Result<(), Error> {
+        todo!()
+    }
 
     /// Sets the whole extended state.
     ///
     /// # Errors
     /// The thread died, or the image is malformed.
-    pub fn set_xstate(&self, _image: &[u8]) -> Result<(), Error> { todo!() }
+    pub fn set_xstate(&self, _image: &[u8]) -> Result<(), Error> {
+        todo!()
+    }
 
     /// The signal's `siginfo_t` at a signal-delivery-stop.
     ///
     /// # Errors
     /// The thread died, or its stop has none (`EINVAL`: a group-stop).
-    pub fn siginfo(&self) -> Result<SigInfo, Error> { todo!() }
+    pub fn siginfo(&self) -> Result<SigInfo, Error> {
+        todo!()
+    }
 
     /// Sets the `siginfo_t` of the signal that the thread will get.
     ///
     /// # Errors
     /// The thread died, or its stop has none.
-    pub fn set_siginfo(&self, _info: &SigInfo) -> Result<(), Error> { todo!() }
+    pub fn set_siginfo(&self, _info: &SigInfo) -> Result<(), Error> {
+        todo!()
+    }
 
     /// The signals that the thread blocks.
     ///
     /// # Errors
     /// The thread died.
-    pub fn sigmask(&self) -> Result<SignalSet, Error> { todo!() }
+    pub fn sigmask(&self) -> Result<SignalSet, Error> {
+        todo!()
+    }
 
     /// Sets the signals that the thread blocks.
     ///
     /// # Errors
     /// The thread died.
-    pub fn set_sigmask(&self, _mask: SignalSet) -> Result<(), Error> { todo!() }
+    pub fn set_sigmask(&self, _mask: SignalSet) -> Result<(), Error> {
+        todo!()
+    }
 
     /// The message of the last event (`PTRACE_GETEVENTMSG`).
     ///
     /// # Errors
     /// The thread died.
-    pub fn event_msg(&self) -> Result<u64, Error> { todo!() }
+    pub fn event_msg(&self) -> Result<u64, Error> {
+        todo!()
+    }
 
     /// Where in a system call the thread stands.
     ///
     /// # Errors
     /// The thread died, or the kernel is older than 5.3 (`EIO`).
-    pub fn syscall_info(&self) -> Result<SyscallInfo, Error> { todo!() }
+    pub fn syscall_info(&self) -> Result<SyscallInfo, Error> {
+        todo!()
+    }
 
     /// The memory of its process.
     #[must_use]
-    pub fn memory(&self) -> Memory { todo!() }
+    pub fn memory(&self) -> Memory {
+        todo!()
+    }
 
     /// Makes one system call in the thread's name and gives what it returned: a value, or a
     /// negated `errno` (-4095 to -1), which belongs to the call, not to the tracer. See
@@ -212,49 +242,65 @@ impl Stopped {
     ///
     /// # Errors
     /// The thread died; [`Error::InSyscall`]; [`Error::NoSyscallInstruction`].
-    pub fn remote_syscall(&self, _nr: u64, _args: [u64; 6]) -> Result<i64, Error> { todo!() }
+    pub fn remote_syscall(&self, _nr: u64, _args: [u64; 6]) -> Result<i64, Error> {
+        todo!()
+    }
 
     /// Resumes the thread, which gets `signal` if it is at a signal-delivery-stop. If the
     /// session hands over ([`Session::set_hand_off`](crate::Session::set_hand_off)), on the tracer's CPU.
     ///
     /// # Errors
     /// The thread died, or the kernel knows no such signal.
-    pub fn cont(self, _signal: Option<Signal>) -> Result<Running, Refused> { todo!() }
+    pub fn cont(self, _signal: Option<Signal>) -> Result<Running, Refused> {
+        todo!()
+    }
 
     /// Resumes the thread for one instruction.
     ///
     /// # Errors
     /// As [`cont`](Self::cont).
-    pub fn step(self, _signal: Option<Signal>) -> Result<Running, Refused> { todo!() }
+    pub fn step(self, _signal: Option<Signal>) -> Result<Running, Refused> {
+        todo!()
+    }
 
     /// Resumes the thread until it enters or leaves a system call.
     ///
     /// # Errors
     /// As [`cont`](Self::cont).
-    pub fn cont_to_syscall(self, _signal: Option<Signal>) -> Result<Running, Refused> { todo!() }
+    pub fn cont_to_syscall(self, _signal: Option<Signal>) -> Result<Running, Refused> {
+        todo!()
+    }
 
     /// Leaves the thread in its group-stop, and lets it report the next event (`PTRACE_LISTEN`).
     ///
     /// # Errors
     /// The thread died, or is at another stop than [`Group`](crate::Stop::Group).
-    pub fn listen(self) -> Result<Running, Refused> { todo!() }
+    pub fn listen(self) -> Result<Running, Refused> {
+        todo!()
+    }
 
     /// Ends tracing and lets the thread run, which gets `signal` if it is at a signal-delivery-stop;
     /// in a group-stop it stays.
     ///
     /// # Errors
     /// The thread died.
-    pub fn detach(self, _signal: Option<Signal>) -> Result<(), Refused> { todo!() }
+    pub fn detach(self, _signal: Option<Signal>) -> Result<(), Refused> {
+        todo!()
+    }
 }
 
 impl std::fmt::Debug for Stopped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stopped").field("tid", &self.tracee.tid).finish_non_exhaustive()
+        f.debug_struct("Stopped")
+            .field("tid", &self.tracee.tid)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for Running {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Running").field("tid", &self.tracee.tid).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("tid", &self.tracee.tid)
+            .finish_non_exhaustive()
     }
 }

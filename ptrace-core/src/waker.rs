@@ -3,9 +3,13 @@
 /// Makes the current or the next [`wait`](crate::Session::wait) of a session return
 /// [`Wait::Woken`](crate::Wait::Woken), from any thread.
 #[derive(Clone)]
-pub struct Waker { _p: () }
+pub struct Waker {
+    _p: (),
+}
 
 impl Waker {
     /// Calls. Several calls before the session notices are one.
-    pub fn wake(&self) { todo!() }
+    pub fn wake(&self) {
+        todo!()
+    }
 }

@@ -1,16 +1,17 @@
 #![doc = include_str!("../README.md")]
 
+pub mod cli;
 pub mod diagnose;
 pub mod filter;
 pub mod leave;
-pub mod output;
-pub mod signals;
-pub mod summary;
-
-pub mod cli;
 pub mod memory;
+pub mod objects;
+pub mod output;
 pub mod points;
 pub mod proto;
+pub mod signals;
+pub mod summary;
 mod sys;
 pub mod text;
+pub mod tracer;
 pub mod value;

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 /// A selected call point.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
 pub struct PointId(pub u32);
 
 /// How an object is known.
@@ -42,14 +42,22 @@ pub enum Returns {
     /// It may return several times (setjmp(3), vfork(2), getcontext(3)): a second return has no call
     /// of its own.
     Twice,
+    /// It never returns: what follows the call may be another function.
+    Never,
 }
 
 impl Returns {
-    /// What is known of a function by its name: the functions that GCC calls "returns twice".
+    /// What is known of a function by its name: those that GCC calls "returns twice", and those that C
+    /// libraries and the C++ ABI define as not returning.
     fn of(name: &str) -> Self {
         let bare = name.trim_start_matches('_');
         match bare {
             "setjmp" | "sigsetjmp" | "vfork" | "getcontext" | "savectx" => Self::Twice,
+            "exit" | "_exit" | "Exit" | "abort" | "longjmp" | "siglongjmp" | "longjmp_chk"
+            | "pthread_exit" | "libc_start_main" | "stack_chk_fail" | "assert_fail" | "cxa_throw"
+            | "cxa_rethrow" | "Unwind_Resume" | "quick_exit" | "setcontext" | "fortify_fail" | "chk_fail" => {
+                Self::Never
+            }
             _ => Self::Once,
         }
     }

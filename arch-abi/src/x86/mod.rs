@@ -4,7 +4,9 @@ mod call32;
 mod call64;
 pub mod guard;
 pub mod i386;
+mod slot_ref;
 pub(crate) mod step;
+mod stub;
 pub mod x86_64;
 
 use crate::call::{CType, Layout};

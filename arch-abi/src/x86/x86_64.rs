@@ -2,11 +2,16 @@
 
 use super::call64;
 use crate::abi::{Abi, Arch};
-use crate::addr::Addr;
+use crate::addr::{Addr, FileAddr};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
 use crate::regs::{Reg, RegLayout, Regs};
 use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
 use crate::x86::step;
+use std::ops::RangeInclusive;
+
+use super::slot_ref;
+use super::stub::{self, Mode};
+use crate::plt::{PltCode, SlotReference, SlotRelocations};
 
 /// The x86-64 ABI.
 #[derive(Debug)]
@@ -120,5 +125,41 @@ impl Abi for X86_64 {
 
     fn va_arg(&self, ty: &CType, cursor: &mut VaCursor) -> Option<u64> {
         call64::va_arg(ty, cursor)
+    }
+
+    fn slot_relocations(&self) -> SlotRelocations {
+        // psABI, "Relocation Types": R_X86_64_JUMP_SLOT, _GLOB_DAT, _IRELATIVE, _64
+        SlotRelocations {
+            jump_slot: 7,
+            glob_dat: 6,
+            irelative: 37,
+            pointer: 1,
+        }
+    }
+
+    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {
+        stub::plt_code(Mode::X86_64, code, at)
+    }
+
+    fn slot_operands(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        slots: &RangeInclusive<FileAddr>,
+        found: &mut dyn FnMut(usize, FileAddr),
+    ) {
+        slot_ref::slot_operands(Mode::X86_64, code, at, got, slots, found);
+    }
+
+    fn slot_references(
+        &self,
+        code: &[u8],
+        at: FileAddr,
+        got: Option<FileAddr>,
+        operands: &[usize],
+        found: &mut dyn FnMut(SlotReference),
+    ) {
+        slot_ref::slot_references(Mode::X86_64, code, at, got, operands, found);
     }
 }

@@ -6,6 +6,7 @@
 //! Use: parse each `-e` with [`Filter::parse`], collect them in a [`FilterSet`], and ask [`FilterSet::in_library`] once per
 //! object. What it answers is cheap to ask for each function of that object.
 
+mod bracket;
 mod chain;
 mod error;
 mod glob;
@@ -16,5 +17,6 @@ mod suggest;
 
 pub use chain::Filter;
 pub use error::FilterError;
+pub use pattern::NamePattern;
 pub use set::{FilterSet, InLibrary, LibraryNames, Missing, Unmatched};
 pub use suggest::nearest;

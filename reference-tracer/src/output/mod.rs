@@ -1,12 +1,19 @@
 //! Where the trace goes: one buffer, large writes, and no surprise when the reader is gone.
 
 mod color;
+mod error;
 mod per_process;
+mod sink;
 
 pub use color::ColorChoice;
+pub use error::OutputError;
 pub use per_process::PerProcess;
 
-use std::io;
+use sink::Sink;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
 /// Where a trace is written to.
@@ -21,87 +28,157 @@ pub enum Target {
         /// Whether lines are added after what it holds.
         append: bool,
     },
-    /// The standard input of a shell command.
-    Command(String),
+    /// The standard input of a command, which `/bin/sh` runs.
+    Command(OsString),
 }
 
 impl Target {
     /// What `-o TEXT` means: `|COMMAND` or a path.
     #[must_use]
-    pub fn parse(_text: &std::ffi::OsStr, _append: bool) -> Self {
-        todo!()
+    pub fn parse(text: &OsStr, append: bool) -> Self {
+        match text.as_bytes().strip_prefix(b"|") {
+            Some(command) => Target::Command(OsString::from_vec(command.to_vec())),
+            None => Target::File {
+                path: text.into(),
+                append,
+            },
+        }
     }
 }
 
-/// Why an output cannot be opened, or broke.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OutputError {
-    /// A file cannot be opened for writing.
-    #[error("cannot write to '{}': {source}", .path.display())]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// The reason.
-        source: io::Error,
-    },
-    /// A write failed: what follows is lost.
-    #[error("cannot write the trace to {to}: {source}; the rest of it is lost")]
-    Write {
-        /// Standard error, the file or the command.
-        to: String,
-        /// The reason.
-        source: io::Error,
-    },
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Stderr => f.write_str("standard error"),
+            Target::File { path, .. } => write!(f, "'{}'", path.display().to_string().escape_debug()),
+            Target::Command(command) => write!(f, "'|{}'", command.display().to_string().escape_debug()),
+        }
+    }
 }
 
-/// Buffered, and never failing in the middle of a line: text is formatted into it with [`std::fmt::Write`].
+/// The buffer is written when it holds this much: a pipe's capacity (pipe(7), "Pipe capacity").
+const FULL: usize = 64 * 1024;
+/// One line may be longer; then the memory for it is given back.
+const KEEP: usize = 4 * FULL;
+
+type Report = Box<dyn FnMut(&OutputError) + Send>;
+
+/// Buffered, and never failing in the middle of a line: text is appended to it.
 ///
-/// A failed write is reported once on standard error; from then on [`Output::broken`] tells so and text is dropped.
-#[derive(Debug)]
-pub struct Output {}
+/// A write that fails is reported once; from then on [`Output::broken`] tells so, and text is dropped. What is buffered is
+/// written when an `Output` is dropped, too. `SIGPIPE` must be ignored or blocked, which Rust's runtime sees to.
+pub struct Output {
+    target: Target,
+    sink: Option<Sink>,
+    buffer: Vec<u8>,
+    is_terminal: bool,
+    broken: Option<OutputError>,
+    report: Report,
+}
 
 impl Output {
     /// Opens `target`, truncated unless it appends, close-on-exec.
     ///
     /// # Errors
-    /// [`OutputError::Open`], or a command that cannot be started.
-    pub fn open(_target: &Target) -> Result<Self, OutputError> {
-        todo!()
+    /// [`OutputError::Open`], or [`OutputError::Start`] for a command.
+    pub fn open(target: &Target) -> Result<Self, OutputError> {
+        let sink = Sink::open(target)?;
+        Ok(Self {
+            target: target.clone(),
+            is_terminal: sink.is_terminal(),
+            sink: Some(sink),
+            buffer: Vec::with_capacity(FULL),
+            broken: None,
+            report: Box::new(|error| {
+                // When standard error is what broke, nobody is left to be told.
+                let _ = writeln!(std::io::stderr(), "rltrace: {error}");
+            }),
+        })
+    }
+
+    /// Lets `report` tell the user of an error, instead of a line on standard error.
+    #[must_use]
+    pub fn on_error(mut self, report: impl FnMut(&OutputError) + Send + 'static) -> Self {
+        self.report = Box::new(report);
+        self
     }
 
     /// The buffer that lines are formatted into; call [`Output::end_line`] after each line.
-    pub fn buffer(&mut self) -> &mut String {
-        todo!()
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
     }
 
     /// A line is complete: a terminal gets it at once, otherwise a large buffer is written.
     pub fn end_line(&mut self) {
-        todo!()
+        if self.is_terminal || self.buffer.len() >= FULL || self.broken.is_some() {
+            self.flush_idle();
+        }
     }
 
     /// Writes all there is, also an unfinished line; call it before waiting for something that may take long.
     pub fn flush_idle(&mut self) {
-        todo!()
+        if self.buffer.is_empty() {
+            return;
+        }
+        if let (Some(sink), None) = (&mut self.sink, &self.broken)
+            && let Err(reason) = sink.write_all(&self.buffer)
+        {
+            self.fail(OutputError::Write {
+                target: self.target.clone(),
+                reason,
+            });
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(KEEP);
     }
 
     /// The error that ended this output, if one did.
     #[must_use]
     pub fn broken(&self) -> Option<&OutputError> {
-        todo!()
+        self.broken.as_ref()
     }
 
     /// Whether it is a terminal.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        todo!()
+        self.is_terminal
     }
 
     /// Writes what is left, closes, and waits for a command to end.
     ///
     /// # Errors
-    /// The error that broke it, also when it was reported before.
-    pub fn finish(self) -> Result<(), OutputError> {
-        todo!()
+    /// The error that broke it; it has been reported.
+    pub fn finish(mut self) -> Result<(), OutputError> {
+        self.flush_idle();
+        if let Some(Err(error)) = self.sink.take().map(|sink| sink.close(&self.target))
+            && self.broken.is_none()
+        {
+            self.fail(error);
+        }
+        self.broken.take().map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, error: OutputError) {
+        (self.report)(&error);
+        self.broken = Some(error);
     }
 }
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.flush_idle();
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("target", &self.target)
+            .field("buffered", &self.buffer.len())
+            .field("broken", &self.broken)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,400 @@
+//! Object files: parsed once per run, however often they are mapped, and what of them is traced.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::rc::Rc;
+
+use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
+use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
+use rustc_hash::FxHashMap;
+
+use crate::filter::{FilterSet, InLibrary, LibraryNames};
+use crate::points::{ObjectNames, PointId, Points};
+use crate::sys;
+
+/// How a probe sees the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Site {
+    /// At code that is jumped to with the return address in its place, as the callee would find it:
+    /// a PLT entry, or a `jmp *slot` in the text (a tail call).
+    Entry,
+    /// At a `call *slot` in the text, which has yet to push the return address: the next instruction's.
+    Call,
+}
+
+/// Where calls of a call point are met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// The call point.
+    pub point: PointId,
+    /// Where the instruction lies.
+    pub at: FileAddr,
+    /// What the call looks like there.
+    pub site: Site,
+}
+
+/// A call point whose slot is loaded into a register and called from there: its calls are met only in
+/// the function itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoadedSlot {
+    /// The call point.
+    pub point: PointId,
+    /// The slot that holds the function's address.
+    pub slot: FileAddr,
+}
+
+/// What is known of an object file, and which of its calls are traced.
+#[derive(Debug)]
+pub struct ObjectFile {
+    /// How it is known.
+    pub names: Rc<ObjectNames>,
+    /// Its ABI.
+    pub arch: Arch,
+    /// Whether it runs without a dynamic linker.
+    pub is_static: bool,
+    /// Its interpreter.
+    pub interpreter: Option<Vec<u8>>,
+    /// `DT_DEBUG`'s word.
+    pub debug_slot: Option<FileAddr>,
+    /// `_dl_debug_state`, if this is a dynamic linker that has it.
+    pub state_function: Option<FileAddr>,
+    /// `_r_debug`, if this is a dynamic linker that has it.
+    pub r_debug: Option<FileAddr>,
+    /// The entry point.
+    pub entry: Option<FileAddr>,
+    /// The addresses it covers.
+    pub range: std::ops::Range<FileAddr>,
+    /// Where to look for calls.
+    pub probes: Vec<Probe>,
+    /// What can be met only at the callee.
+    pub loaded_slots: Vec<LoadedSlot>,
+    segments: Vec<Segment>,
+    phdr: Option<FileAddr>,
+}
+
+impl ObjectFile {
+    /// The base address by a line of `/proc/PID/maps`.
+    #[must_use]
+    pub fn base_from_mapping(&self, start: Addr, offset: u64) -> Option<BaseAddress> {
+        self.segments.iter().find_map(|segment| {
+            let skip = segment.offset % 4096;
+            let first = segment.offset - skip;
+            let within = offset.checked_sub(first)?;
+            (within < segment.file_size + skip).then(|| {
+                let addr = segment.addr.wrapping_sub(skip).wrapping_add(within);
+                BaseAddress::between(start, addr)
+            })
+        })
+    }
+
+    /// The base address of the program whose program headers lie at `at_phdr`.
+    #[must_use]
+    pub fn base_from_phdr(&self, at_phdr: Addr) -> Option<BaseAddress> {
+        self.phdr.map(|addr| BaseAddress::between(at_phdr, addr))
+    }
+}
+
+/// What tells one version of one file from another.
+#[derive(PartialEq, Eq, Hash, Clone, Copy, Debug)]
+struct FileKey {
+    dev: u64,
+    ino: u64,
+    size: u64,
+    modified: (i64, i64),
+    is_main: bool,
+}
+
+/// Why an object is not traced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObjectError {
+    /// The file cannot be read.
+    #[error("{path}: {source}")]
+    Read {
+        /// The file.
+        path: String,
+        /// The reason.
+        source: io::Error,
+    },
+    /// The file is no sound ELF object.
+    #[error("{path}: {source}")]
+    Parse {
+        /// The file.
+        path: String,
+        /// What is wrong with it, and where.
+        source: elf_plt::Error,
+    },
+}
+
+/// All object files of a run.
+#[derive(Debug)]
+pub struct ObjectStore {
+    files: FxHashMap<FileKey, Rc<ObjectFile>>,
+    filters: FilterSet,
+    points: Points,
+    /// The names of all call points and objects that were offered to the filters: suggestions are
+    /// made from them.
+    offered: Offered,
+}
+
+/// Names that the filters could have matched.
+#[derive(Debug, Default)]
+pub struct Offered {
+    /// Functions that traced objects import.
+    pub symbols: Vec<Box<str>>,
+    /// The objects.
+    pub libraries: Vec<Box<str>>,
+}
+
+/// Of how many names suggestions are made.
+const MAX_OFFERED: usize = 100_000;
+
+impl ObjectStore {
+    /// A store whose call points are selected by `filters`.
+    #[must_use]
+    pub fn new(filters: FilterSet) -> Self {
+        Self {
+            files: FxHashMap::default(),
+            filters,
+            points: Points::default(),
+            offered: Offered::default(),
+        }
+    }
+
+    /// The call points that were selected so far.
+    #[must_use]
+    pub fn points(&self) -> &Points {
+        &self.points
+    }
+
+    /// The filters, which know what they have matched.
+    #[must_use]
+    pub fn filters(&self) -> &FilterSet {
+        &self.filters
+    }
+
+    /// The names that the filters have seen.
+    #[must_use]
+    pub fn offered(&self) -> &Offered {
+        &self.offered
+    }
+
+    /// What is known of `file`, which the target knows as `path`.
+    ///
+    /// # Errors
+    /// The file cannot be mapped, or it is no sound object.
+    pub fn load(&mut self, file: &File, path: &str, is_main: bool) -> Result<Rc<ObjectFile>, ObjectError> {
+        let read = |source| ObjectError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let meta = file.metadata().map_err(read)?;
+        let key = FileKey {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            is_main,
+        };
+        if let Some(known) = self.files.get(&key) {
+            return Ok(Rc::clone(known));
+        }
+        let bytes = sys::map_file(file).map_err(read)?;
+        let object = self
+            .parse(&bytes, path, is_main)
+            .map_err(|source| ObjectError::Parse {
+                path: path.to_owned(),
+                source,
+            })?;
+        let object = Rc::new(object);
+        self.files.insert(key, Rc::clone(&object));
+        Ok(object)
+    }
+
+    fn parse(&mut self, bytes: &[u8], path: &str, is_main: bool) -> Result<ObjectFile, elf_plt::Error> {
+        let object = Object::parse(bytes)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let names = Rc::new(ObjectNames {
+            path: path.to_owned(),
+            soname: object.soname().map(text),
+            needed: object.needed().iter().map(|name| text(name)).collect(),
+            is_main,
+        });
+        self.offered.libraries.push(names.short().into());
+        let (probes, loaded_slots) = self.select(&object, &names)?;
+        let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
+        let is_linker = !is_main || object.interpreter().is_none();
+        Ok(ObjectFile {
+            arch: object.arch(),
+            is_static: object.is_static(),
+            interpreter: object.interpreter().map(<[u8]>::to_vec),
+            debug_slot: object.debug_slot(),
+            state_function: is_linker.then(|| defined(b"_dl_debug_state")).flatten(),
+            r_debug: is_linker.then(|| defined(b"_r_debug")).flatten(),
+            entry: object.entry(),
+            range: object.memory_range(),
+            segments: object.segments().to_vec(),
+            phdr: object
+                .base_from_phdr(Addr::new(0))
+                .map(|base| base.unresolve(Addr::new(0))),
+            probes,
+            loaded_slots,
+            names,
+        })
+    }
+
+    /// The calls of `object` that the filters select.
+    fn select(
+        &mut self,
+        object: &Object<'_>,
+        names: &Rc<ObjectNames>,
+    ) -> Result<(Vec<Probe>, Vec<LoadedSlot>), elf_plt::Error> {
+        let library = library_names(names);
+        let Some(filter) = self.filters.in_library(library) else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        if object.is_static() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let all = object.call_points()?;
+        let selected = selected(&filter, &all, &mut self.offered);
+        let by_slot: Vec<&CallPoint<'_>> = selected
+            .iter()
+            .filter(|(point, _)| used_directly(point))
+            .map(|&(point, _)| point)
+            .collect();
+        let references = if by_slot.is_empty() {
+            References::default()
+        } else {
+            object.references(&all, by_slot)?
+        };
+        let no_plt_style = calls_through_slots(&references, &selected);
+        let mut plan = Plan {
+            probes: Vec::new(),
+            loaded: Vec::new(),
+            no_plt_style,
+        };
+        for (point, name) in &selected {
+            if plan.is_met(point, &references) {
+                let id = self.points.add(name, names);
+                plan.add(point, id, &references);
+            }
+        }
+        Ok((plan.probes, plan.loaded))
+    }
+}
+
+fn library_names(names: &ObjectNames) -> LibraryNames<'_> {
+    let soname = names.soname.as_deref();
+    if names.is_main {
+        LibraryNames::main(soname, &names.path)
+    } else {
+        LibraryNames::library(soname, &names.path)
+    }
+}
+
+/// The named call points that the filter selects.
+fn selected<'p, 'data>(
+    filter: &InLibrary<'_>,
+    all: &'p [CallPoint<'data>],
+    offered: &mut Offered,
+) -> Vec<(&'p CallPoint<'data>, String)> {
+    let mut selected = Vec::new();
+    for point in all {
+        // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
+        // select or to print it by.
+        let Some(name) = point.name() else { continue };
+        let name = String::from_utf8_lossy(name);
+        if offered.symbols.len() < MAX_OFFERED {
+            offered.symbols.push(name.as_ref().into());
+        }
+        if filter.selects(&name, &[]) {
+            selected.push((point, name.into_owned()));
+        }
+    }
+    selected
+}
+
+/// Whether code may use a slot of this call point without a PLT entry.
+fn used_directly(point: &CallPoint<'_>) -> bool {
+    point.plt().is_empty()
+        || point
+            .slots()
+            .iter()
+            .any(|slot| slot.relocation != SlotRelocation::JumpSlot)
+}
+
+/// What the start-up files of the C compiler call through slots in every program: it tells nothing of
+/// how the rest of the program was compiled.
+fn is_startup(name: &str) -> bool {
+    matches!(name, "__libc_start_main" | "__gmon_start__" | "__cxa_finalize") || name.starts_with("_ITM_")
+}
+
+/// Whether the object was compiled to call through slots (`-fno-plt`, rustc): where it was, a slot that
+/// is loaded into a register may be a call, otherwise it is an address taken.
+fn calls_through_slots(references: &References, selected: &[(&CallPoint<'_>, String)]) -> bool {
+    selected
+        .iter()
+        .filter(|(_, name)| !is_startup(name))
+        .any(|(point, _)| {
+            point
+                .slots()
+                .iter()
+                .filter_map(|slot| references.of(slot.addr))
+                .any(|used| !used.calls.is_empty())
+        })
+}
+
+/// The probes of an object, as they are collected.
+struct Plan {
+    probes: Vec<Probe>,
+    loaded: Vec<LoadedSlot>,
+    no_plt_style: bool,
+}
+
+impl Plan {
+    /// Whether there is a place where calls of `point` can be met.
+    fn is_met(&self, point: &CallPoint<'_>, references: &References) -> bool {
+        let uses = || point.slots().iter().filter_map(|slot| references.of(slot.addr));
+        !point.plt().is_empty()
+            || uses().any(|used| !used.calls.is_empty() || !used.jumps.is_empty())
+            || self.is_loaded(point, references)
+    }
+
+    /// Whether calls of `point` are met only in the function itself.
+    fn is_loaded(&self, point: &CallPoint<'_>, references: &References) -> bool {
+        let mut uses = point.slots().iter().filter_map(|slot| references.of(slot.addr));
+        self.no_plt_style
+            && point.plt().is_empty()
+            && !matches!(point.kind(), CalleeKind::Ifunc { .. })
+            && uses.any(|used| used.loaded)
+    }
+
+    fn add(&mut self, point: &CallPoint<'_>, id: PointId, references: &References) {
+        let probe = |at, site| Probe { point: id, at, site };
+        self.probes
+            .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
+        // A loaded slot is met in the function, where its direct calls come by too. A tail call from
+        // code that another object called is not known by its return address there.
+        let loaded = self.is_loaded(point, references);
+        for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
+            if !loaded {
+                self.probes
+                    .extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
+            }
+            self.probes
+                .extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
+        }
+        if loaded {
+            let slots = point
+                .slots()
+                .iter()
+                .filter(|s| references.of(s.addr).is_some_and(|u| u.loaded));
+            self.loaded.extend(slots.map(|slot| LoadedSlot {
+                point: id,
+                slot: slot.addr,
+            }));
+        }
+    }
+}

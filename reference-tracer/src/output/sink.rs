@@ -1,0 +1,148 @@
+//! The file descriptor that is written to, and the command behind it.
+
+use super::{OutputError, Target};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+
+/// An open descriptor, close-on-exec as all that Rust opens.
+pub(super) struct Sink {
+    file: File,
+    /// The thread that waits for the command.
+    command: Option<JoinHandle<io::Result<ExitStatus>>>,
+}
+
+impl Sink {
+    pub(super) fn open(target: &Target) -> Result<Self, OutputError> {
+        let opened = match target {
+            Target::Stderr => io::stderr().as_fd().try_clone_to_owned().map(File::from),
+            Target::File { path, append } => open_file(path, *append),
+            Target::Command(command) => {
+                let (file, waiter) = start(command).map_err(|reason| OutputError::Start {
+                    target: target.clone(),
+                    reason,
+                })?;
+                return Ok(Self {
+                    file,
+                    command: Some(waiter),
+                });
+            }
+        };
+        let file = opened.map_err(|reason| OutputError::Open {
+            target: target.clone(),
+            reason,
+        })?;
+        Ok(Self { file, command: None })
+    }
+
+    pub(super) fn is_terminal(&self) -> bool {
+        self.file.is_terminal()
+    }
+
+    /// Writes all of `bytes`, also where another process has made the descriptor non-blocking.
+    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // A terminal's open file description is shared: any program there may set O_NONBLOCK on it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until_writable()?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait_until_writable(&self) -> io::Result<()> {
+        let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+        match poll(&mut asked, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Closes, and waits for the command to end.
+    pub(super) fn close(self, target: &Target) -> Result<(), OutputError> {
+        drop(self.file);
+        let Some(waiter) = self.command else { return Ok(()) };
+        let ended = waiter
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("its thread panicked")));
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(OutputError::Command {
+                target: target.clone(),
+                status,
+            }),
+            Err(reason) => Err(OutputError::Write {
+                target: target.clone(),
+                reason,
+            }),
+        }
+    }
+}
+
+fn open_file(path: &Path, append: bool) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(!append)
+        .append(append)
+        // A terminal that is written to does not become ours.
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(path)
+}
+
+/// Starts a shell command that reads what is written to the returned file.
+///
+/// A thread of its own starts it and waits for it: it is that thread's child, so that a tracer that waits with `__WNOTHREAD`
+/// does not take its end for a tracee's (wait(2), "Linux notes").
+fn start(command: &OsStr) -> io::Result<(File, JoinHandle<io::Result<ExitStatus>>)> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let mut shell = shell(command);
+    let waiter = thread::Builder::new().name("output".to_owned()).spawn(move || {
+        let mut child = match shell.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                let again = io::Error::from_raw_os_error(error.raw_os_error().unwrap_or_default());
+                let _ = tell.send(Err(error));
+                return Err(again);
+            }
+        };
+        let _ = tell.send(Ok(child.stdin.take()));
+        child.wait()
+    })?;
+    let stdin = told
+        .recv()
+        .map_err(|_| io::Error::other("its thread panicked"))??;
+    let stdin = stdin.ok_or_else(|| io::Error::other("it has no standard input"))?;
+    Ok((File::from(OwnedFd::from(stdin)), waiter))
+}
+
+/// `sh -c COMMAND`, which a Ctrl-C does not end before it has read all: it ends when its input does. (A program that handles
+/// SIGINT by itself, as less does, still may.)
+fn shell(command: &OsStr) -> Command {
+    let mut script = OsString::from("trap '' INT QUIT\n");
+    script.push(command);
+    let mut shell = Command::new("/bin/sh");
+    shell.arg("-c").arg(script).stdin(Stdio::piped());
+    shell
+}
+
+#[cfg(test)]
+impl Sink {
+    pub(super) fn set_nonblocking(&self) {
+        use nix::fcntl::{FcntlArg, fcntl};
+        fcntl(self.file.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).unwrap();
+    }
+}

@@ -1,0 +1,132 @@
+//! A stopped thread as what `breakpoint` knows of a process: bytes at addresses, and room for copies.
+
+use std::io;
+
+use arch_abi::{Addr, Arch};
+use breakpoint::{CodeMemory, CopySpace};
+use ptrace_core::{Memory, MemoryError, Stopped, procfs};
+
+/// The code of a process, in the name of one of its stopped threads.
+pub(super) struct Code<'a> {
+    /// Whose system calls map memory.
+    pub(super) stopped: &'a Stopped,
+    /// The memory of its process.
+    pub(super) memory: &'a Memory,
+    /// Its ABI.
+    pub(super) arch: Arch,
+    /// Whether system calls may be made in its name: a seccomp filter may kill it for them.
+    pub(super) may_map: bool,
+    /// The areas that were mapped for copies: their owner keeps them.
+    pub(super) mapped: &'a mut Vec<(Addr, u64)>,
+}
+
+/// Why code cannot be read, written or given room.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodeError {
+    /// The memory cannot be accessed.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// A system call in the thread's name could not be made.
+    #[error(transparent)]
+    Trace(#[from] ptrace_core::Error),
+    /// The process refused to map memory.
+    #[error("mmap in the traced process")]
+    Map(#[source] io::Error),
+    /// No free range of addresses is near enough.
+    #[error("no free memory within 2 GiB of {0}")]
+    NoRoom(Addr),
+    /// System calls may not be made in its name.
+    #[error("a seccomp filter may forbid the process to map memory")]
+    Forbidden,
+}
+
+impl CodeMemory for Code<'_> {
+    type Error = CodeError;
+
+    fn read(&self, at: Addr, buf: &mut [u8]) -> Result<(), CodeError> {
+        Ok(self.memory.read_exact(at, buf)?)
+    }
+
+    fn write(&mut self, at: Addr, bytes: &[u8]) -> Result<(), CodeError> {
+        Ok(self.memory.write(at, bytes)?)
+    }
+}
+
+/// How far from the code its copies may lie, with room to spare for the objects around it.
+const REACH: u64 = (1 << 31) - (1 << 26);
+const PAGE: u64 = 4096;
+
+impl CopySpace for Code<'_> {
+    fn map_copies(&mut self, near: Addr, len: usize) -> Result<Addr, CodeError> {
+        if !self.may_map {
+            return Err(CodeError::Forbidden);
+        }
+        let len = (len as u64).next_multiple_of(PAGE);
+        let at = free_range(self.stopped, near, len)?;
+        let mapped = map(
+            self.stopped,
+            self.arch,
+            at,
+            len,
+            libc::PROT_READ | libc::PROT_EXEC,
+        )?;
+        self.mapped.push((mapped, len));
+        Ok(mapped)
+    }
+}
+
+/// A free range of `len` bytes in reach of `near`, the nearest one first.
+fn free_range(stopped: &Stopped, near: Addr, len: u64) -> Result<Addr, CodeError> {
+    let maps = procfs::maps(stopped.tgid())?;
+    let mut best: Option<Addr> = None;
+    let distance = |at: Addr| at.get().abs_diff(near.get());
+    let mut consider = |at: u64| {
+        let at = Addr::new(at);
+        if distance(at) < REACH && best.is_none_or(|best| distance(at) < distance(best)) {
+            best = Some(at);
+        }
+    };
+    // mmap_min_addr is at most this; below it nothing is mapped.
+    let mut end = 0x1_0000;
+    for map in &maps {
+        let start = map.start.get();
+        // The stack grows down: leave it its room.
+        let guard = if map.name == b"[stack]" { 1 << 28 } else { 0 };
+        if start.saturating_sub(guard) >= end + len {
+            consider(end);
+            consider(start - guard - len);
+        }
+        end = map.end.get();
+    }
+    best.ok_or(CodeError::NoRoom(near))
+}
+
+/// `MAP_FIXED_NOREPLACE` (mmap(2), Linux 4.17): a range that was taken meanwhile is refused.
+const MAP_FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+
+/// Maps anonymous memory in the thread's process at exactly `at`.
+pub(super) fn map(stopped: &Stopped, arch: Arch, at: Addr, len: u64, prot: i32) -> Result<Addr, CodeError> {
+    let args = [
+        at.get(),
+        len,
+        prot.cast_unsigned().into(),
+        MAP_FLAGS.cast_unsigned().into(),
+        u64::MAX,
+        0,
+    ];
+    let value = stopped.remote_syscall(mmap_number(arch), args)?;
+    if (-4095..0).contains(&value) {
+        let errno = i32::try_from(-value).unwrap_or(libc::EINVAL);
+        return Err(CodeError::Map(io::Error::from_raw_os_error(errno)));
+    }
+    Ok(Addr::new(value.cast_unsigned()))
+}
+
+/// The number of `mmap` (on i386 `mmap2`, which takes the offset in pages).
+fn mmap_number(arch: Arch) -> u64 {
+    match arch {
+        Arch::I386 => 192,
+        _ => 9,
+    }
+}

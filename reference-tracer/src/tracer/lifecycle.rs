@@ -1,0 +1,182 @@
+//! Processes and threads come and go.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
+
+use super::space::Space;
+use super::thread::{SharedSpace, Thread};
+use super::{Process, Tracer, resume};
+
+impl Tracer {
+    /// Whether the events of this process are shown.
+    pub(super) fn is_followed(&self, tgid: Tid) -> bool {
+        self.processes.get(&tgid).is_some_and(|process| process.followed)
+    }
+
+    /// A new program: every address is stale. The other threads of the process are gone.
+    pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
+        let tgid = stopped.tgid();
+        if former != tgid {
+            self.forget_thread(former);
+        }
+        if self.threads.contains_key(&tgid) {
+            self.close_calls(tgid);
+        }
+        if !self.is_followed(tgid) && self.processes.contains_key(&tgid) {
+            // A vforked child that was kept while it shared its parent's memory: it has its own now,
+            // without traps.
+            self.processes.remove(&tgid);
+            self.threads.remove(&tgid);
+            stopped.detach(None)?;
+            return Ok(());
+        }
+        if self.processes.contains_key(&tgid) {
+            self.reporter.exec(tgid);
+        }
+        self.begin_program(&stopped)?;
+        resume(stopped, None)
+    }
+
+    /// Takes up a process that is at the start of a program.
+    pub(super) fn begin_program(&mut self, stopped: &Stopped) -> Result<(), Error> {
+        let tgid = stopped.tgid();
+        let regs = stopped.regs()?;
+        let mut space = Space::new(regs.arch(), stopped.memory(), may_call(tgid));
+        let notes = space.take_up(stopped, &mut self.store);
+        self.notes.extend(notes);
+        let space = Rc::new(RefCell::new(space));
+        self.add_thread(stopped.tid(), tgid, &space);
+        self.processes.insert(
+            tgid,
+            Process {
+                space,
+                followed: true,
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
+        let arch = space.borrow().arch;
+        self.threads
+            .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
+    }
+
+    /// The parent's stop at a fork or a clone: what is to be known of the child is looked up at its
+    /// own first stop.
+    pub(super) fn on_clone(&mut self, stopped: Stopped, _child: Tid) -> Result<(), Error> {
+        resume(stopped, None)
+    }
+
+    /// The parent's stop at a vfork: the child uses its memory.
+    pub(super) fn on_vfork(&mut self, stopped: Stopped, _child: Tid) -> Result<(), Error> {
+        resume(stopped, None)
+    }
+
+    /// The first stop of a new thread or process.
+    pub(super) fn on_birth(&mut self, stopped: Stopped, parent: Option<Tid>) -> Result<(), Error> {
+        let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        if let Some(process) = self.processes.get(&tgid) {
+            let space = SharedSpace::clone(&process.space);
+            self.add_thread(tid, tgid, &space);
+            return resume(stopped, None);
+        }
+        let Some(parent) = parent.filter(|parent| self.threads.contains_key(parent)) else {
+            return self.adopt(stopped);
+        };
+        self.new_process(stopped, parent)
+    }
+
+    /// A process that a tracee made.
+    fn new_process(&mut self, stopped: Stopped, parent: Tid) -> Result<(), Error> {
+        let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        let parent = &self.threads[&parent];
+        let parents_space = SharedSpace::clone(&parent.space);
+        let calls = parent.calls.clone();
+        let shares = procfs::same_memory(parent.tid, tid).unwrap_or(false);
+        let follow = self.options.follow && self.is_followed(self.threads[&parent_tid(parent)].tgid);
+        let space = if shares {
+            parents_space
+        } else {
+            let space = parents_space.borrow().forked(stopped.memory());
+            Rc::new(RefCell::new(space))
+        };
+        if !follow && !shares {
+            space.borrow_mut().clean(&stopped);
+            stopped.detach(None)?;
+            return Ok(());
+        }
+        self.add_thread(tid, tgid, &space);
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            // The child returns from the calls that its parent was in.
+            thread.calls = calls;
+        }
+        self.processes.insert(
+            tgid,
+            Process {
+                space,
+                followed: follow,
+            },
+        );
+        resume(stopped, None)
+    }
+
+    /// A tracee whose parent died before it told of it: it is taken up as if attached to.
+    fn adopt(&mut self, stopped: Stopped) -> Result<(), Error> {
+        self.begin_program(&stopped)?;
+        resume(stopped, None)
+    }
+
+    /// A thread ended.
+    pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
+        let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        self.close_calls(tid);
+        self.threads.remove(&tid);
+        if tid != tgid {
+            self.reporter.thread_end(tid);
+            return;
+        }
+        if self.is_followed(tgid) {
+            self.reporter.exited(tgid, status);
+        }
+        self.processes.remove(&tgid);
+        if self.command == Some(tgid) {
+            self.command_status = Some(status);
+        }
+    }
+
+    fn forget_thread(&mut self, tid: Tid) {
+        self.close_calls(tid);
+        self.threads.remove(&tid);
+    }
+
+    /// The calls of a thread will not return.
+    pub(super) fn close_calls(&mut self, tid: Tid) {
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
+        let mut closed = Vec::new();
+        thread.calls.drain(&mut closed);
+        let followed = self
+            .processes
+            .get(&thread.tgid)
+            .is_some_and(|process| process.followed);
+        for call in closed {
+            if followed {
+                self.reporter.no_return(self.store.points(), &call.token);
+            }
+        }
+    }
+}
+
+fn parent_tid(thread: &Thread) -> Tid {
+    thread.tid
+}
+
+/// Whether system calls may be made in the name of a process: one with a seccomp filter may be killed
+/// for them.
+fn may_call(tgid: Tid) -> bool {
+    procfs::status(tgid).is_ok_and(|status| status.seccomp == 0)
+}

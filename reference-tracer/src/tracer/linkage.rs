@@ -1,0 +1,320 @@
+//! Which objects a process has: what the kernel mapped, and what the dynamic linker says.
+
+use std::fs::File;
+
+use arch_abi::{Addr, BaseAddress};
+use elf_plt::{Auxv, RState};
+use ptrace_core::{Memory, MemoryError, Stopped, Tid, procfs};
+
+use super::space::{Function, Loaded, Space};
+use crate::objects::{ObjectStore, Probe};
+
+/// What is known of the dynamic linker of an address space.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Linkage {
+    /// `struct r_debug`, once it is known.
+    r_debug: Option<Addr>,
+    /// The word that will hold its address (`DT_DEBUG`).
+    debug_slot: Option<Addr>,
+    /// Whether the list of objects was read once, when it was consistent.
+    pub(super) seen_consistent: bool,
+}
+
+/// Something that a user should hear once, in one line.
+pub(super) type Note = String;
+
+struct Target<'a>(&'a Memory);
+
+impl elf_plt::Memory for Target<'_> {
+    type Error = MemoryError;
+
+    fn read(&self, at: Addr, buf: &mut [u8]) -> Result<(), MemoryError> {
+        self.0.read_exact(at, buf)
+    }
+}
+
+impl Space {
+    /// Takes up what the kernel mapped for a new program: the main program and its dynamic linker.
+    /// Puts in the trap that tells when the dynamic linker is done.
+    pub(super) fn take_up(&mut self, stopped: &Stopped, store: &mut ObjectStore) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let pid = stopped.tgid();
+        let auxv = match procfs::auxv(pid) {
+            Ok(bytes) => Auxv::parse(&bytes, self.arch.abi().word_size()),
+            Err(error) => return vec![format!("pid {pid}: {error}")],
+        };
+        let main = match load_main(pid, &auxv, store) {
+            Ok(main) => main,
+            Err(note) => return vec![note],
+        };
+        let file = std::rc::Rc::clone(&main.file);
+        if file.is_static && file.interpreter.is_none() && file.state_function.is_none() {
+            notes.push(static_note(&file.names.path));
+        }
+        self.linkage.debug_slot = file.debug_slot.map(|slot| main.base.resolve(slot));
+        let linker = load_linker(pid, &auxv, &main, store);
+        self.objects.push(main);
+        let at = match &linker {
+            Some(linker) => {
+                self.linkage.r_debug = linker.file.r_debug.map(|addr| linker.base.resolve(addr));
+                linker.file.state_function.map(|addr| linker.base.resolve(addr))
+            }
+            None => None,
+        };
+        let planted = match (at, auxv.entry()) {
+            (Some(at), _) => self.plant(stopped, at, |role| role.link_map = true).map(drop),
+            (None, Some(entry)) => self
+                .plant(stopped, entry, |role| role.program_entry = true)
+                .map(drop),
+            (None, None) => Ok(()),
+        };
+        if let Err(error) = planted {
+            notes.push(format!(
+                "{}: its libraries cannot be followed: {}",
+                file.names.path,
+                chain(&error)
+            ));
+        }
+        notes
+    }
+
+    /// Brings the objects up to date with the dynamic linker's list, if that is whole, and puts
+    /// traps on the calls of new ones.
+    pub(super) fn refresh(&mut self, stopped: &Stopped, store: &mut ObjectStore) -> Vec<Note> {
+        let mut notes = Vec::new();
+        let word = self.arch.abi().word_size();
+        if self.linkage.r_debug.is_none()
+            && let Some(slot) = self.linkage.debug_slot
+        {
+            self.linkage.r_debug = elf_plt::read_debug_slot(&Target(&self.memory), slot, word)
+                .ok()
+                .flatten();
+        }
+        let namespaces = match self.linkage.r_debug {
+            Some(at) => match elf_plt::read_namespaces(&Target(&self.memory), at, word) {
+                Ok(namespaces) => namespaces,
+                Err(error) => {
+                    return vec![format!("the list of libraries cannot be read: {}", chain(&error))];
+                }
+            },
+            None => Vec::new(),
+        };
+        if namespaces
+            .iter()
+            .any(|space| space.r_debug.state != RState::Consistent)
+        {
+            return notes;
+        }
+        self.linkage.seen_consistent = true;
+        let current: Vec<_> = namespaces.iter().flat_map(|space| &space.objects).collect();
+        self.drop_gone(&current);
+        self.add_new(stopped, store, &current, &mut notes);
+        notes
+    }
+
+    /// Forgets the objects that are no longer in the list: their memory is gone.
+    fn drop_gone(&mut self, current: &[&elf_plt::LinkMap]) {
+        let is_there = |object: &Loaded| match object.link_map {
+            Some(at) => current.iter().any(|map| map.at == at && map.base == object.base),
+            None => true,
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.objects)
+            .into_iter()
+            .partition(|object| is_there(object));
+        self.objects = kept;
+        for object in gone {
+            let (start, end) = object.range();
+            self.traps.forget(start..end);
+        }
+    }
+
+    fn add_new(
+        &mut self,
+        stopped: &Stopped,
+        store: &mut ObjectStore,
+        current: &[&elf_plt::LinkMap],
+        notes: &mut Vec<Note>,
+    ) {
+        let known = |objects: &[Loaded], map: &elf_plt::LinkMap| {
+            objects.iter().any(|object| object.link_map == Some(map.at))
+        };
+        let new: Vec<_> = current.iter().filter(|map| !known(&self.objects, map)).collect();
+        let maps = if new.is_empty() {
+            Vec::new()
+        } else {
+            procfs::maps(stopped.tgid()).unwrap_or_default()
+        };
+        for map in new {
+            let is_main = |object: &Loaded| object.link_map.is_none() && object.base == map.base;
+            if let Some(main) = self.objects.iter_mut().find(|object| is_main(object)) {
+                main.link_map = Some(map.at);
+                continue;
+            }
+            match load_library(stopped.tgid(), map, &maps, store) {
+                Ok(Some(file)) => self.objects.push(Loaded {
+                    file,
+                    base: map.base,
+                    link_map: Some(map.at),
+                    planted: false,
+                }),
+                Ok(None) => {}
+                Err(note) => notes.push(note),
+            }
+        }
+        self.plant_objects(stopped, notes);
+    }
+
+    /// Puts traps on the calls of objects that have none yet.
+    fn plant_objects(&mut self, stopped: &Stopped, notes: &mut Vec<Note>) {
+        for index in 0..self.objects.len() {
+            if !std::mem::replace(&mut self.objects[index].planted, true) {
+                let failed = self.plant_object(stopped, index);
+                if let Some(error) = failed {
+                    let path = &self.objects[index].file.names.path;
+                    notes.push(format!("{path}: some calls cannot be traced: {error}"));
+                }
+            }
+        }
+        let (traps, mut code) = self.split(stopped);
+        // Without room for copies the instructions are emulated.
+        let _: Result<(), _> = traps.prepare_copies(&mut code);
+    }
+
+    /// Puts traps on the calls of one object; gives the first failure.
+    fn plant_object(&mut self, stopped: &Stopped, index: usize) -> Option<String> {
+        let object = self.objects[index].clone();
+        let mut failed = None;
+        let places: Vec<Addr> = object
+            .file
+            .probes
+            .iter()
+            .map(|probe| object.base.resolve(probe.at))
+            .collect();
+        let (traps, mut code) = self.split(stopped);
+        let results = traps.insert_all(&places, &mut code);
+        for (result, probe) in results.into_iter().zip(&object.file.probes) {
+            match result {
+                Ok(id) => self.give_entry(id, *probe),
+                Err(error) => failed = failed.or_else(|| Some(chain(&error))),
+            }
+        }
+        for slot in &object.file.loaded_slots {
+            let Some(at) = self.slot_value(object.base.resolve(slot.slot)) else {
+                continue;
+            };
+            let function = Function {
+                point: slot.point,
+                caller: object.range(),
+            };
+            match self.plant(stopped, at, |role| role.function = Some(function)) {
+                Ok(_) => {}
+                Err(error) => failed = failed.or_else(|| Some(chain(&error))),
+            }
+        }
+        failed
+    }
+
+    fn give_entry(&mut self, id: breakpoint::TrapId, probe: Probe) {
+        if self.traps.users(id) == 1 {
+            *self.role(id) = super::space::Role::default();
+        }
+        self.role(id).entry = Some((probe.point, probe.site));
+    }
+
+    /// The function that a bound slot leads to; `None` for an undefined weak one.
+    fn slot_value(&self, slot: Addr) -> Option<Addr> {
+        let mut word = [0; 8];
+        let size = self.arch.abi().word_size();
+        self.memory.read_exact(slot, &mut word[..size]).ok()?;
+        let value = u64::from_le_bytes(word);
+        (value != 0).then(|| Addr::new(value))
+    }
+}
+
+/// The message of an error with its sources.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+fn static_note(path: &str) -> Note {
+    format!(
+        "{path} is statically linked: it has no PLT, so there are no library calls to trace; \
+         strace shows its system calls"
+    )
+}
+
+/// The main program, by what the kernel told it of itself.
+fn load_main(pid: Tid, auxv: &Auxv, store: &mut ObjectStore) -> Result<Loaded, Note> {
+    let exe = format!("/proc/{pid}/exe");
+    let path = std::fs::read_link(&exe).map_err(|error| format!("{exe}: {error}"))?;
+    let path = path.to_string_lossy();
+    let path = path.strip_suffix(" (deleted)").unwrap_or(&path);
+    let file = File::open(&exe).map_err(|error| format!("{path}: {error}"))?;
+    let file = store.load(&file, path, true).map_err(|error| chain(&error))?;
+    let base = auxv
+        .phdr()
+        .and_then(|phdr| file.base_from_phdr(phdr))
+        .unwrap_or_default();
+    Ok(Loaded {
+        file,
+        base,
+        link_map: None,
+        planted: false,
+    })
+}
+
+/// The dynamic linker that the kernel mapped, or the program itself if it is one.
+fn load_linker(pid: Tid, auxv: &Auxv, main: &Loaded, store: &mut ObjectStore) -> Option<Loaded> {
+    let Some(base) = auxv.base().filter(|base| base.get() != 0) else {
+        return main.file.state_function.is_some().then(|| main.clone());
+    };
+    let maps = procfs::maps(pid).ok()?;
+    let map = maps.iter().find(|map| map.start == base)?;
+    let file = procfs::open_mapping(pid, map).ok()?;
+    let path = String::from_utf8_lossy(&map.name).into_owned();
+    let file = store.load(&file, &path, false).ok()?;
+    let base = file
+        .base_from_mapping(map.start, map.offset)
+        .unwrap_or(BaseAddress::new(base.get()));
+    Some(Loaded {
+        file,
+        base,
+        link_map: None,
+        planted: false,
+    })
+}
+
+/// The file of an object in the dynamic linker's list; `None` for one without a file, as the vDSO.
+fn load_library(
+    pid: Tid,
+    map: &elf_plt::LinkMap,
+    maps: &[procfs::Mapping],
+    store: &mut ObjectStore,
+) -> Result<Option<std::rc::Rc<crate::objects::ObjectFile>>, Note> {
+    let Some(mapping) = maps
+        .iter()
+        .find(|m| m.start <= map.dynamic && map.dynamic < m.end)
+    else {
+        return Ok(None);
+    };
+    if mapping.inode == 0 {
+        return Ok(None);
+    }
+    let path = String::from_utf8_lossy(if map.name.is_empty() {
+        &mapping.name
+    } else {
+        &map.name
+    });
+    let file = procfs::open_mapping(pid, mapping).map_err(|error| format!("{path}: {error}"))?;
+    store
+        .load(&file, &path, map.name.is_empty())
+        .map(Some)
+        .map_err(|error| chain(&error))
+}

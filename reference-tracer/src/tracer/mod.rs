@@ -1,0 +1,230 @@
+//! The trap engine: a session of tracees, their traps, and what happens at each stop.
+//!
+//! [`Tracer::run`] waits and dispatches; the files beside this one decide. A stop is handled at once
+//! and its thread resumed, so that no stop need be taken from the kernel before its thread runs on.
+
+mod arrive;
+mod code;
+mod hits;
+mod leave;
+mod lifecycle;
+mod linkage;
+mod reporter;
+mod signal;
+mod space;
+mod thread;
+mod trap;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use ptrace_core::{Error, ExitStatus, Session, Signal, Stop, Stopped, Tid, Wait};
+use rustc_hash::FxHashMap;
+
+use crate::filter::FilterSet;
+use crate::objects::ObjectStore;
+use crate::output::Output;
+use crate::proto::Prototypes;
+use crate::summary::Report;
+use crate::text::TextSink;
+use hits::Buffers;
+pub use reporter::ReportOptions;
+use reporter::Reporter;
+use thread::{SharedSpace, Thread};
+
+/// What is traced of the processes.
+#[derive(Debug, Clone, Copy)]
+pub struct TraceOptions {
+    /// Whether children are traced too.
+    pub follow: bool,
+    /// Whether threads are handed over on one CPU.
+    pub hand_off: bool,
+    /// Whether the tracees are killed when the tracer dies.
+    pub kill_on_exit: bool,
+}
+
+/// What leads to the end of a trace, from other threads.
+#[derive(Debug, Clone, Default)]
+pub struct Leave(Arc<AtomicI32>);
+
+impl Leave {
+    /// Asks the tracer to leave because of `signal`; wake its session after.
+    pub fn ask(&self, signal: i32) {
+        // The first signal counts: a second Ctrl-C changes nothing.
+        let _: Result<i32, i32> = self
+            .0
+            .compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    fn asked(&self) -> Option<i32> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
+    }
+}
+
+/// How a trace ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the command ended; `None` if there was none, or it runs on.
+    pub command: Option<ExitStatus>,
+    /// The signal that made the tracer leave.
+    pub left: Option<i32>,
+    /// How many calls were seen.
+    pub calls: u64,
+    /// The summary, if one was asked for.
+    pub summary: Option<Report>,
+    /// Lines for the user, such as why nothing was seen.
+    pub notes: Vec<String>,
+}
+
+/// A process under trace.
+struct Process {
+    space: SharedSpace,
+    /// Whether its events are shown. A child that is not followed but shares its parent's memory is
+    /// kept until it has its own.
+    followed: bool,
+}
+
+/// A trace of one or more processes.
+pub struct Tracer {
+    session: Session,
+    options: TraceOptions,
+    store: ObjectStore,
+    reporter: Reporter,
+    processes: FxHashMap<Tid, Process>,
+    threads: FxHashMap<Tid, Thread>,
+    buffers: Buffers,
+    command: Option<Tid>,
+    command_status: Option<ExitStatus>,
+    leave: Leave,
+    notes: Vec<String>,
+}
+
+impl Tracer {
+    /// A tracer without tracees.
+    #[must_use]
+    pub fn new(
+        options: TraceOptions,
+        report: ReportOptions,
+        filters: FilterSet,
+        prototypes: Prototypes,
+        sink: TextSink,
+        output: Output,
+        leave: Leave,
+    ) -> Self {
+        let session_options = ptrace_core::Options::new()
+            .follow_forks(true)
+            .kill_on_exit(options.kill_on_exit);
+        Self {
+            session: Session::new(session_options),
+            options,
+            store: ObjectStore::new(filters),
+            reporter: Reporter::new(output, sink, prototypes, report),
+            processes: FxHashMap::default(),
+            threads: FxHashMap::default(),
+            buffers: Buffers::default(),
+            command: None,
+            command_status: None,
+            leave,
+            notes: Vec::new(),
+        }
+    }
+
+    /// A handle that wakes this tracer from another thread, to see that it should leave.
+    ///
+    /// # Errors
+    /// No signal could be set up for it.
+    pub fn waker(&mut self) -> std::io::Result<ptrace_core::Waker> {
+        self.session.waker()
+    }
+
+    /// Traces until all processes have ended or the tracer is asked to leave.
+    ///
+    /// # Errors
+    /// Waiting failed. All tracees that could be left in order were.
+    pub fn run(mut self) -> Result<Outcome, Error> {
+        if self.options.hand_off {
+            // Where the tracer cannot be pinned, threads are resumed wherever they are.
+            let _: std::io::Result<()> = self.session.set_hand_off(true);
+        }
+        let left = match self.trace() {
+            Ok(left) => left,
+            Err(error) => {
+                self.depart();
+                self.reporter.finish();
+                return Err(error);
+            }
+        };
+        if left.is_some() {
+            self.depart();
+        }
+        self.reporter.finish();
+        Ok(self.outcome(left))
+    }
+
+    fn trace(&mut self) -> Result<Option<i32>, Error> {
+        loop {
+            if let Some(signal) = self.should_leave() {
+                return Ok(Some(signal));
+            }
+            match self.session.wait()? {
+                Wait::Stopped(stopped, stop) => self.on_stop(stopped, stop)?,
+                Wait::Exited(tid, status) => self.on_exit(tid, status),
+                Wait::Woken => self.reporter.output.flush_idle(),
+                Wait::NoTracees => return Ok(None),
+            }
+        }
+    }
+
+    fn should_leave(&self) -> Option<i32> {
+        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE.raw());
+        self.leave.asked().or_else(broken)
+    }
+
+    /// One stop: what it concerns is done, and the thread runs on. The death of a tracee in the
+    /// middle is no error: its end is reported by itself.
+    fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        match self.dispatch(stopped, stop) {
+            Err(error) if error.is_death() => Ok(()),
+            other => other,
+        }
+    }
+
+    fn dispatch(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        match stop {
+            Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),
+            Stop::SignalDelivery(signal) => self.on_signal(stopped, signal),
+            Stop::Group(_) => Ok(drop(stopped.listen()?)),
+            Stop::Exec { former } => self.on_exec(stopped, former),
+            Stop::Born { parent } => self.on_birth(stopped, parent),
+            Stop::Vfork { child } => self.on_vfork(stopped, child),
+            Stop::Clone { child } | Stop::Fork { child } => self.on_clone(stopped, child),
+            _ => resume(stopped, None),
+        }
+    }
+
+    fn outcome(self, left: Option<i32>) -> Outcome {
+        let mut reporter = self.reporter;
+        let summary = reporter
+            .counts_only()
+            .then(|| reporter.summary(self.store.points()));
+        let calls = reporter.calls();
+        reporter.output.flush_idle();
+        let mut notes = self.notes;
+        if let Err(error) = reporter.output.finish() {
+            notes.push(error.to_string());
+        }
+        Outcome {
+            command: self.command_status,
+            left,
+            calls,
+            summary,
+            notes,
+        }
+    }
+}
+
+/// Lets a thread run on.
+fn resume(stopped: Stopped, signal: Option<Signal>) -> Result<(), Error> {
+    stopped.cont(signal)?;
+    Ok(())
+}

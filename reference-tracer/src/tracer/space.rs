@@ -1,0 +1,178 @@
+//! One address space under trace: its traps and what each is for.
+
+use std::rc::Rc;
+
+use arch_abi::{Addr, Arch, BaseAddress};
+use breakpoint::{InsertError, Removed, ReturnSites, TrapId, Traps, Verdict};
+use ptrace_core::{Memory, Stopped};
+
+use super::code::{Code, CodeError};
+use super::linkage::Linkage;
+use crate::objects::{ObjectFile, Site};
+use crate::points::PointId;
+
+/// What a trap is for. Several can meet at one address: what a call returns to may be the next call.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Role {
+    /// Traced calls return here.
+    pub(super) returns: bool,
+    /// Calls of this call point are met here.
+    pub(super) entry: Option<(PointId, Site)>,
+    /// The function of this call point begins here: a call is its caller's if it returns there.
+    pub(super) function: Option<Function>,
+    /// The dynamic linker tells here that its list of objects changes.
+    pub(super) link_map: bool,
+    /// The program's entry point, when there is nothing earlier to wait for.
+    pub(super) program_entry: bool,
+}
+
+/// A function whose calls are met at its first instruction.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Function {
+    /// The call point.
+    pub(super) point: PointId,
+    /// The caller's addresses: a call that returns elsewhere is another object's.
+    pub(super) caller: (Addr, Addr),
+}
+
+/// An object of the process.
+#[derive(Debug, Clone)]
+pub(super) struct Loaded {
+    /// The file.
+    pub(super) file: Rc<ObjectFile>,
+    /// Where it lies.
+    pub(super) base: BaseAddress,
+    /// Where its `struct link_map` lies; `None` for what the kernel mapped.
+    pub(super) link_map: Option<Addr>,
+    /// Whether the traps on its call points are in.
+    pub(super) planted: bool,
+}
+
+impl Loaded {
+    /// The addresses it covers.
+    pub(super) fn range(&self) -> (Addr, Addr) {
+        (
+            self.base.resolve(self.file.range.start),
+            self.base.resolve(self.file.range.end),
+        )
+    }
+}
+
+/// An address space. Processes that vfork made share their parent's; forked ones have a clone.
+pub(super) struct Space {
+    pub(super) arch: Arch,
+    pub(super) memory: Memory,
+    pub(super) traps: Traps,
+    pub(super) roles: Vec<Role>,
+    pub(super) sites: ReturnSites,
+    pub(super) objects: Vec<Loaded>,
+    pub(super) linkage: Linkage,
+    /// Areas that were mapped for copies.
+    pub(super) copies: Vec<(Addr, u64)>,
+    /// Whether system calls may be made in the name of its threads.
+    pub(super) may_call: bool,
+}
+
+impl Space {
+    /// The address space of a new program, with nothing in it.
+    pub(super) fn new(arch: Arch, memory: Memory, may_call: bool) -> Self {
+        Self {
+            arch,
+            memory,
+            traps: Traps::new(arch),
+            roles: Vec::new(),
+            sites: ReturnSites::new(),
+            objects: Vec::new(),
+            linkage: Linkage::default(),
+            copies: Vec::new(),
+            may_call,
+        }
+    }
+
+    /// The address space of a forked child: the same bytes at the same addresses.
+    pub(super) fn forked(&self, memory: Memory) -> Self {
+        Self {
+            arch: self.arch,
+            memory,
+            traps: self.traps.clone(),
+            roles: self.roles.clone(),
+            sites: self.sites.clone(),
+            objects: self.objects.clone(),
+            linkage: self.linkage.clone(),
+            copies: self.copies.clone(),
+            may_call: self.may_call,
+        }
+    }
+
+    /// The traps, and the code of the process in the name of `stopped`.
+    pub(super) fn split<'a>(&'a mut self, stopped: &'a Stopped) -> (&'a mut Traps, Code<'a>) {
+        let code = Code {
+            stopped,
+            memory: &self.memory,
+            arch: self.arch,
+            may_map: self.may_call,
+            mapped: &mut self.copies,
+        };
+        (&mut self.traps, code)
+    }
+
+    /// The role of a trap.
+    pub(super) fn role(&mut self, id: TrapId) -> &mut Role {
+        if self.roles.len() <= id.index() {
+            self.roles
+                .resize(self.traps.index_bound().max(id.index() + 1), Role::default());
+        }
+        &mut self.roles[id.index()]
+    }
+
+    /// Puts in a trap for one purpose.
+    pub(super) fn plant(
+        &mut self,
+        stopped: &Stopped,
+        at: Addr,
+        purpose: impl FnOnce(&mut Role),
+    ) -> Result<TrapId, InsertError<CodeError>> {
+        let (traps, mut code) = self.split(stopped);
+        let id = traps.insert(at, &mut code)?;
+        if self.traps.users(id) == 1 {
+            *self.role(id) = Role::default();
+        }
+        purpose(self.role(id));
+        Ok(id)
+    }
+
+    /// Makes sure that returns to `at` are met, and counts one more call that returns there.
+    pub(super) fn expect_return(
+        &mut self,
+        stopped: &Stopped,
+        at: Addr,
+    ) -> Result<TrapId, InsertError<CodeError>> {
+        let id = match self.traps.lookup(at) {
+            Some(id) if self.role(id).returns => id,
+            _ => self.plant(stopped, at, |role| role.returns = true)?,
+        };
+        self.sites.pending(id);
+        Ok(id)
+    }
+
+    /// A thread came by a return trap without a pending call. Takes the trap out where that happens
+    /// too often.
+    pub(super) fn stray_return(&mut self, stopped: &Stopped, id: TrapId) {
+        if self.sites.stray(id) == Verdict::Keep {
+            return;
+        }
+        self.role(id).returns = false;
+        self.sites.lifted(id);
+        let (traps, mut code) = self.split(stopped);
+        // What cannot be taken out stays in as a trap without a role: it is stepped over.
+        let _: Result<Removed, _> = traps.remove(id, &mut code);
+    }
+
+    /// The object that holds `at`.
+    pub(super) fn object_at(&self, at: Addr) -> Option<&Loaded> {
+        self.objects.iter().find(|object| {
+            let (start, end) = object.range();
+            (start..end).contains(&at)
+        })
+    }
+}

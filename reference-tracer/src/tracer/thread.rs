@@ -1,0 +1,111 @@
+//! The threads under trace, and the calls that they are in.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use arch_abi::{Addr, Arch};
+use breakpoint::{CallStack, SingleStep, StackWitness, TrapId};
+use ptrace_core::{Memory, Tid, procfs};
+
+use super::space::Space;
+use crate::points::PointId;
+use crate::summary::OpenCall;
+use crate::value::{RawCall, Shown};
+
+/// An address space that several processes may share.
+pub(super) type SharedSpace = Rc<RefCell<Space>>;
+
+/// How many calls of one thread may be pending: deeper recursion is not followed to its returns.
+const MAX_PENDING: usize = 100_000;
+
+/// A call that has been entered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pending {
+    /// What is called.
+    pub(super) point: PointId,
+    /// The record of its entry.
+    pub(super) call: RawCall,
+    /// What of it was shown.
+    pub(super) shown: Shown,
+    /// The trap that it returns to.
+    pub(super) return_trap: Option<TrapId>,
+    /// What the calls inside it took.
+    pub(super) open: OpenCall,
+}
+
+/// A traced thread.
+pub(super) struct Thread {
+    pub(super) tid: Tid,
+    pub(super) tgid: Tid,
+    pub(super) space: SharedSpace,
+    pub(super) calls: CallStack<Box<Pending>>,
+    /// A copy that the thread is single-stepping.
+    pub(super) stepping: Option<SingleStep>,
+    /// The call whose trap the thread will meet again, because a signal came before it was past it:
+    /// where, and with which stack pointer.
+    pub(super) again: Option<(Addr, Addr)>,
+    pub(super) stacks: StackMap,
+}
+
+impl Thread {
+    pub(super) fn new(tid: Tid, tgid: Tid, arch: Arch, space: SharedSpace) -> Self {
+        Self {
+            tid,
+            tgid,
+            space,
+            calls: CallStack::new(arch, MAX_PENDING),
+            stepping: None,
+            again: None,
+            stacks: StackMap::default(),
+        }
+    }
+}
+
+/// The mappings of the process, as far as they tell stacks apart.
+#[derive(Debug, Default, Clone)]
+pub(super) struct StackMap {
+    /// Start, end, and whether it is the main thread's stack.
+    ranges: Vec<(Addr, Addr, bool)>,
+}
+
+impl StackMap {
+    fn find(&self, at: Addr) -> Option<&(Addr, Addr, bool)> {
+        self.ranges
+            .iter()
+            .find(|(start, end, _)| (*start..*end).contains(&at))
+    }
+
+    fn read(&mut self, tgid: Tid) {
+        let maps = procfs::maps(tgid).unwrap_or_default();
+        let range = |map: procfs::Mapping| (map.start, map.end, map.name == b"[stack]");
+        self.ranges = maps.into_iter().map(range).collect();
+    }
+}
+
+/// What can be found out about the stacks of one thread.
+pub(super) struct Stacks<'a> {
+    pub(super) map: &'a mut StackMap,
+    pub(super) tgid: Tid,
+    pub(super) memory: &'a Memory,
+    pub(super) word_size: usize,
+}
+
+impl StackWitness for Stacks<'_> {
+    fn same_stack(&mut self, frame: Addr, now: Addr) -> Option<bool> {
+        if self.map.find(frame).is_none() || self.map.find(now).is_none() {
+            self.map.read(self.tgid);
+        }
+        let (frame, now) = (self.map.find(frame)?, self.map.find(now)?);
+        if frame.0 != now.0 {
+            return Some(false);
+        }
+        // Only the main thread's stack surely holds one stack.
+        frame.2.then_some(true)
+    }
+
+    fn word(&mut self, at: Addr) -> Option<u64> {
+        let mut word = [0; 8];
+        self.memory.read_exact(at, &mut word[..self.word_size]).ok()?;
+        Some(u64::from_le_bytes(word))
+    }
+}
