@@ -25,8 +25,13 @@ const COPIES: Addr = Addr::new(0x5555_5000_0000);
 impl Memory {
     /// PLT entries as ld makes them: `jmp *slot(%rip); push $index; jmp plt0`.
     fn plt(entries: usize) -> Memory {
-        let entry = [0xff, 0x25, 0xe2, 0x2f, 0, 0, 0x68, 0, 0, 0, 0, 0xe9, 0xe0, 0xff, 0xff, 0xff];
-        Memory { code: entry.repeat(entries), copies: Vec::new() }
+        let entry = [
+            0xff, 0x25, 0xe2, 0x2f, 0, 0, 0x68, 0, 0, 0, 0, 0xe9, 0xe0, 0xff, 0xff, 0xff,
+        ];
+        Memory {
+            code: entry.repeat(entries),
+            copies: Vec::new(),
+        }
     }
 
     /// Copies are looked for first: they lie below the code.
@@ -42,7 +47,11 @@ impl Memory {
     }
 
     fn slice_mut(&mut self, at: Addr, len: usize) -> Option<&mut [u8]> {
-        let (base, bytes) = if at >= BASE { (BASE, &mut self.code) } else { (COPIES, &mut self.copies) };
+        let (base, bytes) = if at >= BASE {
+            (BASE, &mut self.code)
+        } else {
+            (COPIES, &mut self.copies)
+        };
         let start = usize::try_from(at.offset_from(base)?).ok()?;
         bytes.get_mut(start..start.checked_add(len)?)
     }
@@ -61,7 +70,9 @@ impl CodeMemory for Memory {
     }
 
     fn write(&mut self, at: Addr, bytes: &[u8]) -> Result<(), Unmapped> {
-        self.slice_mut(at, bytes.len()).ok_or(Unmapped(at))?.copy_from_slice(bytes);
+        self.slice_mut(at, bytes.len())
+            .ok_or(Unmapped(at))?
+            .copy_from_slice(bytes);
         Ok(())
     }
 }
@@ -90,7 +101,9 @@ fn entries(count: usize) -> Vec<Addr> {
 fn shuffled(mut addresses: Vec<Addr>) -> Vec<Addr> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for i in (1..addresses.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let other = usize::try_from((state >> 33) % (i as u64 + 1)).expect("a position");
         addresses.swap(i, other);
     }
@@ -102,33 +115,54 @@ fn traps(c: &mut Criterion) {
     for count in [10, 1_000, 20_000] {
         let mut memory = Memory::plt(count);
         let addresses = entries(count);
-        group.bench_with_input(BenchmarkId::new("insert all", count), &addresses, |b, addresses| {
-            let fresh = || (Traps::new(Arch::X86_64), Memory::plt(count));
-            b.iter_batched(
-                fresh,
-                |(mut traps, mut memory)| {
-                    traps.insert_all(addresses, &mut memory);
-                    (traps, memory)
-                },
-                criterion::BatchSize::LargeInput,
-            );
-        });
+        group.bench_with_input(
+            BenchmarkId::new("insert all", count),
+            &addresses,
+            |b, addresses| {
+                let fresh = || (Traps::new(Arch::X86_64), Memory::plt(count));
+                b.iter_batched(
+                    fresh,
+                    |(mut traps, mut memory)| {
+                        traps.insert_all(addresses, &mut memory);
+                        (traps, memory)
+                    },
+                    criterion::BatchSize::LargeInput,
+                );
+            },
+        );
         let mut traps = Traps::new(Arch::X86_64);
-        assert!(traps.insert_all(&addresses, &mut memory).iter().all(Result::is_ok));
+        assert!(
+            traps
+                .insert_all(&addresses, &mut memory)
+                .iter()
+                .all(Result::is_ok)
+        );
         let past: Vec<Addr> = shuffled(addresses).iter().map(|at| at.wrapping_add(1)).collect();
         let mut hits = past.iter().cycle();
         group.bench_function(BenchmarkId::new("hit", count), |b| {
-            b.iter(|| traps.hit_at(*hits.next().expect("an endless row")).expect("a trap"));
+            b.iter(|| {
+                traps
+                    .hit_at(*hits.next().expect("an endless row"))
+                    .expect("a trap")
+            });
         });
         let mut misses = past.iter().cycle();
         group.bench_function(BenchmarkId::new("miss", count), |b| {
-            b.iter(|| traps.hit_at(misses.next().expect("an endless row").wrapping_add(3)).is_none());
+            b.iter(|| {
+                traps
+                    .hit_at(misses.next().expect("an endless row").wrapping_add(3))
+                    .is_none()
+            });
         });
         let at = traps.lookup(BASE).expect("a trap");
         let regs = regs(BASE.wrapping_add(1));
         drop(traps.step_over(at, &regs, &mut memory).expect("a way over it"));
         group.bench_function(BenchmarkId::new("step over a PLT entry", count), |b| {
-            b.iter(|| traps.step_over(black_box(at), &regs, &mut memory).expect("a way over it"));
+            b.iter(|| {
+                traps
+                    .step_over(black_box(at), &regs, &mut memory)
+                    .expect("a way over it")
+            });
         });
     }
     group.finish();
@@ -154,7 +188,9 @@ fn plan(bytes: &[u8]) -> StepPlan {
 fn instructions(c: &mut Criterion) {
     let mut group = c.benchmark_group("instructions");
     for (name, bytes) in INSTRUCTIONS {
-        group.bench_function(BenchmarkId::new("plan", name), |b| b.iter(|| plan(black_box(bytes))));
+        group.bench_function(BenchmarkId::new("plan", name), |b| {
+            b.iter(|| plan(black_box(bytes)))
+        });
         let plan = plan(bytes);
         if let Some(emulation) = plan.emulation() {
             group.bench_function(BenchmarkId::new("emulate", name), |b| {
@@ -211,7 +247,6 @@ fn calls(c: &mut Criterion) {
     }
     group.finish();
 }
-
 
 criterion_group!(benches, traps, instructions, calls);
 criterion_main!(benches);

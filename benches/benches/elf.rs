@@ -11,8 +11,12 @@ use std::path::PathBuf;
 /// The C library that this program runs on.
 fn libc_path() -> PathBuf {
     let maps = fs::read_to_string("/proc/self/maps").expect("proc(5) is mounted");
-    let paths = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
-    let libc = paths.into_iter().find(|path| path.contains("/libc.so") || path.contains("/ld-musl"));
+    let paths = maps
+        .lines()
+        .filter_map(|line| line.find('/').map(|at| &line[at..]));
+    let libc = paths
+        .into_iter()
+        .find(|path| path.contains("/libc.so") || path.contains("/ld-musl"));
     libc.expect("this program is linked dynamically").into()
 }
 
@@ -33,7 +37,12 @@ fn resolution(c: &mut Criterion) {
     let mut group = c.benchmark_group("elf");
     for (name, bytes) in objects() {
         group.bench_with_input(BenchmarkId::new("parse", name), &bytes, |b, bytes| {
-            b.iter(|| Object::parse(black_box(bytes)).expect("an ELF object").needed().len());
+            b.iter(|| {
+                Object::parse(black_box(bytes))
+                    .expect("an ELF object")
+                    .needed()
+                    .len()
+            });
         });
         group.bench_with_input(BenchmarkId::new("call points", name), &bytes, |b, bytes| {
             let object = Object::parse(bytes).expect("an ELF object");

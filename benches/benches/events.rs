@@ -22,7 +22,9 @@ fn filters(c: &mut Criterion) {
         group.bench_function(BenchmarkId::new("20,000 symbols of a library", text), |b| {
             b.iter(|| {
                 let here = filters.in_library(black_box(library));
-                here.map_or(0, |here| symbols.iter().filter(|symbol| here.selects(symbol, &[])).count())
+                here.map_or(0, |here| {
+                    symbols.iter().filter(|symbol| here.selects(symbol, &[])).count()
+                })
             });
         });
     }
@@ -34,15 +36,34 @@ fn signatures() -> [(&'static str, Signature); 3] {
     let double = CType::Float(Float::Double);
     let pair = CType::Struct(vec![double.clone(), int.clone()]);
     [
-        ("two integers", Signature { ret: int.clone(), params: vec![int.clone(), int.clone()] }),
+        (
+            "two integers",
+            Signature {
+                ret: int.clone(),
+                params: vec![int.clone(), int.clone()],
+            },
+        ),
         (
             "six of three kinds",
             Signature {
                 ret: double.clone(),
-                params: vec![int.clone(), double, CType::Pointer, int.clone(), int.clone(), CType::Pointer],
+                params: vec![
+                    int.clone(),
+                    double,
+                    CType::Pointer,
+                    int.clone(),
+                    int.clone(),
+                    CType::Pointer,
+                ],
             },
         ),
-        ("a structure by value", Signature { ret: pair.clone(), params: vec![pair, int] }),
+        (
+            "a structure by value",
+            Signature {
+                ret: pair.clone(),
+                params: vec![pair, int],
+            },
+        ),
     ]
 }
 
@@ -61,12 +82,20 @@ fn classification(c: &mut Criterion) {
 fn prototypes(c: &mut Criterion) {
     let mut group = c.benchmark_group("prototypes");
     group.bench_function("the first of libc", |b| {
-        b.iter(|| Prototypes::new().plan(Arch::X86_64, &["libc.so.6"], black_box("strlen")).known);
+        b.iter(|| {
+            Prototypes::new()
+                .plan(Arch::X86_64, &["libc.so.6"], black_box("strlen"))
+                .known
+        });
     });
     let mut prototypes = Prototypes::new();
     for name in ["strlen", "snprintf", "no_such_function"] {
         group.bench_function(BenchmarkId::new("another", name), |b| {
-            b.iter(|| prototypes.plan(Arch::X86_64, &["libc.so.6"], black_box(name)).known);
+            b.iter(|| {
+                prototypes
+                    .plan(Arch::X86_64, &["libc.so.6"], black_box(name))
+                    .known
+            });
         });
     }
     group.finish();
@@ -98,8 +127,16 @@ impl Line {
         prototypes.load(Path::new("work.conf"), CONF, None, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
         let plan = prototypes.plan(Arch::X86_64, &["libwork.so"], name);
-        let call = RawCall { tid: 4242, words: [TEXT.get(), 7, 0, 0, 0, 0, 0, 0], word_count: 6, ..RawCall::default() };
-        let ret = RawReturn { words: [42, 0], ..RawReturn::default() };
+        let call = RawCall {
+            tid: 4242,
+            words: [TEXT.get(), 7, 0, 0, 0, 0, 0, 0],
+            word_count: 6,
+            ..RawCall::default()
+        };
+        let ret = RawReturn {
+            words: [42, 0],
+            ..RawReturn::default()
+        };
         Line {
             prototypes,
             plan,
@@ -117,23 +154,59 @@ impl Line {
     /// What is done for one call, from what was captured to its line.
     fn write(&mut self) -> usize {
         let types = self.prototypes.types();
-        wants_at_entry(types, &self.plan, &self.call, Limits::default(), &mut self.snapshot);
+        wants_at_entry(
+            types,
+            &self.plan,
+            &self.call,
+            Limits::default(),
+            &mut self.snapshot,
+        );
         self.snapshot.buffer().fill(b'x');
         let filled = self.snapshot.buffer().len();
         self.snapshot.filled(filled);
-        let memory = Layered { snapshot: &self.snapshot, memory: &NoMemory };
-        let decoder = Decoder { types, limits: Limits::default(), memory: &memory, describe: &NoDescription };
-        let at = Moment { tid: self.call.tid, time: 0, address: Addr::new(0x401136) };
-        let name = CallName { caller: Some("loop"), function: "work2", library: None };
+        let memory = Layered {
+            snapshot: &self.snapshot,
+            memory: &NoMemory,
+        };
+        let decoder = Decoder {
+            types,
+            limits: Limits::default(),
+            memory: &memory,
+            describe: &NoDescription,
+        };
+        let at = Moment {
+            tid: self.call.tid,
+            time: 0,
+            address: Addr::new(0x401136),
+        };
+        let name = CallName {
+            caller: Some("loop"),
+            function: "work2",
+            library: None,
+        };
         for buffer in [&mut self.args, &mut self.result, &mut self.out] {
             buffer.clear();
         }
         let mut shown = Shown::default();
-        decoder.entry(&self.plan, &self.call, &mut shown, &mut self.scratch, &mut self.args);
+        decoder.entry(
+            &self.plan,
+            &self.call,
+            &mut shown,
+            &mut self.scratch,
+            &mut self.args,
+        );
         self.sink.entry(&mut self.out, at, name, &self.args);
         self.args.clear();
         let (args, result) = (&mut self.args, &mut self.result);
-        decoder.exit(&self.plan, &self.call, &self.ret, &shown, &mut self.scratch, args, result);
+        decoder.exit(
+            &self.plan,
+            &self.call,
+            &self.ret,
+            &shown,
+            &mut self.scratch,
+            args,
+            result,
+        );
         self.sink.exit(&mut self.out, at, name, args, result, 1_000);
         self.out.len()
     }

@@ -1,18 +1,14 @@
 //! The comparison: every tool on every workload, one after the other, round after round.
 
 use crate::attach;
-use crate::error::{self, Error};
+use crate::error::Error;
 use crate::floor::{Part, Stopper};
 use crate::machine::{self, Machine};
 use crate::process::Line;
-use crate::results::{Results, Runs, Sample};
-use crate::tools::{Invocation, Probes, Setup, Tool, Workload};
+use crate::results::{Results, Runs};
+use crate::sample::LIMIT;
+use crate::tools::{Probes, Setup, Tool, Workload};
 use std::collections::BTreeMap;
-use std::fs;
-use std::time::Duration;
-
-/// No run should take longer; one that does is hung.
-const LIMIT: Duration = Duration::from_secs(90);
 
 /// How many stops one measurement of the floor or of a part takes.
 const STOPS: u32 = 10_000;
@@ -121,7 +117,7 @@ fn workload_round(
                 what: "planting uprobes",
                 text: error.chain(),
             }),
-            _ => sample(setup, workload, &invocation),
+            _ => setup.sample(workload, &invocation),
         };
         let runs: &mut Runs = results.runs.entry((workload, tool)).or_default();
         match outcome {
@@ -129,56 +125,6 @@ fn workload_round(
             Err(error) => runs.failure = Some(error),
         }
     }
-}
-
-/// One run, whose time counts only if all calls were recorded.
-fn sample(setup: &Setup, workload: Workload, invocation: &Invocation) -> Result<Sample, Error> {
-    clean(setup)?;
-    let whole = invocation.line.run(&setup.scratch, LIMIT)?;
-    let timed = if workload.is_loop() {
-        loop_time(setup)?
-    } else {
-        whole
-    };
-    let seen = invocation.count.seen(&setup.scratch)?;
-    match seen {
-        Some(seen) if seen < u64::from(invocation.calls) => Err(Error::Lost {
-            seen,
-            made: u64::from(invocation.calls),
-        }),
-        _ => Ok(Sample {
-            whole,
-            timed,
-            calls: invocation.calls,
-        }),
-    }
-}
-
-/// Takes away what an earlier run wrote, lest it be taken for this one's.
-fn clean(setup: &Setup) -> Result<(), Error> {
-    for entry in fs::read_dir(&setup.scratch).map_err(error::file(&setup.scratch))? {
-        let path = entry.map_err(error::file(&setup.scratch))?.path();
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .unwrap_or_default();
-        if name.starts_with("uftrace.data") {
-            fs::remove_dir_all(&path).map_err(error::file(&path))?;
-        } else if ["trace", "report", "perf.data", "perf.data.old"].contains(&name) {
-            fs::remove_file(&path).map_err(error::file(&path))?;
-        }
-    }
-    Ok(())
-}
-
-fn loop_time(setup: &Setup) -> Result<Duration, Error> {
-    let path = setup.report();
-    let text = fs::read_to_string(&path).map_err(error::file(path))?;
-    let nanoseconds = text.trim().parse().map(Duration::from_nanos);
-    nanoseconds.map_err(|_| Error::Unexpected {
-        what: "the loop's report",
-        text,
-    })
 }
 
 fn attach_round(setup: &Setup, results: &mut Results, say: &mut dyn FnMut(&str)) {
@@ -202,7 +148,7 @@ fn peaks(setup: &Setup, results: &mut Results, progress: &mut dyn FnMut(&str)) {
         };
         progress(&format!("peak memory: {}", tool.name()));
         let line: &Line = &invocation.line;
-        let peak = clean(setup).and_then(|()| line.peak(&setup.scratch, LIMIT));
+        let peak = setup.clean().and_then(|()| line.peak(&setup.scratch, LIMIT));
         results.peaks.insert(tool, peak);
     }
 }

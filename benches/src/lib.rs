@@ -11,6 +11,7 @@ pub mod machine;
 pub mod process;
 pub mod report;
 pub mod results;
+mod sample;
 pub mod tools;
 pub mod tracer;
 

@@ -266,10 +266,16 @@ impl Setup {
     /// How `tool` traces `workload`; nothing where it cannot ([`Tool::traces`]).
     #[must_use]
     pub fn invocation(&self, tool: Tool, workload: Workload) -> Option<Invocation> {
+        self.invocation_of(tool, workload, calls(tool, workload))
+    }
+
+    /// The same for another number of calls than [`calls`] says, rounded up to the same number for each thread.
+    #[must_use]
+    pub fn invocation_of(&self, tool: Tool, workload: Workload, calls: u32) -> Option<Invocation> {
         if !tool.traces(workload) {
             return None;
         }
-        let each = calls(tool, workload) / workload.threads();
+        let each = calls.div_ceil(workload.threads()).max(1);
         let program = self.program(workload, each);
         let (prefix, count) = match tool {
             Tool::Untraced => (Line::new::<_, &str>([]), Count::Nothing),

@@ -27,7 +27,10 @@ pub fn built() -> io::Result<PathBuf> {
 /// Cargo's target folder: where this program is, in `PROFILE` or in `PROFILE/deps`.
 fn target_folder() -> io::Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let in_folder = program.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    let in_folder = program
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"));
     let target = in_folder.and_then(Path::parent).map(Path::to_path_buf);
     target.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the program is in no target folder"))
 }

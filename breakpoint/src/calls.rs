@@ -252,7 +252,7 @@ impl<T> CallStack<T> {
         };
         let removed = |frame: &Frame| sp.offset_from(frame.sp_after);
         all().find(|(frame, _)| frame.sp_after == sp).or_else(|| {
-            let in_reach = |frame| removed(frame).is_some_and(|bytes| bytes <= self.callee_pop);
+            let in_reach = |frame: &Frame| removed(frame).is_some_and(|bytes| bytes <= self.callee_pop);
             all().find(|(frame, _)| in_reach(frame))
         })
     }
