@@ -24,6 +24,8 @@ pub(crate) struct Dynamic<'data> {
     /// `DT_RELA`, `DT_REL` and `DT_JMPREL`, with whether they have addends.
     pub(crate) relocations: Vec<(Table<'data>, bool)>,
     pub(crate) pltgot: Option<FileAddr>,
+    /// `DT_INIT` and `DT_FINI`: functions that no unwinding table tells.
+    pub(crate) init_fini: [Option<FileAddr>; 2],
     pub(crate) soname: Option<&'data [u8]>,
     pub(crate) needed: Vec<&'data [u8]>,
     pub(crate) runpath: Option<&'data [u8]>,
@@ -60,7 +62,9 @@ impl Tags {
 }
 
 /// The tags that are read here; of others, a file may have as many as it likes.
-const KNOWN: [u64; 24] = [
+const KNOWN: [u64; 26] = [
+    dynamic::DT_INIT,
+    dynamic::DT_FINI,
     dynamic::DT_STRTAB,
     dynamic::DT_STRSZ,
     dynamic::DT_SYMTAB,
@@ -141,6 +145,7 @@ impl<'data> Dynamic<'data> {
             .zip(tags.get(dynamic::DT_VERNEEDNUM));
         self.verdef = tags.addr(dynamic::DT_VERDEF).zip(tags.get(dynamic::DT_VERDEFNUM));
         self.pltgot = tags.addr(dynamic::DT_PLTGOT);
+        self.init_fini = [tags.addr(dynamic::DT_INIT), tags.addr(dynamic::DT_FINI)];
         self.relocations = relocations(image, tags)?;
         let flags = tags.get(dynamic::DT_FLAGS).unwrap_or(0);
         let flags_1 = tags.get(dynamic::DT_FLAGS_1).unwrap_or(0);

@@ -127,6 +127,7 @@ impl<'data> Object<'data> {
             range: first..=last,
             entries,
             unwind: self.unwind_index(),
+            starts: known_starts(self),
         };
         for (code, at) in executable_parts(self)? {
             scan.part(code, at, &mut references);
@@ -169,6 +170,25 @@ fn executable_parts<'data>(object: &Object<'data>) -> Result<Vec<(&'data [u8], F
         .collect()
 }
 
+/// Where code starts that no unwinding table tells, by address.
+fn known_starts(object: &Object<'_>) -> Vec<FileAddr> {
+    let init_fini = object
+        .dynamic
+        .iter()
+        .flat_map(|dynamic| dynamic.init_fini)
+        .flatten();
+    let mut starts: Vec<_> = init_fini.chain(object.entry()).collect();
+    starts.extend(
+        object
+            .sections
+            .iter()
+            .filter(|section| section.executable)
+            .map(|section| section.addr),
+    );
+    starts.sort_unstable();
+    starts
+}
+
 /// The address of `_GLOBAL_OFFSET_TABLE_`: as an entry of the PLT has it, or `DT_PLTGOT`.
 fn got_of(object: &Object<'_>, entries: &[PltEntry]) -> Option<FileAddr> {
     let abi = object.arch().abi();
@@ -199,6 +219,8 @@ struct Scan<'data> {
     /// By address.
     entries: Vec<PltEntry>,
     unwind: UnwindIndex<'data>,
+    /// Other starts of code, by address.
+    starts: Vec<FileAddr>,
 }
 
 /// How far before an operand decoding starts where no unwinding table tells where a function does.
@@ -233,17 +255,21 @@ impl Scan<'_> {
 
     /// Where the function that holds the operand at `offset` starts, as an offset.
     fn start(&self, at: FileAddr, offset: usize) -> Option<usize> {
-        let start = self.unwind.start_before(at.wrapping_add(len64(offset)))?;
+        let addr = at.wrapping_add(len64(offset));
+        let other = self.starts[..self.starts.partition_point(|&start| start <= addr)]
+            .last()
+            .copied();
+        let start = self.unwind.start_before(addr).max(other)?;
         usize::try_from(start.offset_from(at)?).ok()
     }
 
     /// Adds the references of one function, by decoding it from its start. What that does not reach is
     /// decoded from just before: the code may have data in it, or no unwinding table.
     fn function(&self, code: &[u8], at: FileAddr, operands: &[usize], references: &mut References) {
-        let mut decoded = Vec::new();
-        if let Some(start) = operands.first().and_then(|&first| self.start(at, first)) {
-            decoded = self.decode(code, at, start, operands);
-        }
+        let start = operands.first().and_then(|&first| self.start(at, first));
+        let decoded = start
+            .map(|start| self.decode(code, at, start, operands))
+            .unwrap_or_default();
         for &operand in operands {
             let addr = at.wrapping_add(len64(operand));
             let longest = len64(self.abi.max_instruction());
@@ -252,10 +278,29 @@ impl Scan<'_> {
             };
             let after = decoded.partition_point(|found| found.at < addr);
             let found = decoded[..after].last().copied().filter(holds);
-            if let Some(found) = found.or_else(|| self.by_majority(code, at, operand)) {
-                references.add(found);
+            match found.or_else(|| self.by_majority(code, at, operand)) {
+                Some(found) => references.add(found),
+                None if start.is_some() => {} // decoded, and no operand
+                None => self.doubtful(code, at, operand, references),
             }
         }
+    }
+
+    /// Bytes that may name a slot, or may not: who relies on knowing all references must not miss one.
+    fn doubtful(&self, code: &[u8], at: FileAddr, operand: usize, references: &mut References) {
+        let Some(from) = operand.checked_sub(1) else {
+            return;
+        };
+        let end = code.len().min(operand + 4);
+        let at = at.wrapping_add(len64(from));
+        self.abi
+            .slot_operands(&code[from..end], at, self.got, &self.range, &mut |_, slot| {
+                references.add(SlotReference {
+                    at,
+                    slot,
+                    access: SlotAccess::Other,
+                });
+            });
     }
 
     fn decode(&self, code: &[u8], at: FileAddr, start: usize, operands: &[usize]) -> Vec<SlotReference> {

@@ -306,8 +306,16 @@ fn local_ifuncs_have_the_name_of_what_they_select() {
         ("ifunc", "gcc", &["-O1"][..]),
         ("ifunc-static", "gcc", &["-O1", "-static"]),
         ("ifunc-static-pie", "gcc", &["-O1", "-static-pie"]),
-        ("ifunc-i386", "i686-linux-gnu-gcc", &["-O1"]),
-        ("ifunc-i386-static", "i686-linux-gnu-gcc", &["-O1", "-static"]),
+        (
+            "ifunc-i386",
+            "i686-linux-gnu-gcc",
+            &["-O1", "-no-pie", "-fno-pic"],
+        ),
+        (
+            "ifunc-i386-static",
+            "i686-linux-gnu-gcc",
+            &["-O1", "-static", "-no-pie", "-fno-pic"],
+        ),
     ] {
         let data = std::fs::read(compile(name, compiler, "ifunc.c", flags)).unwrap();
         let object = Object::parse(&data).unwrap();

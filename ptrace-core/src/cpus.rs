@@ -1,7 +1,187 @@
 //! Sets of CPUs, and the hand-off on one CPU.
+//!
+//! Waking a thread on another, idle CPU costs several times what a stop costs otherwise. A thread that may
+//! run on one CPU only is woken there: so its affinity is narrowed to the tracer's CPU, it is resumed, and its
+//! own affinity is put back before the tracer sleeps and leaves it that CPU.
+
+use std::io;
+
+use crate::id::Tid;
+use crate::sys;
+use crate::tracee::Tracee;
+
+/// How many CPUs a set can name; machines with more are traced without the hand-off.
+const MAX_CPUS: usize = 1024;
+const WORDS: usize = MAX_CPUS / 64;
 
 /// A set of CPUs, as sched_setaffinity(2) takes it.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuSet {
-    _words: Vec<u64>,
+    words: [u64; WORDS],
+}
+
+impl CpuSet {
+    /// Every CPU. To set it is to lift every restriction but the cpuset's (cpuset(7)).
+    pub const ALL: Self = Self {
+        words: [u64::MAX; WORDS],
+    };
+
+    /// One CPU; none if its number is past what a set can name.
+    #[must_use]
+    pub const fn only(cpu: usize) -> Self {
+        let mut words = [0; WORDS];
+        if cpu < MAX_CPUS {
+            words[cpu / 64] = 1 << (cpu % 64);
+        }
+        Self { words }
+    }
+
+    /// The CPUs on which `tid` may run.
+    ///
+    /// # Errors
+    /// There is no such thread, or the machine has more CPUs than a set can name (`EINVAL`).
+    pub fn of(tid: Tid) -> io::Result<Self> {
+        let mut words = [0; WORDS];
+        sys::affinity(tid, &mut words)?;
+        Ok(Self { words })
+    }
+
+    /// Lets `tid` run on these CPUs only.
+    ///
+    /// # Errors
+    /// There is no such thread, it is another user's, or its cpuset has none of them.
+    pub fn apply(&self, tid: Tid) -> io::Result<()> {
+        sys::set_affinity(tid, &self.words)
+    }
+
+    /// Whether `cpu` is among them.
+    #[must_use]
+    pub const fn contains(&self, cpu: usize) -> bool {
+        cpu < MAX_CPUS && self.words[cpu / 64] & 1 << (cpu % 64) != 0
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.words.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The hand-off of a session that has it on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HandOff {
+    cpu: usize,
+    /// That CPU alone.
+    narrow: CpuSet,
+    /// The tracer's own affinity, for when it is turned off.
+    tracer: CpuSet,
+}
+
+impl HandOff {
+    /// Pins the calling thread to the CPU on which it runs.
+    pub(crate) fn on() -> io::Result<Self> {
+        let tid = sys::gettid();
+        let tracer = CpuSet::of(tid)?;
+        let cpu = sys::current_cpu()?;
+        let narrow = CpuSet::only(cpu);
+        narrow.apply(tid)?;
+        Ok(Self { cpu, narrow, tracer })
+    }
+
+    pub(crate) fn off(&self) -> io::Result<()> {
+        self.tracer.apply(sys::gettid())
+    }
+}
+
+/// A thread's own affinity.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnMask {
+    /// As sched_getaffinity(2) showed it.
+    seen: CpuSet,
+    /// What to set so that it is as it was.
+    restore: CpuSet,
+}
+
+/// Calls `resume`, which resumes `tracee`, so that it wakes on the tracer's CPU if it may run there and elsewhere.
+pub(crate) fn hand_over(tracee: &Tracee, resume: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let hand_off = tracee.shared.hand_off.borrow();
+    let Some(hand_off) = hand_off.as_ref() else {
+        return resume();
+    };
+    let Some(own) = narrow(tracee, hand_off) else {
+        return resume();
+    };
+    let result = resume();
+    put_back(tracee.tid, &own);
+    result
+}
+
+/// Narrows the thread's affinity; `None` where that is refused or pointless.
+fn narrow(tracee: &Tracee, hand_off: &HandOff) -> Option<OwnMask> {
+    // The mask is read each time: the program, taskset(1) or a cpuset may have changed it since, and a
+    // stale one put back would undo that.
+    let seen = CpuSet::of(tracee.tid).ok()?;
+    if !seen.contains(hand_off.cpu) || seen == hand_off.narrow {
+        return None;
+    }
+    let mut known = tracee.own_mask.borrow_mut();
+    let own = match *known {
+        Some(own) if own.seen == seen => own,
+        _ => *known.insert(learn(tracee.tid, seen)?),
+    };
+    hand_off.narrow.apply(tracee.tid).ok()?;
+    Some(own)
+}
+
+/// Finds out whether the mask is the thread's own or all that its cpuset allows. The kernel keeps what was set
+/// and applies it within every later cpuset: a thread that nobody restricted must not be bound to
+/// what its cpuset happens to be today, since containers get theirs changed while they run.
+fn learn(tid: Tid, seen: CpuSet) -> Option<OwnMask> {
+    CpuSet::ALL.apply(tid).ok()?;
+    let restore = match CpuSet::of(tid) {
+        Ok(all) if all == seen => CpuSet::ALL,
+        _ => {
+            seen.apply(tid).ok()?;
+            seen
+        }
+    };
+    Some(OwnMask { seen, restore })
+}
+
+fn put_back(tid: Tid, own: &OwnMask) {
+    if own.restore.apply(tid).is_err() {
+        // The thread died, or its cpuset changed in this instant and has none of these CPUs any more: all
+        // that the cpuset allows is then what the kernel itself would give it.
+        let _ = CpuSet::ALL.apply(tid);
+    }
+}
+
+/// Gives a newborn its parent's own affinity, if it was started while the parent's was narrowed.
+pub(crate) fn fix_newborn(child: Tid, parent: &Tracee) {
+    let hand_off = parent.shared.hand_off.borrow();
+    let (Some(hand_off), Some(own)) = (hand_off.as_ref(), *parent.own_mask.borrow()) else {
+        return;
+    };
+    if CpuSet::of(child).is_ok_and(|mask| mask == hand_off.narrow) && own.seen != hand_off.narrow {
+        put_back(child, &own);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_its_cpus_and_no_other() {
+        let set = CpuSet::only(65);
+        assert!(set.contains(65) && !set.contains(64) && !set.contains(1) && !set.contains(MAX_CPUS));
+        assert_eq!(set.len(), 1);
+        assert!(CpuSet::only(MAX_CPUS).is_empty());
+    }
 }

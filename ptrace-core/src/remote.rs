@@ -1,1 +1,264 @@
+//! System calls in a tracee's name.
+//!
+//! The thread is sent to a system call instruction that its memory has already (the vDSO's), with all signals
+//! blocked, so that what is pending stays in the kernel's queues as it is; it stops at the call's entry and
+//! exit, and is brought to the kind of stop at which it was before its registers are put back. The kind
+//! matters: a thread that a signal or an interrupt took out of a system call carries the request to
+//! restart it in its registers (`-ERESTARTSYS` and its kin in the result, the number in
+//! `orig_rax`), and the kernel acts on that only on the way out of `get_signal`, where
+//! signal-delivery-stops and `PTRACE_EVENT_STOP` are. And only a signal-delivery-stop can deliver the
+//! signal for which the thread had stopped.
 
+use arch_abi::{Addr, Arch, Regs};
+
+use crate::cpus;
+use crate::error::Error;
+use crate::id::{Signal, Tid};
+use crate::procfs::{self, Mapping};
+use crate::rseq;
+use crate::stop::{Status, SyscallStop};
+use crate::stopped::{SigInfo, SignalSet, Stopped};
+use crate::sys::{self, Report, Resume, Take, Whom};
+use crate::tracee::Interrupt;
+
+/// Makes one system call in the name of a stopped thread.
+pub(crate) fn syscall(stopped: &Stopped, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
+    let mask = stopped.sigmask()?;
+    let mut call = Call {
+        stopped,
+        must_stop: false,
+    };
+    let arch = stopped.regs()?.arch();
+    let at = instruction(stopped, arch)?;
+    let result = call.at_a_steady_stop(at, nr, args);
+    // Also after a failure: the thread must not be left deaf.
+    let restored = stopped.set_sigmask(mask);
+    if call.must_stop {
+        let _ = sys::tgkill(stopped.tgid(), stopped.tid(), libc::SIGSTOP);
+    }
+    let result = result?;
+    restored?;
+    Ok(result)
+}
+
+/// One call under way.
+struct Call<'a> {
+    stopped: &'a Stopped,
+    /// A `SIGSTOP`, which cannot be blocked, came meanwhile.
+    must_stop: bool,
+}
+
+/// What is put back.
+struct Before {
+    regs: Regs,
+    /// The signal for which the thread had stopped.
+    signal: Option<SigInfo>,
+}
+
+impl Call<'_> {
+    fn at_a_steady_stop(&mut self, at: Addr, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
+        let signal = match Status::of(self.stopped.tracee().status.get()) {
+            Status::Signal(_) => Some(self.stopped.siginfo()?),
+            Status::EventStop(_) => None,
+            Status::Syscall => {
+                let SyscallStop::Exit { .. } = self.stopped.syscall_info()?.stop else {
+                    return Err(Error::InSyscall {
+                        tid: self.stopped.tid(),
+                    });
+                };
+                self.finish_own_call()?;
+                None
+            }
+            Status::Event(
+                libc::PTRACE_EVENT_EXEC
+                | libc::PTRACE_EVENT_FORK
+                | libc::PTRACE_EVENT_CLONE
+                | libc::PTRACE_EVENT_VFORK_DONE,
+            ) => {
+                self.finish_own_call()?;
+                None
+            }
+            Status::Event(_) => {
+                return Err(Error::InSyscall {
+                    tid: self.stopped.tid(),
+                });
+            }
+        };
+        let mut regs = self.stopped.regs()?;
+        if let Some(pc) = rseq::abort_address(self.stopped, regs.pc()) {
+            regs.set_pc(pc);
+        }
+        self.stopped.set_sigmask(SignalSet::ALL)?;
+        let before = Before { regs, signal };
+        let result = self.make(&before, at, nr, args);
+        self.come_back(&before)?;
+        result
+    }
+
+    /// Lets the system call end in which the thread stands, up to the way out of the kernel.
+    fn finish_own_call(&mut self) -> Result<(), Error> {
+        self.stopped.set_sigmask(SignalSet::ALL)?;
+        self.interrupt()
+    }
+
+    fn make(&mut self, before: &Before, at: Addr, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
+        let mut regs = before.regs;
+        aim(&mut regs, at, nr, args);
+        self.stopped.set_regs(&regs)?;
+        for _entry_then_exit in 0..2 {
+            self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
+        }
+        let regs = self.stopped.regs()?;
+        let raw = regs.get(regs.abi().regs().syscall_ret);
+        Ok(signed(raw, regs.abi().word_size()))
+    }
+
+    /// Brings the thread to the kind of stop where it was, and puts back what it had.
+    fn come_back(&mut self, before: &Before) -> Result<(), Error> {
+        match &before.signal {
+            Some(info) => {
+                self.carrier_signal()?;
+                self.stopped.set_siginfo(info)?;
+            }
+            None => self.interrupt()?,
+        }
+        self.stopped.set_regs(&before.regs)
+    }
+
+    fn interrupt(&mut self) -> Result<(), Error> {
+        self.stopped.request("PTRACE_INTERRUPT", sys::interrupt)?;
+        self.stopped.tracee().interrupt.set(Interrupt::None);
+        self.run_until(Resume::Cont, |status| matches!(status, Status::EventStop(_)))
+    }
+
+    /// Stops the thread by a signal that it does not have pending, so that no signal of its own is merged
+    /// with it or taken in its place. It is never delivered.
+    fn carrier_signal(&mut self) -> Result<(), Error> {
+        let tid = self.stopped.tid();
+        let pending = SignalSet::from_bits(procfs::Status::of(tid)?.pending);
+        let carrier = CARRIERS.into_iter().find(|&signal| !pending.contains(signal));
+        let carrier = carrier.unwrap_or(Signal::SIGURG);
+        let mut mask = SignalSet::ALL;
+        mask.remove(carrier);
+        self.stopped.set_sigmask(mask)?;
+        sys::tgkill(self.stopped.tgid(), tid, carrier.raw()).map_err(|e| Error::request("tgkill", tid, e))?;
+        self.run_until(Resume::Cont, |status| status == Status::Signal(carrier))
+    }
+
+    /// Resumes the thread until it stops as wanted.
+    fn run_until(&mut self, how: Resume, wanted: impl Fn(Status) -> bool) -> Result<(), Error> {
+        loop {
+            self.stopped.request(how.name(), |tid| {
+                cpus::hand_over(self.stopped.tracee(), || sys::resume(tid, how, None))
+            })?;
+            let report = next_stop(self.stopped.tid())?;
+            self.stopped.tracee().status.set(report.status);
+            self.stopped.tracee().consumed.set(false);
+            let status = Status::of(report.status);
+            if wanted(status) {
+                return Ok(());
+            }
+            match status {
+                Status::Signal(Signal::SIGSTOP) => self.must_stop = true,
+                // The instruction faulted: the program unmapped it.
+                Status::Signal(_) => {
+                    return Err(Error::NoSyscallInstruction {
+                        tid: self.stopped.tid(),
+                    });
+                }
+                // A group-stop in force, or a child that the call made: neither is the end of it.
+                Status::EventStop(_) | Status::Event(_) | Status::Syscall => {}
+            }
+        }
+    }
+}
+
+/// Signals that interrupt nothing by default, should the tracer be killed in the instant in which one is used.
+const CARRIERS: [Signal; 4] = [Signal::SIGURG, Signal::SIGWINCH, Signal::SIGCHLD, Signal::SIGCONT];
+
+/// Waits for a thread's next stop, which stays to be told again.
+fn next_stop(tid: Tid) -> Result<Report, Error> {
+    loop {
+        match sys::wait(Whom::One(tid), Take::Peek, true) {
+            Ok(Some(report)) if matches!(report.code, libc::CLD_TRAPPED | libc::CLD_STOPPED) => {
+                return Ok(report);
+            }
+            Ok(Some(_)) => return Err(Error::Died { tid }),
+            Ok(None) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Err(Error::Died { tid }),
+            Err(error) => return Err(Error::Wait(error)),
+        }
+    }
+}
+
+/// Makes `regs` those of a thread that is about to make the call.
+fn aim(regs: &mut Regs, at: Addr, nr: u64, args: [u64; 6]) {
+    let layout = regs.abi().regs();
+    regs.set_pc(at);
+    for (reg, arg) in layout.syscall_args.into_iter().zip(args) {
+        regs.set(reg, arg);
+    }
+    // x86 takes the number where it leaves the result; -1 in `orig_rax` tells that the thread is
+    // in no system call that would have to be restarted.
+    regs.set(layout.syscall_ret, nr);
+    regs.set(layout.syscall_nr, u64::MAX);
+}
+
+/// A result as wide as the tracee's registers.
+fn signed(raw: u64, word_size: usize) -> i64 {
+    if word_size == 8 {
+        return raw.cast_signed();
+    }
+    let [a, b, c, d, ..] = raw.to_le_bytes();
+    let narrow = u32::from_le_bytes([a, b, c, d]);
+    // Only errors are negative: an address past 2 GiB is none.
+    match narrow.cast_signed() {
+        error @ -4095..=-1 => i64::from(error),
+        _ => i64::from(narrow),
+    }
+}
+
+/// More bytes than the text of any one object that is worth searching.
+const MAX_TEXT: u64 = 64 << 20;
+
+/// Where in the thread's memory a system call instruction lies.
+fn instruction(stopped: &Stopped, arch: Arch) -> Result<Addr, Error> {
+    let memory = stopped.memory();
+    let bytes = arch.abi().syscall_instruction();
+    if let Some((known, at)) = memory.space().syscall_at.get() {
+        // The program may have unmapped its vDSO, or written over a library.
+        let mut there = [0; 8];
+        let there = &mut there[..bytes.len()];
+        if known == arch && memory.read_exact(at, there).is_ok() && there == bytes {
+            return Ok(at);
+        }
+    }
+    let mut maps = procfs::maps(stopped.tid())?;
+    maps.retain(|m| m.executable && m.readable && m.size() <= MAX_TEXT);
+    maps.sort_by_key(|m| m.name != "[vdso]");
+    let at = maps.iter().find_map(|mapping| find(stopped, mapping, bytes));
+    let at = at.ok_or(Error::NoSyscallInstruction { tid: stopped.tid() })?;
+    memory.space().syscall_at.set(Some((arch, at)));
+    Ok(at)
+}
+
+fn find(stopped: &Stopped, mapping: &Mapping, bytes: &[u8]) -> Option<Addr> {
+    let mut text = vec![0; usize::try_from(mapping.size()).ok()?];
+    let len = stopped.memory().read(mapping.start, &mut text).ok()?;
+    let at = text[..len]
+        .windows(bytes.len())
+        .position(|window| window == bytes)?;
+    mapping.start.checked_add(at as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_errors_of_a_32_bit_call_are_negative() {
+        assert_eq!(signed(0xffff_fff2, 4), -14);
+        assert_eq!(signed(0xf7f0_0000, 4), 0xf7f0_0000);
+        assert_eq!(signed(u64::MAX, 8), -1);
+    }
+}

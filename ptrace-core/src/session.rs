@@ -1,114 +1,179 @@
-//! A session.
-use crate::command::Command;
-use crate::error::{AttachError, Error, SpawnError};
-use crate::id::Tid;
-use crate::options::Options;
-use crate::stop::Stop;
-use crate::stopped::Stopped;
-use crate::wait::Wait;
-use crate::waker::Waker;
+//! A session: the tracees of one thread.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustc_hash::FxBuildHasher;
+
+use crate::cpus::HandOff;
+use crate::error::Error;
+use crate::id::{ExitStatus, Tid};
+use crate::options::Options;
+use crate::sys;
+use crate::tracee::{Interrupt, Process, Shared, State, Tracee};
+use crate::waker::{WakeState, Waker};
 
 /// A set of tracees, and the thread that traces them.
+///
+/// It stays on the thread that made it, because ptrace(2) serves only the tracing thread. Two sessions
+/// in two threads do not meet; two in one thread would take each other's events. Children of this
+/// thread that it does not trace count: their ends are returned by [`wait`](Self::wait), too.
+///
+/// When the thread ends, all its tracees run on untraced (or die, by
+/// [`kill_on_exit`](Options::kill_on_exit)); when the session alone is dropped, they stay as they are.
 pub struct Session {
+    pub(crate) options: Options,
+    pub(crate) shared: Rc<Shared>,
+    pub(crate) tracees: HashMap<Tid, Rc<Tracee>, FxBuildHasher>,
+    pub(crate) ready: VecDeque<Ready>,
+    pub(crate) early: Vec<Early>,
+    /// Whom to look at before taking whomever the kernel names first.
+    pub(crate) round: Vec<Tid>,
+    pub(crate) since_round: usize,
+    pub(crate) wake: Option<Arc<WakeState>>,
     _one_thread: PhantomData<*const ()>,
+}
+
+/// What the next waits return before they ask the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ready {
+    /// The first stop of this tracee.
+    Born(Tid),
+    /// An end seen while the caller asked for something else.
+    Exited(Tid, ExitStatus),
+}
+
+/// A tracee that stopped for the first time before its parent's event was told.
+#[derive(Debug)]
+pub(crate) struct Early {
+    pub(crate) child: Tid,
+    /// Who may be its parent. Each of them reports next either the event or its end: the kernel tells the
+    /// event before the parent does anything else (kernel/fork.c, `kernel_clone`).
+    pub(crate) suspects: Vec<Tid>,
 }
 
 impl Session {
     /// A session without tracees, bound to the calling thread.
     #[must_use]
-    pub fn new(_options: Options) -> Self {
-        todo!()
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            shared: Rc::new(Shared {
+                hand_off: RefCell::new(None),
+            }),
+            tracees: HashMap::default(),
+            ready: VecDeque::new(),
+            early: Vec::new(),
+            round: Vec::new(),
+            since_round: 0,
+            wake: None,
+            _one_thread: PhantomData,
+        }
     }
 
-    /// Starts a command, and returns it stopped (at `PTRACE_EVENT_EXEC`) before its first instruction.
-    /// It was seized before it executed the program, so it never runs untraced.
-    ///
-    /// # Errors
-    /// See [`SpawnError`].
-    pub fn spawn(&mut self, _command: &Command) -> Result<Stopped, SpawnError> {
-        todo!()
-    }
-
-    /// Seizes all threads of process `pid`, also those born meanwhile, and gives their ids. They run
-    /// on; [`stop_all`](Self::stop_all) stops them.
-    ///
-    /// # Errors
-    /// See [`AttachError`]. Nothing stays seized then.
-    pub fn seize_process(&mut self, _pid: Tid) -> Result<Vec<Tid>, AttachError> {
-        todo!()
-    }
-
-    /// Asks a running thread to stop ([`Stop::Interrupt`], unless another stop comes first).
+    /// Asks a running thread to stop: [`Stop::Interrupt`](crate::Stop::Interrupt), unless another stop
+    /// comes first, which answers the request.
     ///
     /// # Errors
     /// The thread died or is not traced.
-    pub fn interrupt(&mut self, _tid: Tid) -> Result<(), Error> {
-        todo!()
+    pub fn interrupt(&mut self, tid: Tid) -> Result<(), Error> {
+        let tracee = self.tracees.get(&tid).ok_or(Error::NotTraced { tid })?;
+        sys::interrupt(tid).map_err(|e| Error::request("PTRACE_INTERRUPT", tid, e))?;
+        tracee.interrupt.set(Interrupt::Asked);
+        Ok(())
     }
 
-    /// Stops all threads of process `tgid` that this session traces and that are not held
-    /// already, and gives each with what stopped it. Ends seen meanwhile are returned by the next waits. A
-    /// thread that sleeps in the kernel where it cannot be interrupted (a vfork's parent, a
-    /// stuck disk) is not returned: it will report [`Stop::Interrupt`] before its next instruction.
+    /// A handle that wakes this session from other threads, by a realtime signal that the process does not
+    /// use, whose handler does nothing. System calls of this thread may fail with
+    /// `EINTR` when it is used, which Rust's standard library retries.
     ///
     /// # Errors
-    /// Waiting failed.
-    pub fn stop_all(&mut self, _tgid: Tid) -> Result<Vec<(Stopped, Stop)>, Error> {
-        todo!()
-    }
-
-    /// Waits for the next event of any tracee. See the README on when a stop is consumed.
-    ///
-    /// # Errors
-    /// The kernel failed.
-    pub fn wait(&mut self) -> Result<Wait, Error> {
-        todo!()
-    }
-
-    /// The next event if there is one already.
-    ///
-    /// # Errors
-    /// As [`wait`](Self::wait).
-    pub fn try_wait(&mut self) -> Result<Option<Wait>, Error> {
-        todo!()
-    }
-
-    /// Waits, and calls `idle` once before it sleeps, if it has to: the place to flush output.
-    ///
-    /// # Errors
-    /// As [`wait`](Self::wait).
-    pub fn wait_with(&mut self, _idle: impl FnOnce()) -> Result<Wait, Error> {
-        todo!()
-    }
-
-    /// A handle that wakes this session from other threads.
-    ///
-    /// # Errors
-    /// No signal could be set up for it.
+    /// All realtime signals are in use (`EBUSY`).
     pub fn waker(&mut self) -> io::Result<Waker> {
-        todo!()
+        let state = match &self.wake {
+            Some(state) => Arc::clone(state),
+            None => Arc::clone(self.wake.insert(WakeState::new()?)),
+        };
+        Ok(state.waker())
     }
 
-    /// Whether `cont` hands each thread over on the tracer's CPU, which costs a fraction of waking
-    /// another one. Pins the calling thread to the CPU on which it runs, or gives it back its own
-    /// affinity. Where the kernel or a cpuset refuses, threads are resumed as without it.
+    /// Whether [`cont`](crate::Stopped::cont) hands each thread over on the tracer's CPU, which costs a
+    /// fraction of waking another CPU. Pins the calling thread to the CPU on which it runs, or gives it
+    /// back its own affinity. Where the kernel or a cpuset refuses, threads are resumed as without it.
     ///
     /// # Errors
     /// The calling thread cannot be pinned.
-    pub fn set_hand_off(&mut self, _on: bool) -> io::Result<()> {
-        todo!()
+    pub fn set_hand_off(&mut self, on: bool) -> io::Result<()> {
+        let mut hand_off = self.shared.hand_off.borrow_mut();
+        match (&*hand_off, on) {
+            (None, true) => *hand_off = Some(HandOff::on()?),
+            (Some(active), false) => {
+                active.off()?;
+                *hand_off = None;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// The threads of this session, in no order.
     pub fn tids(&self) -> impl Iterator<Item = Tid> + '_ {
-        [].into_iter()
+        self.tracees.keys().copied()
+    }
+
+    /// The threads of process `tgid` that this session traces, in no order.
+    pub fn threads(&self, tgid: Tid) -> impl Iterator<Item = Tid> + '_ {
+        self.tracees
+            .values()
+            .filter(move |t| t.tgid() == tgid)
+            .map(|t| t.tid)
     }
 
     /// The process of a thread of this session.
     #[must_use]
-    pub fn tgid(&self, _tid: Tid) -> Option<Tid> {
-        todo!()
+    pub fn tgid(&self, tid: Tid) -> Option<Tid> {
+        self.tracees.get(&tid).map(|tracee| tracee.tgid())
+    }
+
+    /// The process `tgid`, as its threads share it.
+    pub(crate) fn process(&self, tgid: Tid) -> Rc<Process> {
+        let known = self.tracees.get(&tgid).filter(|t| t.tgid() == tgid);
+        let known = known.or_else(|| self.tracees.values().find(|t| t.tgid() == tgid));
+        known.map_or_else(|| Process::new(tgid), |tracee| tracee.process())
+    }
+
+    pub(crate) fn add(&mut self, tid: Tid, process: Rc<Process>, state: State) -> Rc<Tracee> {
+        let tracee = Tracee::new(tid, Rc::clone(&self.shared), process, state);
+        if let Some(old) = self.tracees.insert(tid, Rc::clone(&tracee)) {
+            old.state.set(State::Gone);
+        }
+        tracee
+    }
+
+    /// Forgets a tracee; whoever holds it stopped finds it dead.
+    pub(crate) fn forget(&mut self, tid: Tid) -> Option<Rc<Tracee>> {
+        let tracee = self.tracees.remove(&tid)?;
+        tracee.state.set(State::Gone);
+        Some(tracee)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(hand_off) = self.shared.hand_off.borrow_mut().take() {
+            let _ = hand_off.off(); // the thread's CPUs may have gone meanwhile: nothing to do then
+        }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("tracees", &self.tracees.len())
+            .finish_non_exhaustive()
     }
 }

@@ -1,5 +1,7 @@
 //! Why a tracee stopped.
 
+use arch_abi::Addr;
+
 use crate::id::{ExitStatus, Signal, Tid};
 
 /// Why a tracee stopped. Each is a heading or an event of ptrace(2).
@@ -75,9 +77,9 @@ pub struct SyscallInfo {
     /// `AUDIT_ARCH_*` of the system call: on x86-64, an `int $0x80` of a 64-bit program tells i386's.
     pub arch: u32,
     /// The program counter, past the system call instruction.
-    pub pc: arch_abi::Addr,
+    pub pc: Addr,
     /// The stack pointer.
-    pub sp: arch_abi::Addr,
+    pub sp: Addr,
     /// Where in the system call the thread stands.
     pub stop: SyscallStop,
 }
@@ -113,4 +115,119 @@ pub enum SyscallStop {
     },
     /// A kind newer than this version.
     Other(u8),
+}
+
+impl SyscallInfo {
+    /// Takes apart `struct ptrace_syscall_info` (ptrace(2), `PTRACE_GET_SYSCALL_INFO`).
+    pub(crate) fn from_words(words: &[u64; 11]) -> Self {
+        let [op, ..] = words[0].to_le_bytes();
+        let [_, arch] = halves(words[0]);
+        let args = || [words[4], words[5], words[6], words[7], words[8], words[9]];
+        let stop = match op {
+            0 => SyscallStop::None,
+            1 => SyscallStop::Enter {
+                nr: words[3],
+                args: args(),
+            },
+            2 => SyscallStop::Exit {
+                value: words[3].cast_signed(),
+                is_error: words[4].to_le_bytes()[0] != 0,
+            },
+            3 => SyscallStop::Seccomp {
+                nr: words[3],
+                args: args(),
+                data: halves(words[10])[0],
+            },
+            other => SyscallStop::Other(other),
+        };
+        Self {
+            arch,
+            pc: Addr::new(words[1]),
+            sp: Addr::new(words[2]),
+            stop,
+        }
+    }
+}
+
+/// The low and the high half of a word.
+fn halves(word: u64) -> [u32; 2] {
+    let b = word.to_le_bytes();
+    [
+        u32::from_le_bytes([b[0], b[1], b[2], b[3]]),
+        u32::from_le_bytes([b[4], b[5], b[6], b[7]]),
+    ]
+}
+
+/// A wait status of a stop, taken apart: what it says by itself. [`Stop`] adds the event's message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Status {
+    Signal(Signal),
+    Syscall,
+    /// `PTRACE_EVENT_STOP` with this signal.
+    EventStop(Signal),
+    /// Another `PTRACE_EVENT_*`.
+    Event(i32),
+}
+
+/// The bit that `PTRACE_O_TRACESYSGOOD` sets in a syscall-stop's signal.
+const SYSGOOD: i32 = 0x80;
+
+impl Status {
+    /// Takes apart `si_status` of a stop: `signal | event << 8` (ptrace(2), "Stopped states").
+    pub(crate) const fn of(status: i32) -> Self {
+        let signal = status & 0xff;
+        match status >> 8 {
+            0 if signal == libc::SIGTRAP | SYSGOOD => Self::Syscall,
+            0 => Self::Signal(Signal::new(signal)),
+            libc::PTRACE_EVENT_STOP => Self::EventStop(Signal::new(signal)),
+            event => Self::Event(event),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_taken_apart_as_ptrace_2_says() {
+        assert_eq!(Status::of(libc::SIGTRAP), Status::Signal(Signal::SIGTRAP));
+        assert_eq!(Status::of(libc::SIGTRAP | 0x80), Status::Syscall);
+        assert_eq!(
+            Status::of(libc::SIGSTOP | 128 << 8),
+            Status::EventStop(Signal::SIGSTOP)
+        );
+        assert_eq!(Status::of(libc::SIGTRAP | 77 << 8), Status::Event(77));
+    }
+
+    #[test]
+    fn syscall_info_is_taken_apart() {
+        let mut words = [0; 11];
+        words[0] = 3 | 0xc000_003e << 32;
+        words[1] = 0x1000;
+        words[3] = 231;
+        words[10] = 7;
+        let info = SyscallInfo::from_words(&words);
+        assert_eq!((info.arch, info.pc), (0xc000_003e, Addr::new(0x1000)));
+        assert_eq!(
+            info.stop,
+            SyscallStop::Seccomp {
+                nr: 231,
+                args: [0; 6],
+                data: 7
+            }
+        );
+        words[0] = 2;
+        words[3] = u64::MAX;
+        words[4] = 1;
+        assert_eq!(
+            SyscallInfo::from_words(&words).stop,
+            SyscallStop::Exit {
+                value: -1,
+                is_error: true
+            }
+        );
+        words[0] = 9;
+        assert_eq!(SyscallInfo::from_words(&words).stop, SyscallStop::Other(9));
+    }
 }

@@ -68,3 +68,41 @@ pub(crate) fn map_file(file: &std::fs::File) -> std::io::Result<memmap2::Mmap> {
     // mapping is dropped as soon as the object is parsed.
     unsafe { memmap2::Mmap::map(file) }
 }
+
+/// Whether two processes share one address space, by kcmp(2). `None` where the kernel cannot tell
+/// (`CONFIG_KCMP`) or will not.
+pub(crate) fn same_memory(one: i32, other: i32) -> Option<bool> {
+    /// `KCMP_VM` of `<linux/kcmp.h>`.
+    const KCMP_VM: i32 = 1;
+    // SAFETY: kcmp(2) takes five numbers and touches no memory of the caller.
+    let order = unsafe { libc::syscall(libc::SYS_kcmp, one, other, KCMP_VM, 0, 0) };
+    (order >= 0).then_some(order == 0)
+}
+
+/// Whether this process may do what only root may: its effective user id is 0.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Seconds east of Greenwich at `time`, seconds since the epoch, in the local time zone.
+pub(crate) fn utc_offset(time: i64) -> i64 {
+    let mut local = MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: localtime_r(3) reads the time and fills `local`, both of which outlive the call; it
+    // returns NULL, with `local` as it was (zeroes are a valid `tm`), when the year does not fit.
+    let tm = unsafe {
+        libc::localtime_r(&raw const time, local.as_mut_ptr());
+        local.assume_init()
+    };
+    tm.tm_gmtoff
+}
+
+/// The width of the terminal that standard error is.
+pub(crate) fn terminal_columns() -> Option<usize> {
+    let mut size = MaybeUninit::<libc::winsize>::zeroed();
+    // SAFETY: TIOCGWINSZ (ioctl_tty(2)) fills a `winsize`, which outlives the call.
+    let columns = unsafe {
+        let done = libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, size.as_mut_ptr());
+        (done == 0).then(|| size.assume_init().ws_col)
+    };
+    columns.filter(|&columns| columns > 0).map(usize::from)
+}

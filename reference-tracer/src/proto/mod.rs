@@ -1,7 +1,12 @@
 //! What functions take and return: the prototype language, its parser, and the library of
 //! prototypes that are looked up by library and function. `prototypes/LANGUAGE.md` is the grammar.
 
+mod builtin;
+mod embedded;
+pub(crate) mod expr;
+mod lexer;
 mod library;
+mod parser;
 mod plan;
 mod types;
 

@@ -1,6 +1,6 @@
 //! A prototype made ready for one ABI: where each value lies, and what must be captured for it.
 
-use arch_abi::{Abi, Arch, ArgCursor, CType, Place, Regs};
+use arch_abi::{Abi, Arch, ArgCursor, CType, Piece, Place, Regs, Source};
 
 use super::types::{Param, Prototype, Types};
 
@@ -75,6 +75,39 @@ impl Plan {
             rest: cursor,
             prototype,
             params,
+        }
+    }
+
+    /// Places the values of a system call: its arguments are the words of a record, in order, and
+    /// its result is the first return word.
+    #[must_use]
+    pub fn of_syscall(types: &Types, prototype: Prototype, arch: Arch, known: bool) -> Self {
+        let abi = arch.abi();
+        let word = |ty, index: usize| {
+            let size = abi
+                .layout_of(&types.c_type(ty, abi)?)
+                .size
+                .min(abi.word_size() as u64);
+            let len = u32::try_from(size).ok()?;
+            let source = Source::Int(u8::try_from(index).ok()?);
+            Some(Place::of(size, &[Piece { source, at: 0, len }]))
+        };
+        let place = |(index, param): (usize, &Param)| PlannedParam {
+            param: param.clone(),
+            place: word(param.ty, index),
+        };
+        let params = prototype.params.iter().enumerate().map(place).collect();
+        let ret = word(prototype.ret, 0);
+        let rest = abi.first_arg();
+        Self {
+            arch,
+            known,
+            params,
+            ret,
+            rest,
+            prototype,
+            args_need_fp: false,
+            args_need_stack: 0,
         }
     }
 

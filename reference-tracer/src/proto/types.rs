@@ -68,6 +68,8 @@ pub enum Lens {
     Fd,
     /// A number of `errno`.
     Errno,
+    /// Decimal near zero, otherwise hex: what stands for a value of unknown type.
+    Guess,
 }
 
 /// How many elements an array has.
@@ -163,6 +165,8 @@ pub enum Expr {
     RetVal,
     /// The value of element so and so of the surrounding structure, counted from one.
     Elt(u8),
+    /// A name that is not resolved yet; a parsed prototype has none.
+    Name(Box<str>),
     /// What a pointer parameter points at.
     Deref(Box<Expr>),
     /// 1 where it is zero, otherwise 0.
@@ -301,6 +305,18 @@ impl Types {
         &self.names[id.0 as usize]
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.types.len()
+    }
+
+    pub(super) fn from(&self, first: usize) -> &[Type] {
+        &self.types[first..]
+    }
+
+    pub(super) fn from_mut(&mut self, first: usize) -> &mut [Type] {
+        &mut self.types[first..]
+    }
+
     /// The type without its lenses.
     #[must_use]
     pub fn bare(&self, mut id: TypeId) -> TypeId {
@@ -316,7 +332,7 @@ impl fmt::Display for Direction {
         f.write_str(match self {
             Self::In => "",
             Self::Out => "+",
-            Self::InOut => "+-",
+            Self::InOut => "inout ",
         })
     }
 }

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ptrace_core::{AttachError, Command, Error, SpawnError, Tid, procfs};
+use ptrace_core::{AttachError, Command, Error, SpawnError, Tid};
 
+use super::lifecycle::may_call;
 use super::space::Space;
 use super::{Process, Tracer, resume};
 
@@ -42,8 +43,7 @@ impl Tracer {
             return Ok(());
         };
         let regs = first.regs()?;
-        let may_call = procfs::status(pid).is_ok_and(|status| status.seccomp == 0);
-        let mut space = Space::new(regs.arch(), first.memory(), may_call);
+        let mut space = Space::new(regs.arch(), first.memory(), may_call(pid));
         let mut notes = space.take_up(first, &mut self.store);
         notes.extend(space.refresh(first, &mut self.store));
         self.notes.append(&mut notes);

@@ -92,7 +92,7 @@ fn free_range(stopped: &Stopped, near: Addr, len: u64) -> Result<Addr, CodeError
     for map in &maps {
         let start = map.start.get();
         // The stack grows down: leave it its room.
-        let guard = if map.name == b"[stack]" { 1 << 28 } else { 0 };
+        let guard = if map.name == "[stack]" { 1 << 28 } else { 0 };
         if start.saturating_sub(guard) >= end + len {
             consider(end);
             consider(start - guard - len);

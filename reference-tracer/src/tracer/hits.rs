@@ -308,7 +308,7 @@ fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
     if !snapshot.is_empty() {
         snapshot.fill_each(|ranges, done| {
             // A process that is gone has no bytes; its end is reported by itself.
-            let _: Result<(), _> = memory.read_vectored(ranges, done);
+            memory.read_vectored(ranges, done);
         });
     }
 }

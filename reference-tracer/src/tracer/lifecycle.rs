@@ -8,6 +8,7 @@ use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
 use super::space::Space;
 use super::thread::{SharedSpace, Thread};
 use super::{Process, Tracer, resume};
+use crate::sys;
 
 impl Tracer {
     /// Whether the events of this process are shown.
@@ -95,8 +96,8 @@ impl Tracer {
         let parent = &self.threads[&parent];
         let parents_space = SharedSpace::clone(&parent.space);
         let calls = parent.calls.clone();
-        let shares = procfs::same_memory(parent.tid, tid).unwrap_or(false);
-        let follow = self.options.follow && self.is_followed(self.threads[&parent_tid(parent)].tgid);
+        let follow = self.options.follow && self.is_followed(parent.tgid);
+        let shares = sys::same_memory(parent.tid.raw(), tid.raw()).unwrap_or(false);
         let space = if shares {
             parents_space
         } else {
@@ -171,12 +172,8 @@ impl Tracer {
     }
 }
 
-fn parent_tid(thread: &Thread) -> Tid {
-    thread.tid
-}
-
 /// Whether system calls may be made in the name of a process: one with a seccomp filter may be killed
 /// for them.
-fn may_call(tgid: Tid) -> bool {
-    procfs::status(tgid).is_ok_and(|status| status.seccomp == 0)
+pub(super) fn may_call(tgid: Tid) -> bool {
+    procfs::Status::of(tgid).is_ok_and(|status| status.seccomp == 0)
 }

@@ -232,7 +232,7 @@ impl Space {
 }
 
 /// The message of an error with its sources.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -278,8 +278,7 @@ fn load_linker(pid: Tid, auxv: &Auxv, main: &Loaded, store: &mut ObjectStore) ->
     let maps = procfs::maps(pid).ok()?;
     let map = maps.iter().find(|map| map.start == base)?;
     let file = procfs::open_mapping(pid, map).ok()?;
-    let path = String::from_utf8_lossy(&map.name).into_owned();
-    let file = store.load(&file, &path, false).ok()?;
+    let file = store.load(&file, &map.name.to_string_lossy(), false).ok()?;
     let base = file
         .base_from_mapping(map.start, map.offset)
         .unwrap_or(BaseAddress::new(base.get()));
@@ -298,20 +297,16 @@ fn load_library(
     maps: &[procfs::Mapping],
     store: &mut ObjectStore,
 ) -> Result<Option<std::rc::Rc<crate::objects::ObjectFile>>, Note> {
-    let Some(mapping) = maps
-        .iter()
-        .find(|m| m.start <= map.dynamic && map.dynamic < m.end)
-    else {
+    let Some(mapping) = maps.iter().find(|mapping| mapping.contains(map.dynamic)) else {
         return Ok(None);
     };
-    if mapping.inode == 0 {
+    if !mapping.is_file() {
         return Ok(None);
     }
-    let path = String::from_utf8_lossy(if map.name.is_empty() {
-        &mapping.name
-    } else {
-        &map.name
-    });
+    let path = match map.name.as_slice() {
+        [] => mapping.name.to_string_lossy(),
+        name => String::from_utf8_lossy(name),
+    };
     let file = procfs::open_mapping(pid, mapping).map_err(|error| format!("{path}: {error}"))?;
     store
         .load(&file, &path, map.name.is_empty())

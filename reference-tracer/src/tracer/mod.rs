@@ -28,6 +28,7 @@ use crate::proto::Prototypes;
 use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
+pub(crate) use linkage::chain;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 use thread::{SharedSpace, Thread};
@@ -49,15 +50,14 @@ pub struct Leave(Arc<AtomicI32>);
 
 impl Leave {
     /// Asks the tracer to leave because of `signal`; wake its session after.
-    pub fn ask(&self, signal: i32) {
+    pub fn ask(&self, signal: Signal) {
         // The first signal counts: a second Ctrl-C changes nothing.
-        let _: Result<i32, i32> = self
-            .0
-            .compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst);
+        let (new, order) = (signal.raw(), Ordering::SeqCst);
+        let _: Result<i32, i32> = self.0.compare_exchange(0, new, order, order);
     }
 
-    fn asked(&self) -> Option<i32> {
-        Some(self.0.load(Ordering::SeqCst)).filter(|&signal| signal != 0)
+    fn asked(&self) -> Option<Signal> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|&signal| signal != 0).map(Signal::new)
     }
 }
 
@@ -67,7 +67,7 @@ pub struct Outcome {
     /// How the command ended; `None` if there was none, or it runs on.
     pub command: Option<ExitStatus>,
     /// The signal that made the tracer leave.
-    pub left: Option<i32>,
+    pub left: Option<Signal>,
     /// How many calls were seen.
     pub calls: u64,
     /// The summary, if one was asked for.
@@ -161,7 +161,7 @@ impl Tracer {
         Ok(self.outcome(left))
     }
 
-    fn trace(&mut self) -> Result<Option<i32>, Error> {
+    fn trace(&mut self) -> Result<Option<Signal>, Error> {
         loop {
             if let Some(signal) = self.should_leave() {
                 return Ok(Some(signal));
@@ -175,8 +175,8 @@ impl Tracer {
         }
     }
 
-    fn should_leave(&self) -> Option<i32> {
-        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE.raw());
+    fn should_leave(&self) -> Option<Signal> {
+        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE);
         self.leave.asked().or_else(broken)
     }
 
@@ -202,7 +202,7 @@ impl Tracer {
         }
     }
 
-    fn outcome(self, left: Option<i32>) -> Outcome {
+    fn outcome(self, left: Option<Signal>) -> Outcome {
         let mut reporter = self.reporter;
         let summary = reporter
             .counts_only()

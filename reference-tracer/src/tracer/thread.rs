@@ -77,7 +77,7 @@ impl StackMap {
 
     fn read(&mut self, tgid: Tid) {
         let maps = procfs::maps(tgid).unwrap_or_default();
-        let range = |map: procfs::Mapping| (map.start, map.end, map.name == b"[stack]");
+        let range = |map: procfs::Mapping| (map.start, map.end, map.name == "[stack]");
         self.ranges = maps.into_iter().map(range).collect();
     }
 }

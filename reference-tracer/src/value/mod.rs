@@ -7,14 +7,28 @@
 //! record. It reads no process, only what was captured and, for deep structures, a
 //! [`TargetMemory`].
 
+mod bits;
+mod capture;
+mod decode;
+mod emit;
+mod errno;
+mod escape;
+mod flags;
+mod float;
+mod frame;
+mod pack;
 mod raw;
+mod show;
 
 use arch_abi::Addr;
 
-use crate::memory::{Snapshot, TargetMemory};
-use crate::proto::{Plan, Types};
+use crate::memory::TargetMemory;
+use crate::proto::{TypeId, Types};
 
+pub use capture::{wants_at_entry, wants_at_return};
+pub use emit::{Base, Emit, Shape, Value};
 pub use raw::{RawCall, RawReturn};
+pub use show::{Shown, wants_errno};
 
 /// Bounds of what is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,48 +77,14 @@ impl Describe for NoDescription {}
 /// Buffers that decoding uses again and again, so that it allocates nothing in the long run.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    _private: (),
-}
-
-/// How far a call was shown at its entry; [`Decoder::exit`] goes on from there.
-#[derive(Clone, Debug, Default)]
-pub struct Shown {
-    params: usize,
-}
-
-impl Shown {
-    /// Whether nothing of the arguments is left to show at the return.
-    #[must_use]
-    pub fn complete(&self, plan: &Plan) -> bool {
-        self.params >= plan.params.len()
-    }
-}
-
-/// Asks `snapshot` for the memory that showing `call` at its entry wants. The snapshot is cleared.
-pub fn wants_at_entry(types: &Types, plan: &Plan, call: &RawCall, limits: Limits, snapshot: &mut Snapshot) {
-    let _ = (types, plan, call, limits, snapshot);
-    todo!()
-}
-
-/// Asks `snapshot` for the memory that showing the return of `call` wants. The snapshot is cleared.
-pub fn wants_at_return(
-    types: &Types,
-    plan: &Plan,
-    call: &RawCall,
-    ret: &RawReturn,
-    limits: Limits,
-    snapshot: &mut Snapshot,
-) {
-    let _ = (types, plan, call, ret, limits, snapshot);
-    todo!()
-}
-
-/// Whether the call failed as its prototype says, with its reason in `errno`: then it is worth
-/// reading for [`RawReturn::errno`].
-#[must_use]
-pub fn wants_errno(types: &Types, plan: &Plan, call: &RawCall, ret: &RawReturn) -> bool {
-    let _ = (types, plan, call, ret);
-    todo!()
+    /// The bytes of the values being shown, one within the other.
+    bytes: Vec<u8>,
+    /// The structures being shown: where, and of which type.
+    open: Vec<(Addr, TypeId)>,
+    /// A value's text that is being made.
+    text: Vec<u8>,
+    /// The format being looked at.
+    format: Vec<u8>,
 }
 
 /// Shows raw records.
@@ -118,36 +98,4 @@ pub struct Decoder<'a> {
     pub memory: &'a dyn TargetMemory,
     /// What only the tracer knows.
     pub describe: &'a dyn Describe,
-}
-
-impl Decoder<'_> {
-    /// Appends the arguments that are known at the entry, without parentheses.
-    pub fn entry(
-        &self,
-        plan: &Plan,
-        call: &RawCall,
-        shown: &mut Shown,
-        scratch: &mut Scratch,
-        out: &mut Vec<u8>,
-    ) {
-        let _ = (plan, call, shown, scratch, out);
-        todo!()
-    }
-
-    /// Appends the arguments that are known only at the return, with a leading `, ` where it is due,
-    /// to `args`, and the result to `result`.
-    #[allow(clippy::too_many_arguments, reason = "each is a different thing of one call")]
-    pub fn exit(
-        &self,
-        plan: &Plan,
-        call: &RawCall,
-        ret: &RawReturn,
-        shown: &Shown,
-        scratch: &mut Scratch,
-        args: &mut Vec<u8>,
-        result: &mut Vec<u8>,
-    ) {
-        let _ = (plan, call, ret, shown, scratch, args, result);
-        todo!()
-    }
 }
