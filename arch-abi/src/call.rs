@@ -72,7 +72,7 @@ pub struct Piece {
     pub len: u32,
 }
 
-/// The most pieces that a value comes in (AArch64's homogeneous aggregates: four).
+/// The most pieces that a value comes in (`AArch64`'s homogeneous aggregates: four).
 const MAX_PIECES: usize = 4;
 
 /// Where a value lies, all of it.

@@ -6,10 +6,10 @@ use crate::abi::{Abi, Arch};
 use crate::addr::Addr;
 
 /// The size of the largest `NT_PRSTATUS` register set that any ABI here has, in bytes
-/// (AArch64: 34 double words).
+/// (`AArch64`: 34 double words).
 const MAX_REGSET: usize = 272;
 
-/// The size of the largest floating-point register set read here, in bytes (AArch64's
+/// The size of the largest floating-point register set read here, in bytes (`AArch64`'s
 /// `user_fpsimd_state`: 528; x86's FXSAVE image: 512).
 const MAX_FP_REGSET: usize = 528;
 
@@ -72,7 +72,7 @@ pub struct RegLayout {
 ///
 /// All bytes are kept, also those that have no name here, so that what is written back differs
 /// from what was read only where it was set.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(align(8))]
 pub struct Regs {
     bytes: [u8; MAX_REGSET],

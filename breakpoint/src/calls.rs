@@ -227,6 +227,7 @@ impl<T> CallStack<T> {
 
     /// The pending calls: first those set aside, then those that the running code is nested in, both oldest
     /// first.
+    #[must_use]
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&Frame, &T)> + '_ {
         self.aside
             .iter()
@@ -242,19 +243,29 @@ impl<T> CallStack<T> {
             .map(|entry| (&entry.frame, &mut entry.token))
     }
 
-    /// The newest call that returns to `at` with the stack pointer at `sp`, and whether it is set aside. An
-    /// exact match goes first, then one whose callee has removed arguments.
+    /// The call that returns to `at` with the stack pointer at `sp`, and whether it is set aside. An exact
+    /// match goes first, then the nearest one whose callee may have removed arguments.
     fn find(&self, at: Addr, sp: Addr) -> Option<(Frame, bool)> {
-        let all = || {
-            let nested = self.nested.iter().rev().map(|entry| (entry.frame, false));
-            let aside = self.aside.iter().rev().map(|entry| (entry.frame, true));
-            nested.chain(aside).filter(|(frame, _)| frame.return_to == at)
+        // In a nest the stack pointers are sorted: what lies above `sp` need not be looked at one by one.
+        let first = match self.nested.last() {
+            Some(entry) if entry.frame.sp_after == sp => self.nested.len() - 1,
+            _ => self.nested.partition_point(|entry| entry.frame.sp_after > sp),
         };
-        let removed = |frame: &Frame| sp.offset_from(frame.sp_after);
-        all().find(|(frame, _)| frame.sp_after == sp).or_else(|| {
-            let in_reach = |frame: &Frame| removed(frame).is_some_and(|bytes| bytes <= self.callee_pop);
-            all().find(|(frame, _)| in_reach(frame))
-        })
+        let in_reach = |entry: &&Entry<T>| {
+            let removed = sp.offset_from(entry.frame.sp_after);
+            entry.frame.return_to == at && removed.is_some_and(|bytes| bytes <= self.callee_pop)
+        };
+        let nested = self.nested[first..].iter().find(in_reach);
+        let exact = |entry: &&Entry<T>| entry.frame.sp_after == sp;
+        if let Some(entry) = nested.filter(exact) {
+            return Some((entry.frame, false));
+        }
+        let aside = || self.aside.iter().rev().filter(in_reach);
+        if let Some(entry) = aside().find(exact) {
+            return Some((entry.frame, true));
+        }
+        let of_aside = || aside().next().map(|entry| (entry.frame, true));
+        nested.map(|entry| (entry.frame, false)).or_else(of_aside)
     }
 
     /// The stack pointer is at `sp`: frames below it are closed or set aside.
@@ -320,12 +331,12 @@ impl<T> CallStack<T> {
 
     fn judge<W: StackWitness + ?Sized>(&self, frame: &Frame, sp: Addr, stacks: &mut W) -> Life {
         let slot = self.slot(frame);
+        let is_intact =
+            |stacks: &mut W| self.slot_size == 0 || stacks.word(slot) == Some(frame.return_to.get());
         match stacks.same_stack(slot, sp) {
-            Some(true) => Life::Dead,
             Some(false) => Life::Elsewhere,
-            None if self.slot_size == 0 => Life::Unknown,
-            None if stacks.word(slot) == Some(frame.return_to.get()) => Life::Unknown,
-            None => Life::Dead,
+            None if is_intact(stacks) => Life::Unknown,
+            Some(true) | None => Life::Dead,
         }
     }
 

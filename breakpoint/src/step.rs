@@ -8,10 +8,6 @@ use crate::{CodeMemory, CopySpace, NoRoom, StepOverError, TrapId, Traps};
 /// What gets a thread past a trap.
 #[derive(Debug, Clone)]
 #[must_use = "the thread stands on a trap until this is done"]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives for one stop, and a box would be an allocation per stop"
-)]
 pub enum StepOver {
     /// Set the program counter and resume: the thread goes to a copy that goes back by itself, or
     /// straight to the next instruction.
@@ -319,6 +315,10 @@ impl Traps {
 }
 
 /// What became of the wish for a copy.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for a moment, in no collection"
+)]
 enum Made {
     /// There was one, or none is needed.
     Before,

@@ -209,12 +209,12 @@ impl Traps {
     /// Takes a trap into the books. `None`: there are too many.
     pub(crate) fn register(&mut self, trap: Trap) -> Option<TrapId> {
         let at = trap.plan.at();
-        let id = match self.free.pop() {
-            Some(id) => id,
-            None => {
-                self.slots.push(None);
-                TrapId(u32::try_from(self.slots.len() - 1).ok()?)
-            }
+        let id = if let Some(id) = self.free.pop() {
+            id
+        } else {
+            let id = TrapId(u32::try_from(self.slots.len()).ok()?);
+            self.slots.push(None);
+            id
         };
         self.slots[id.index()] = Some(trap);
         self.by_addr.insert(at, id);

@@ -61,6 +61,7 @@ impl<'a, 'data> Function<'a, 'data> {
 
 impl<'data> Functions<'data> {
     /// The functions by address.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Function<'_, 'data>> {
         (0..self.starts.len()).map(|index| self.nth(index))
     }

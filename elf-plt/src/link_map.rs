@@ -244,7 +244,7 @@ fn read_name<M: Memory>(memory: &M, at: Addr) -> Result<Vec<u8>, LinkMapError<M:
 }
 
 impl RState {
-    /// `<link.h>`: RT_CONSISTENT, RT_ADD, RT_DELETE.
+    /// `<link.h>`: `RT_CONSISTENT`, `RT_ADD`, `RT_DELETE`.
     fn of(raw: u32) -> Self {
         match raw {
             0 => Self::Consistent,

@@ -108,7 +108,7 @@ impl<'data> Object<'data> {
     {
         let mut slots: Vec<_> = wanted
             .into_iter()
-            .flat_map(|point| point.slots())
+            .flat_map(CallPoint::slots)
             .map(|slot| slot.addr)
             .collect();
         slots.sort_unstable();
@@ -116,7 +116,7 @@ impl<'data> Object<'data> {
         let (Some(&first), Some(&last)) = (slots.first(), slots.last()) else {
             return Ok(References::default());
         };
-        let mut entries: Vec<_> = all.iter().flat_map(|point| point.plt()).copied().collect();
+        let mut entries: Vec<_> = all.iter().flat_map(CallPoint::plt).copied().collect();
         entries.sort_by_key(|entry| entry.addr);
         let mut references = References {
             slots: slots.into_iter().map(|slot| (slot, SlotUse::default())).collect(),

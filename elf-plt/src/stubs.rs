@@ -3,9 +3,10 @@
 //! With section headers, a section is a PLT if all of it but a short beginning is made of the shapes that
 //! [`arch_abi::Abi::plt_code`] knows; its name is not asked for. Without them, and where a lazily bound
 //! slot has no entry yet, executable segments are searched for such shapes at multiples of eight
-//! bytes. There a compiled function that does nothing but a tail call through a `GLOB_DAT` slot looks the same;
-//! it is told by its unwinding table, which covers just the function, while that of a PLT covers the
-//! padding too, or is not there. A lazily bound slot is no operand of compiled code.
+//! bytes. There a tail call of compiled code through a `GLOB_DAT` slot may look the same; it is told by the
+//! unwinding table: that of a function starts with other code, or ends with the jump, while that of a PLT
+//! starts with an entry and covers the padding too, or is not there. A lazily bound slot is no operand
+//! of compiled code.
 
 use arch_abi::{FileAddr, PltCode, SlotOperand, Stub};
 use goblin::elf::section_header::SHT_PROGBITS;
@@ -14,6 +15,7 @@ use crate::call_point::{PltEntry, SlotRelocation};
 use crate::image::len64;
 use crate::object::Object;
 use crate::slots::SlotIndex;
+use crate::unwind_index::UnwindIndex;
 
 /// The shapes start at multiples of this many bytes.
 const ALIGN: usize = 8;
@@ -126,15 +128,26 @@ fn with_segments(object: &Object<'_>, slots: &SlotIndex, mut entries: Vec<PltEnt
         let is_known = entries[..known]
             .binary_search_by_key(&entry.addr, |entry| entry.addr)
             .is_ok();
-        let compiled = || {
-            let covered = unwind.len_of(&object.image, entry.addr);
-            covered.is_some_and(|covered| covered < u64::from(entry.len))
-        };
+        let compiled = || is_compiled(object, &unwind, &entry);
         if !is_known && (relocation == SlotRelocation::JumpSlot || !compiled()) {
             entries.push(entry);
         }
     }
     entries
+}
+
+/// Whether a compiler wrote what has the shape of an entry.
+fn is_compiled(object: &Object<'_>, unwind: &UnwindIndex<'_>, entry: &PltEntry) -> bool {
+    let image = &object.image;
+    let Some((start, len)) = unwind.covering(image, entry.addr) else {
+        return false;
+    };
+    let end = start.wrapping_add(len);
+    let Ok(code) = image.loaded(start, "code") else {
+        return false;
+    };
+    let is_plt = object.arch().abi().plt_code(code, start).is_some();
+    !is_plt || end < entry.addr.wrapping_add(entry.len.into())
 }
 
 /// Every shape of an entry in `code`.

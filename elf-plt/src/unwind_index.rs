@@ -1,4 +1,4 @@
-//! Where functions start, by `.eh_frame_hdr`: LSB Core, "The .eh_frame_hdr section". It is loaded, so that
+//! Where functions start, by `.eh_frame_hdr`: LSB Core, "The `.eh_frame_hdr` section". It is loaded, so that
 //! stripping does not remove it.
 
 use arch_abi::FileAddr;
@@ -68,19 +68,25 @@ impl<'data> UnwindIndex<'data> {
         self.word(self.position(addr)?, 0).filter(|&start| start <= addr)
     }
 
-    /// The length of the code whose FDE starts just at `addr`; `None` where none does, or its pointers
-    /// are not those that compilers write.
-    pub(crate) fn len_of(&self, image: &Image<'data>, addr: FileAddr) -> Option<u64> {
+    /// The start and the length of the code whose FDE covers `addr`; `None` where none does, or its
+    /// pointers are not those that compilers write.
+    pub(crate) fn covering(&self, image: &Image<'data>, addr: FileAddr) -> Option<(FileAddr, u64)> {
         /// `length`, `CIE pointer`.
         const FDE_HEADER: u64 = 8;
         let index = self.position(addr)?;
-        if self.word(index, 0)? != addr {
-            return None;
-        }
+        let start = self.word(index, 0)?;
         let begin_at = self.word(index, 4)?.checked_add(FDE_HEADER)?;
         let fields = image.loaded_len(begin_at, 8, "FDE").ok()?;
         // DW_EH_PE_pcrel | DW_EH_PE_sdata4, the usual encoding: the address proves that it is this one.
         let begin = i64::from(u32_at(fields, 0)?.cast_signed()).cast_unsigned();
-        (begin_at.wrapping_add(begin) == addr).then_some(u64::from(u32_at(fields, 4)?))
+        let len = u64::from(u32_at(fields, 4)?);
+        let covers = addr.offset_from(start)? < len && Self::same(begin_at.wrapping_add(begin), start);
+        covers.then_some((start, len))
+    }
+
+    /// Whether two addresses are equal in the lower half, which is all that 32-bit objects have.
+    fn same(a: FileAddr, b: FileAddr) -> bool {
+        let mask = u64::from(u32::MAX);
+        a.get() & mask == b.get() & mask
     }
 }

@@ -11,13 +11,16 @@ const VER_NDX_GLOBAL: u16 = 1;
 /// There are 2¹⁵ version indices; entries beyond that many are not read.
 const MAX_ENTRIES: usize = 1 << 15;
 
+/// A version's name, and the file that is to define it.
+type Named<'data> = (&'data [u8], Option<&'data [u8]>);
+
 /// The versions of the dynamic symbols.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Versions<'data> {
     /// `DT_VERSYM`: an index for each symbol.
     versym: &'data [u8],
-    /// By index: the version's name, and the file that is to define it.
-    names: Vec<Option<(&'data [u8], Option<&'data [u8]>)>>,
+    /// By index.
+    names: Vec<Option<Named<'data>>>,
 }
 
 impl<'data> Versions<'data> {

@@ -72,7 +72,7 @@ fn slots_by_readelf(path: &Path) -> BTreeMap<u64, String> {
     found
 }
 
-/// Calls that an object must show, how, and what it must not show.
+/// A way to build `imports.c`.
 struct Case {
     name: &'static str,
     compiler: &'static str,
@@ -172,8 +172,8 @@ fn check(name: &str, data: &[u8], plt: bool) {
     assert!(!is_point("stdout"), "{name}: data is no call point");
 }
 
-/// Each entry jumps where objdump says, and objdump knows no more jumps through slots than those of PLT
-/// entries and those that compiled code makes itself.
+/// Each entry jumps through the slot that objdump says. (That no entry is missed, `whole_system.rs` compares
+/// with objdump's labels.)
 fn agrees_with_objdump(name: &str, path: &Path, data: &[u8]) {
     let slots = slots_by_readelf(path);
     let jumps = jumps_by_objdump(path, &slots);

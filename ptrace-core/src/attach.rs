@@ -84,9 +84,9 @@ impl Session {
     /// Lets a process go that was seized in part.
     fn release(&mut self, tgid: Tid) {
         for (stopped, _) in self.stop_all(tgid).unwrap_or_default() {
-            let tid = stopped.tid();
+            let thread = stopped.tid();
             let _ = stopped.detach(None); // it may have died, which is as good
-            self.forget(tid);
+            self.forget(thread);
         }
     }
 
@@ -184,15 +184,16 @@ struct Pause(u32);
 impl Pause {
     /// Whether the threads had more time than a running thread takes to stop.
     const fn long(&self) -> bool {
-        self.0 > 40
+        self.0 > 12
     }
 
     fn rest(&mut self) {
         self.0 = self.0.saturating_add(1);
-        if self.0 < 32 {
+        // A realtime tracer (see `cpus`) yields to no thread of its CPU but by sleeping.
+        if self.0 < 4 {
             std::thread::yield_now();
         } else {
-            std::thread::sleep(Duration::from_micros(50 << (self.0 - 32).min(6)));
+            std::thread::sleep(Duration::from_micros(10 << (self.0 - 4).min(8)));
         }
     }
 }

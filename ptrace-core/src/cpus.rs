@@ -3,18 +3,28 @@
 //! Waking a thread on another, idle CPU costs several times what a stop costs otherwise. A thread that may
 //! run on one CPU only is woken there: so its affinity is narrowed to the tracer's CPU, it is resumed, and its
 //! own affinity is put back before the tracer sleeps and leaves it that CPU.
+//!
+//! The program must not see that. It would if the thread ran between the two: the scheduler may let a thread that
+//! wakes, or any other, run in place of the one that woke it. With a tracer of the usual policy that was seen within
+//! some thousand stops on a busy machine (Linux 6.18). So the tracer's thread becomes a realtime one of the
+//! lowest priority (`SCHED_FIFO` 1): no thread of a usual policy runs on a CPU while a realtime thread
+//! can, and threads of other policies are not handed over. Where the kernel refuses that (it takes
+//! `CAP_SYS_NICE` or `RLIMIT_RTPRIO`), there is no hand-off.
+//!
+//! What remains: another thread that asks for the affinity of this one in the two microseconds, or sets it, and a
+//! `kill -9` of the tracer in them, after which the thread keeps to one CPU.
 
 use std::io;
 
 use crate::id::Tid;
-use crate::sys;
+use crate::sys::{self, Scheduling};
 use crate::tracee::Tracee;
 
 /// How many CPUs a set can name; machines with more are traced without the hand-off.
 const MAX_CPUS: usize = 1024;
 const WORDS: usize = MAX_CPUS / 64;
 
-/// A set of CPUs, as sched_setaffinity(2) takes it.
+/// A set of CPUs, as `sched_setaffinity(2)` takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuSet {
     words: [u64; WORDS],
@@ -81,28 +91,46 @@ pub(crate) struct HandOff {
     narrow: CpuSet,
     /// The tracer's own affinity, for when it is turned off.
     tracer: CpuSet,
+    /// The tracer's own scheduling.
+    scheduling: Scheduling,
 }
 
 impl HandOff {
-    /// Pins the calling thread to the CPU on which it runs.
+    /// Makes the calling thread a realtime one and pins it to the CPU on which it runs.
     pub(crate) fn on() -> io::Result<Self> {
         let tid = sys::gettid();
         let tracer = CpuSet::of(tid)?;
+        let scheduling = Scheduling::of(tid)?;
         let cpu = sys::current_cpu()?;
         let narrow = CpuSet::only(cpu);
-        narrow.apply(tid)?;
-        Ok(Self { cpu, narrow, tracer })
+        Scheduling::REALTIME.apply(tid)?;
+        narrow.apply(tid).inspect_err(|_| drop(scheduling.apply(tid)))?;
+        Ok(Self {
+            cpu,
+            narrow,
+            tracer,
+            scheduling,
+        })
+    }
+
+    /// Gives a command that was started by the pinned tracer the affinity that the tracer had before.
+    pub(crate) fn give_tracers_own(&self, child: Tid) {
+        if let Some(own) = learn(child, self.tracer) {
+            put_back(child, &own);
+        }
     }
 
     pub(crate) fn off(&self) -> io::Result<()> {
-        self.tracer.apply(sys::gettid())
+        let tid = sys::gettid();
+        self.scheduling.apply(tid)?;
+        self.tracer.apply(tid)
     }
 }
 
 /// A thread's own affinity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnMask {
-    /// As sched_getaffinity(2) showed it.
+    /// As `sched_getaffinity(2)` showed it.
     seen: CpuSet,
     /// What to set so that it is as it was.
     restore: CpuSet,
@@ -127,7 +155,7 @@ fn narrow(tracee: &Tracee, hand_off: &HandOff) -> Option<OwnMask> {
     // The mask is read each time: the program, taskset(1) or a cpuset may have changed it since, and a
     // stale one put back would undo that.
     let seen = CpuSet::of(tracee.tid).ok()?;
-    if !seen.contains(hand_off.cpu) || seen == hand_off.narrow {
+    if !seen.contains(hand_off.cpu) || seen == hand_off.narrow || !sys::yields_to_realtime(tracee.tid) {
         return None;
     }
     let mut known = tracee.own_mask.borrow_mut();

@@ -153,7 +153,7 @@ impl Memory {
                     // QUIRK execute-only: process_vm_readv honours page protections, /proc/TID/mem does not,
                     // and neither tells a page that is not there from one that is not readable. Seen:
                     // Linux 6.18. Source: mm/process_vm_access.c (no FOLL_FORCE). Drop when: never.
-                    // Test: tests/memory.rs, protected_pages_are_read.
+                    // Test: tests/attach.rs, protected_pages_are_read.
                     return self.read_file(at, buf).map_err(|_| error);
                 }
                 other => return other,

@@ -4,6 +4,10 @@
 ///
 /// Threads are always followed, and new programs (`PTRACE_O_TRACEEXEC`) always reported: a tracee of
 /// whose threads some are not ours cannot be held, and after an exec every address is stale.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of ptrace(2) of its own"
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub struct Options {

@@ -102,11 +102,14 @@ impl Session {
     }
 
     /// Whether [`cont`](crate::Stopped::cont) hands each thread over on the tracer's CPU, which costs a
-    /// fraction of waking another CPU. Pins the calling thread to the CPU on which it runs, or gives it
-    /// back its own affinity. Where the kernel or a cpuset refuses, threads are resumed as without it.
+    /// fraction of waking another CPU. It makes the calling thread a realtime one of the lowest priority
+    /// (so that no tracee sees what is done to its affinity) and pins it to the CPU on which it
+    /// runs, or gives it back its own scheduling and affinity. A thread for which the kernel or a
+    /// cpuset refuses is resumed as without it.
     ///
     /// # Errors
-    /// The calling thread cannot be pinned.
+    /// The calling thread may not be a realtime one (`EPERM`: it takes `CAP_SYS_NICE` or
+    /// `RLIMIT_RTPRIO`), or cannot be pinned. Nothing is changed then, and the session works without.
     pub fn set_hand_off(&mut self, on: bool) -> io::Result<()> {
         let mut hand_off = self.shared.hand_off.borrow_mut();
         match (&*hand_off, on) {

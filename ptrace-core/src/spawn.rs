@@ -36,6 +36,7 @@ impl Session {
             blocked: signals.blocked,
             ignored: signals.ignored,
             go: &go_read,
+            go_tracer: &go,
             failed: &failed_write,
         })
         .map_err(|source| SpawnError::Tracer { what: "fork", source })?;
@@ -50,6 +51,9 @@ impl Session {
             return Err(error.into());
         }
         self.add(child.tid, Process::new(child.tid), State::Running);
+        if let Some(hand_off) = self.shared.hand_off.borrow().as_ref() {
+            hand_off.give_tracers_own(child.tid);
+        }
         if let Err(source) = child.go.write_all(&[0]) {
             // The other end is closed: the child was killed. Its end will say by what.
             if source.kind() != io::ErrorKind::BrokenPipe {
@@ -132,8 +136,8 @@ impl Child {
 
 /// What the child wrote about its failure.
 fn told(bytes: [u8; FAILURE_LEN], command: OsString) -> SpawnError {
-    let [step, a, b, c, d] = bytes;
-    let source = io::Error::from_raw_os_error(i32::from_le_bytes([a, b, c, d]));
+    let [step, errno @ ..] = bytes;
+    let source = io::Error::from_raw_os_error(i32::from_le_bytes(errno));
     let what = match step {
         s if s == sys::Step::Chdir as u8 => "chdir",
         s if s == sys::Step::Setgroups as u8 => "setgroups",

@@ -82,7 +82,8 @@ impl SigInfo {
     #[must_use]
     pub fn code(&self) -> i32 {
         // si_signo, si_errno and si_code are the first three ints (asm-generic/siginfo.h; MIPS differs).
-        i32::from_ne_bytes(self.0[1].to_ne_bytes()[..4].try_into().expect("four bytes"))
+        let [a, b, c, d, ..] = self.0[1].to_ne_bytes();
+        i32::from_ne_bytes([a, b, c, d])
     }
 }
 

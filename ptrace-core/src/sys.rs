@@ -164,7 +164,7 @@ pub(crate) fn sigmask(tid: Tid) -> io::Result<u64> {
             tid,
             KERNEL_SIGSET,
             (&raw mut mask).addr_exposed(),
-        )?
+        )?;
     };
     Ok(mask)
 }
@@ -183,7 +183,7 @@ pub(crate) fn set_sigmask(tid: Tid, mask: u64) -> io::Result<()> {
 }
 
 /// `struct ptrace_syscall_info`, as words: its fields lie at multiples of eight bytes but for the
-/// first word (`op`, padding, `arch`) and seccomp's last (ptrace(2), PTRACE_GET_SYSCALL_INFO).
+/// first word (`op`, padding, `arch`) and seccomp's last (ptrace(2), `PTRACE_GET_SYSCALL_INFO`).
 pub(crate) fn syscall_info(tid: Tid) -> io::Result<[u64; 11]> {
     let mut info = [0_u64; 11];
     // SAFETY: the kernel writes at most `addr` bytes to `info` (PTRACE_GET_SYSCALL_INFO).
@@ -304,7 +304,7 @@ pub(crate) fn wait(whom: Whom, take: Take, block: bool) -> io::Result<Option<Rep
 
 // --- memory --------------------------------------------------------------------------------------
 
-/// process_vm_readv(2): fills the buffers one after the other from the addresses beside them, and gives how
+/// `process_vm_readv(2)`: fills the buffers one after the other from the addresses beside them, and gives how
 /// many bytes came. Ranges past the first [`READ_BATCH`] are left out.
 pub(crate) fn read_memory(tid: Tid, ranges: &mut [(Addr, &mut [u8])]) -> io::Result<usize> {
     let mut local = [libc::iovec {
@@ -352,21 +352,16 @@ pub(crate) fn gettid() -> Tid {
     Tid::new(unsafe { libc::gettid() })
 }
 
-pub(crate) fn tgkill(tgid: Tid, tid: Tid, signal: i32) -> io::Result<()> {
+pub(crate) fn tgkill(process: Tid, tid: Tid, signal: i32) -> io::Result<()> {
     // SAFETY: tgkill(2) takes three numbers.
-    let rc = unsafe { libc::syscall(libc::SYS_tgkill, tgid.raw(), tid.raw(), signal) };
+    let rc = unsafe { libc::syscall(libc::SYS_tgkill, process.raw(), tid.raw(), signal) };
     check(rc).map(drop)
 }
 
-/// Whether `tid` is a thread of `tgid`: signal 0 is sent to nobody, but the pair is looked up first
+/// Whether `tid` is a thread of `process`: signal 0 is sent to nobody, but the pair is looked up first
 /// (tgkill(2), ESRCH), before any permission.
-pub(crate) fn is_thread_of(tgid: Tid, tid: Tid) -> bool {
-    tgkill(tgid, tid, 0).err().and_then(|e| e.raw_os_error()) != Some(libc::ESRCH)
-}
-
-pub(crate) fn geteuid() -> u32 {
-    // SAFETY: geteuid(2) takes nothing and always succeeds.
-    unsafe { libc::geteuid() }
+pub(crate) fn is_thread_of(process: Tid, tid: Tid) -> bool {
+    tgkill(process, tid, 0).err().and_then(|e| e.raw_os_error()) != Some(libc::ESRCH)
 }
 
 /// The CPU on which the calling thread runs.
@@ -376,7 +371,7 @@ pub(crate) fn current_cpu() -> io::Result<usize> {
     usize::try_from(cpu).map_err(|_| io::Error::last_os_error())
 }
 
-/// sched_getaffinity(2) of the kernel: fills `words` and gives how many of them it wrote.
+/// `sched_getaffinity(2)` of the kernel: fills `words` and gives how many of them it wrote.
 pub(crate) fn affinity(tid: Tid, words: &mut [u64]) -> io::Result<usize> {
     // SAFETY: the kernel writes at most the given number of bytes to `words`.
     let rc = unsafe {
@@ -402,6 +397,62 @@ pub(crate) fn set_affinity(tid: Tid, words: &[u64]) -> io::Result<()> {
         )
     };
     check(rc).map(drop)
+}
+
+/// A thread's scheduling policy and static priority.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Scheduling {
+    policy: c_int,
+    priority: c_int,
+}
+
+impl Scheduling {
+    /// The lowest realtime priority, which a fork does not inherit (sched(7), "`SCHED_FIFO`" and
+    /// "Resetting scheduling policy for child processes").
+    pub(crate) const REALTIME: Self = Self {
+        policy: libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK,
+        priority: 1,
+    };
+
+    pub(crate) fn of(tid: Tid) -> io::Result<Self> {
+        let mut param = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the kernel writes one `struct sched_param` to `param` (sched_getparam(2)).
+        let rc = unsafe { libc::syscall(libc::SYS_sched_getparam, tid.raw(), &raw mut param) };
+        check(rc)?;
+        // SAFETY: sched_getscheduler(2) takes a number.
+        let policy = check(unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid.raw()) })?;
+        let policy = c_int::try_from(policy).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+        Ok(Self {
+            policy,
+            priority: param.sched_priority,
+        })
+    }
+
+    pub(crate) fn apply(self, tid: Tid) -> io::Result<()> {
+        let param = libc::sched_param {
+            sched_priority: self.priority,
+        };
+        // SAFETY: the kernel reads one `struct sched_param` from `param` (sched_setscheduler(2)).
+        let rc = unsafe {
+            libc::syscall(
+                libc::SYS_sched_setscheduler,
+                tid.raw(),
+                self.policy,
+                &raw const param,
+            )
+        };
+        check(rc).map(drop)
+    }
+}
+
+/// Whether the thread's scheduling policy is one whose threads never run while a realtime thread can.
+pub(crate) fn yields_to_realtime(tid: Tid) -> bool {
+    // SAFETY: sched_getscheduler(2) takes a number.
+    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid.raw()) };
+    let normal = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+    normal
+        .iter()
+        .any(|&n| c_long::from(n) == policy & !c_long::from(libc::SCHED_RESET_ON_FORK))
 }
 
 // --- signals of the tracer -----------------------------------------------------------------------
@@ -587,6 +638,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) ignored: SignalSet,
     /// The child goes on when a byte can be read from it, and ends at its end.
     pub(crate) go: &'a File,
+    /// The other end of `go`, which the child closes, so that the tracer's death ends it, too.
+    pub(crate) go_tracer: &'a File,
     /// Where the child writes why it failed: [`Failure`] as bytes.
     pub(crate) failed: &'a File,
 }
@@ -646,6 +699,8 @@ pub(crate) fn fork_exec(prepared: &Prepared<'_>) -> io::Result<Tid> {
 
 /// The child's whole life before the program. Async-signal-safe: no allocation, no lock.
 fn child(prepared: &Prepared<'_>, vectors: &mut Vectors) -> ! {
+    // SAFETY: close(2) takes a number; this process does nothing more with the descriptor.
+    unsafe { libc::close(prepared.go_tracer.as_raw_fd()) };
     let mut byte = 0_u8;
     loop {
         // SAFETY: read(2) writes at most one byte to `byte`.
@@ -659,8 +714,10 @@ fn child(prepared: &Prepared<'_>, vectors: &mut Vectors) -> ! {
         // SAFETY: _exit(2) takes a number. The tracer is gone.
         unsafe { libc::_exit(127) };
     }
-    let step = become_user(prepared).and_then(|()| exec(prepared, vectors));
-    let (Ok(step) | Err(step)) = step;
+    let step = match become_user(prepared) {
+        Ok(()) => exec(prepared, vectors),
+        Err(step) => step,
+    };
     let errno = errno().to_le_bytes();
     let failure: [u8; FAILURE_LEN] = [step as u8, errno[0], errno[1], errno[2], errno[3]];
     // SAFETY: write(2) reads `FAILURE_LEN` bytes from `failure`, and _exit(2) takes a number. A failed
@@ -729,7 +786,7 @@ fn set_signals(prepared: &Prepared<'_>) {
 }
 
 /// Executes the first candidate that can be, as execvp(3) does; returns only with a failure.
-fn exec(prepared: &Prepared<'_>, vectors: &mut Vectors) -> Result<Step, Step> {
+fn exec(prepared: &Prepared<'_>, vectors: &mut Vectors) -> Step {
     set_signals(prepared);
     let mut denied = false;
     for candidate in prepared.candidates {
@@ -738,7 +795,7 @@ fn exec(prepared: &Prepared<'_>, vectors: &mut Vectors) -> Result<Step, Step> {
             libc::EACCES => denied = true,
             // execvp(3) of the C library goes on with the next after these.
             libc::ENOENT | libc::ENOTDIR | libc::ESTALE | libc::ENODEV | libc::ETIMEDOUT => {}
-            _ => return Ok(Step::Exec),
+            _ => return Step::Exec,
         }
     }
     if denied {
@@ -746,7 +803,7 @@ fn exec(prepared: &Prepared<'_>, vectors: &mut Vectors) -> Result<Step, Step> {
     } else if prepared.candidates.is_empty() {
         set_errno(libc::ENOENT);
     }
-    Ok(Step::Exec)
+    Step::Exec
 }
 
 fn exec_one(candidate: &CStr, vectors: &mut Vectors) {

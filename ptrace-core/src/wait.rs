@@ -239,7 +239,7 @@ impl Session {
     fn on_syscall(&mut self, tracee: &Rc<Tracee>) -> Result<Option<Wait>, Error> {
         let words = match sys::syscall_info(tracee.tid) {
             Ok(words) => words,
-            Err(error) => return self.lost(tracee.tid, "PTRACE_GET_SYSCALL_INFO", error),
+            Err(error) => return Self::lost(tracee.tid, "PTRACE_GET_SYSCALL_INFO", error),
         };
         let stop = match crate::stop::SyscallInfo::from_words(&words).stop {
             SyscallStop::Exit { .. } => Stop::SyscallExit,
@@ -260,14 +260,14 @@ impl Session {
             tracee.interrupt.set(Interrupt::None);
             return match sys::resume(tracee.tid, Resume::Cont, None) {
                 Ok(()) => Ok(None),
-                Err(error) => self.lost(tracee.tid, "PTRACE_CONT", error),
+                Err(error) => Self::lost(tracee.tid, "PTRACE_CONT", error),
             };
         }
         Ok(Some(self.hand_out(tracee, Stop::Interrupt)))
     }
 
     /// A request at a stop failed: the thread was killed, which its end will tell, or the kernel refused.
-    fn lost(&mut self, tid: Tid, request: &'static str, error: io::Error) -> Result<Option<Wait>, Error> {
+    fn lost(tid: Tid, request: &'static str, error: io::Error) -> Result<Option<Wait>, Error> {
         match Error::request(request, tid, error) {
             Error::Died { .. } => Ok(None),
             error => Err(error),
@@ -275,9 +275,20 @@ impl Session {
     }
 
     fn on_event(&mut self, tracee: &Rc<Tracee>, event: i32) -> Result<Option<Wait>, Error> {
+        // QUIRK exec-is-waited-for: when another thread than the leader executed a program, every request on it
+        // fails with ESRCH until the report of PTRACE_EVENT_EXEC is consumed. Seen: Linux 6.18. Source:
+        // kernel/ptrace.c, looks_like_a_spurious_pid (since 5.13). Drop when: never. Test:
+        // tests/events.rs, exec_from_a_thread_takes_over_the_leader. The report carries no signal that
+        // could be lost with the tracer.
+        let consumed = event == libc::PTRACE_EVENT_EXEC;
+        if consumed
+            && let Some(other) = consume(tracee.tid, Take::Stop)?.filter(|r| r.status != tracee.status.get())
+        {
+            return self.on_stop(other);
+        }
         let msg = match sys::event_msg(tracee.tid) {
             Ok(msg) => msg,
-            Err(error) => return self.lost(tracee.tid, "PTRACE_GETEVENTMSG", error),
+            Err(error) => return Self::lost(tracee.tid, "PTRACE_GETEVENTMSG", error),
         };
         let [a, b, c, d, ..] = msg.to_le_bytes();
         let low = i32::from_le_bytes([a, b, c, d]);
@@ -318,7 +329,9 @@ impl Session {
             successor
         };
         self.clear_suspect(former);
-        self.hand_out(&successor, Stop::Exec { former })
+        let event = self.hand_out(&successor, Stop::Exec { former });
+        successor.consumed.set(true);
+        event
     }
 
     // --- Births ----------------------------------------------------------------------------------
@@ -375,12 +388,12 @@ impl Session {
 
     /// Takes up a tracee that is ours by the kernel's doing.
     fn adopt(&mut self, tid: Tid, state: State) -> Rc<Tracee> {
-        let tgid = if sys::is_thread_of(tid, tid) {
+        let process = if sys::is_thread_of(tid, tid) {
             tid
         } else {
             procfs::process_of(tid).unwrap_or(tid)
         };
-        let process = self.process(tgid);
+        let process = self.process(process);
         self.add(tid, process, state)
     }
 

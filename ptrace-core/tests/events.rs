@@ -9,7 +9,9 @@ use ptrace_core::{Command, ExitStatus, Options, Session, Signal, SpawnError, Sto
 fn births_follow_their_announcements(seen: &[Seen]) -> usize {
     let mut births = 0;
     for (i, event) in seen.iter().enumerate() {
-        let Seen::Stop(child, Stop::Born { parent }) = *event else { continue };
+        let Seen::Stop(child, Stop::Born { parent }) = *event else {
+            continue;
+        };
         births += 1;
         let parent = parent.expect("no parent died here");
         let announced = seen[..i].iter().any(|s| {
@@ -39,8 +41,20 @@ fn a_command_is_stopped_before_its_first_instruction() {
 fn exit_status_and_signal_are_told() {
     for (script, status) in [
         ("exit 7", ExitStatus::Exited(7)),
-        ("kill -9 $$", ExitStatus::Signaled { signal: Signal::SIGKILL, core_dumped: false }),
-        ("kill -TERM $$", ExitStatus::Signaled { signal: Signal::SIGTERM, core_dumped: false }),
+        (
+            "kill -9 $$",
+            ExitStatus::Signaled {
+                signal: Signal::SIGKILL,
+                core_dumped: false,
+            },
+        ),
+        (
+            "kill -TERM $$",
+            ExitStatus::Signaled {
+                signal: Signal::SIGTERM,
+                core_dumped: false,
+            },
+        ),
     ] {
         let mut session = Session::new(Options::new());
         let stopped = session.spawn(&Command::new("sh").args(["-c", script])).unwrap();
@@ -63,8 +77,13 @@ fn a_failed_exec_tells_its_errno_and_leaves_nothing() {
         let error = session.spawn(&Command::new(program)).unwrap_err();
         assert_eq!(error.exec_errno(), Some(errno), "{program}: {error}");
     }
-    let error = session.spawn(&Command::new("true").current_dir("/no/such/dir")).unwrap_err();
-    assert!(matches!(error, SpawnError::Prepare { what: "chdir", .. }), "{error}");
+    let error = session
+        .spawn(&Command::new("true").current_dir("/no/such/dir"))
+        .unwrap_err();
+    assert!(
+        matches!(error, SpawnError::Prepare { what: "chdir", .. }),
+        "{error}"
+    );
     assert!(matches!(session.wait().unwrap(), Wait::NoTracees));
 }
 
@@ -84,7 +103,7 @@ fn a_script_without_an_interpreter_is_given_to_the_shell() {
 fn threads_are_followed_from_birth_to_end() {
     let exe = compile(
         "threads",
-        r#"
+        r"
         #include <pthread.h>
         #include <unistd.h>
         static void *body(void *arg) { return arg; }
@@ -95,7 +114,7 @@ fn threads_are_followed_from_birth_to_end() {
                 for (int i = 0; i < 8; i++) pthread_join(t[i], 0);
             }
             return 3;
-        }"#,
+        }",
         &[],
     );
     let (tid, seen) = run_fixture(&exe);
@@ -141,7 +160,9 @@ fn forks_of_every_kind_are_followed() {
     assert_eq!(end_of(&seen, tid), Some(ExitStatus::Exited(42)), "{seen:?}");
     assert_eq!(births_follow_their_announcements(&seen), 5);
     let count = |wanted: fn(&Stop) -> bool| {
-        seen.iter().filter(|s| matches!(s, Seen::Stop(_, stop) if wanted(stop))).count()
+        seen.iter()
+            .filter(|s| matches!(s, Seen::Stop(_, stop) if wanted(stop)))
+            .count()
     };
     assert_eq!(count(|s| matches!(s, Stop::Fork { .. })), 1);
     assert_eq!(count(|s| matches!(s, Stop::Exec { .. })), 2);
@@ -152,12 +173,18 @@ fn forks_of_every_kind_are_followed() {
 #[test]
 fn without_follow_forks_children_run_untraced() {
     let mut session = Session::new(Options::new().follow_forks(false));
-    let stopped = session.spawn(&Command::new("sh").args(["-c", "(exit 3); (exit 4); exit $?"])).unwrap();
+    let stopped = session
+        .spawn(&Command::new("sh").args(["-c", "(exit 3); (exit 4); exit $?"]))
+        .unwrap();
     let tid = stopped.tid();
     stopped.cont(None).unwrap();
     let seen = run(&mut session);
     assert_eq!(end_of(&seen, tid), Some(ExitStatus::Exited(4)));
-    assert!(seen.iter().all(|s| matches!(s, Seen::Stop(t, _) | Seen::Exit(t, _) if *t == tid)), "{seen:?}");
+    assert!(
+        seen.iter()
+            .all(|s| matches!(s, Seen::Stop(t, _) | Seen::Exit(t, _) if *t == tid)),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -186,7 +213,10 @@ fn exec_from_a_thread_takes_over_the_leader() {
     assert_ne!(former, tid);
     assert_eq!(end_of(&seen, former), None, "it lives on as the leader");
     assert_eq!(end_of(&seen, tid), Some(ExitStatus::Exited(9)), "{seen:?}");
-    let idle_ends = seen.iter().filter(|s| matches!(s, Seen::Exit(who, _) if *who != tid)).count();
+    let idle_ends = seen
+        .iter()
+        .filter(|s| matches!(s, Seen::Exit(who, _) if *who != tid))
+        .count();
     assert_eq!(idle_ends, 3);
 }
 
@@ -217,7 +247,10 @@ fn a_stopped_leader_is_dead_after_another_threads_exec() {
             Wait::Stopped(stopped, Stop::Exec { .. }) => {
                 assert_eq!(stopped.tid(), tid);
                 let held = held.take().unwrap();
-                assert!(held.regs().unwrap_err().is_death(), "the leader that was held is gone");
+                assert!(
+                    held.regs().unwrap_err().is_death(),
+                    "the leader that was held is gone"
+                );
                 assert!(held.cont(None).unwrap_err().error.is_death());
                 stopped.cont(None).unwrap();
                 break;
@@ -233,7 +266,7 @@ fn a_stopped_leader_is_dead_after_another_threads_exec() {
 fn a_leader_may_end_before_its_threads() {
     let exe = compile(
         "leader_first",
-        r#"
+        r"
         #include <pthread.h>
         #include <stdlib.h>
         #include <unistd.h>
@@ -244,11 +277,15 @@ fn a_leader_may_end_before_its_threads() {
             leader = pthread_self();
             pthread_create(&t, 0, body, 0);
             pthread_exit(0);
-        }"#,
+        }",
         &[],
     );
     let (tid, seen) = run_fixture(&exe);
-    assert_eq!(seen.last(), Some(&Seen::Exit(tid, ExitStatus::Exited(6))), "{seen:?}");
+    assert_eq!(
+        seen.last(),
+        Some(&Seen::Exit(tid, ExitStatus::Exited(6))),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -277,7 +314,7 @@ fn two_sessions_in_two_threads_do_not_meet() {
 fn a_fork_storm_is_told_whole() {
     let exe = compile(
         "storm",
-        r#"
+        r"
         #include <sys/wait.h>
         #include <unistd.h>
         int main(void) {
@@ -285,7 +322,7 @@ fn a_fork_storm_is_told_whole() {
                 if (!fork()) { if (!fork()) _exit(2); _exit(1); }
             while (wait(0) > 0) ;
             return 0;
-        }"#,
+        }",
         &[],
     );
     let (_, seen) = run_fixture(&exe);

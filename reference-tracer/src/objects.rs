@@ -325,18 +325,12 @@ fn used_directly(point: &CallPoint<'_>) -> bool {
             .any(|slot| slot.relocation != SlotRelocation::JumpSlot)
 }
 
-/// What the start-up files of the C compiler call through slots in every program: it tells nothing of
-/// how the rest of the program was compiled.
-fn is_startup(name: &str) -> bool {
-    matches!(name, "__libc_start_main" | "__gmon_start__" | "__cxa_finalize") || name.starts_with("_ITM_")
-}
-
 /// Whether the object was compiled to call through slots (`-fno-plt`, rustc): where it was, a slot that
 /// is loaded into a register may be a call, otherwise it is an address taken.
 fn calls_through_slots(references: &References, selected: &[(&CallPoint<'_>, String)]) -> bool {
     selected
         .iter()
-        .filter(|(_, name)| !is_startup(name))
+        .filter(|(point, _)| !point.is_start_up())
         .any(|(point, _)| {
             point
                 .slots()

@@ -109,7 +109,7 @@ impl Cursor<'_> {
     }
 
     fn is_aligned(&self, align: u64) -> bool {
-        self.at.wrapping_add(self.pos as u64).get() % align == 0
+        self.at.wrapping_add(self.pos as u64).get().is_multiple_of(align)
     }
 }
 
@@ -240,20 +240,20 @@ mod tests {
         plt_code(mode, &bytes, FileAddr::new(at))
     }
 
-    fn address(len: usize, jump: usize, slot: u64) -> Option<PltCode> {
-        Some(PltCode::Stub(Stub {
+    fn address(len: usize, jump: usize, slot: u64) -> PltCode {
+        PltCode::Stub(Stub {
             len,
             jump,
             slot: SlotOperand::Address(FileAddr::new(slot)),
-        }))
+        })
     }
 
-    fn got(len: usize, jump: usize, offset: u64) -> Option<PltCode> {
-        Some(PltCode::Stub(Stub {
+    fn got(len: usize, jump: usize, offset: u64) -> PltCode {
+        PltCode::Stub(Stub {
             len,
             jump,
             slot: SlotOperand::GotOffset(offset),
-        }))
+        })
     }
 
     /// What follows an entry: the next one, or the end of the code.
@@ -266,41 +266,41 @@ mod tests {
             // GNU ld, gold, lld: lazy .plt
             assert_eq!(
                 at("ff 25 8a 19 00 00 68 00 00 00 00 e9 e0 ff ff ff"),
-                address(16, 0, 0x29b0)
+                Some(address(16, 0, 0x29b0))
             );
             // GNU ld: .plt.got
-            assert_eq!(at("ff 25 7a 2f 00 00 66 90"), address(8, 0, 0x3fa0));
+            assert_eq!(at("ff 25 7a 2f 00 00 66 90"), Some(address(8, 0, 0x3fa0)));
             // GNU ld: .plt.bnd
-            assert_eq!(at("f2 ff 25 7a 2f 00 00 90"), address(8, 0, 0x3fa1));
+            assert_eq!(at("f2 ff 25 7a 2f 00 00 90"), Some(address(8, 0, 0x3fa1)));
             // GNU ld: .plt.sec
             assert_eq!(
                 at("f3 0f 1e fa ff 25 5e 2f 00 00 66 0f 1f 44 00 00"),
-                address(16, 4, 0x3f88)
+                Some(address(16, 4, 0x3f88))
             );
             // the same before binutils 2.41
             assert_eq!(
                 at("f3 0f 1e fa f2 ff 25 5e 2f 00 00 0f 1f 44 00 00"),
-                address(16, 4, 0x3f89)
+                Some(address(16, 4, 0x3f89))
             );
             // mold: .plt and .plt.got
             assert_eq!(
                 at("f3 0f 1e fa 41 bb 00 00 00 00 ff 25 b0 21 00 00"),
-                address(16, 10, 0x31e0)
+                Some(address(16, 10, 0x31e0))
             );
             assert_eq!(
                 at("f3 0f 1e fa ff 25 76 11 00 00 cc cc cc cc cc cc"),
-                address(16, 4, 0x21a0)
+                Some(address(16, 4, 0x21a0))
             );
             // lld: retpoline, bound at once
             assert_eq!(
                 at("4c 8b 1d 41 11 00 00 e9 d4 ff ff ff cc cc cc cc"),
-                address(16, 0, 0x2168)
+                Some(address(16, 0, 0x2168))
             );
         }
         // lld: lazy retpoline
         let lazy =
             "4c 8b 1d 51 21 00 00 e8 e4 ff ff ff e9 d1 ff ff ff 68 00 00 00 00 e9 b5 ff ff ff cc cc cc cc cc";
-        assert_eq!(code_at(Mode::X86_64, 0x1020, lazy), address(32, 0, 0x3178));
+        assert_eq!(code_at(Mode::X86_64, 0x1020, lazy), Some(address(32, 0, 0x3178)));
     }
 
     #[test]
@@ -309,25 +309,25 @@ mod tests {
             let at = |hex: &str| code_at(Mode::I386, 0x1020, &format!("{hex}{next}"));
             assert_eq!(
                 at("ff a3 0c 00 00 00 68 00 00 00 00 e9 e0 ff ff ff"),
-                got(16, 0, 0xc)
+                Some(got(16, 0, 0xc))
             );
             assert_eq!(
                 at("ff 25 00 c0 04 08 68 00 00 00 00 e9 e0 ff ff ff"),
-                address(16, 0, 0x804c000)
+                Some(address(16, 0, 0x804c000))
             );
-            assert_eq!(at("ff a3 f8 ff ff ff 66 90"), got(8, 0, 0xfffffff8));
+            assert_eq!(at("ff a3 f8 ff ff ff 66 90"), Some(got(8, 0, 0xfffffff8)));
             assert_eq!(
                 at("f3 0f 1e fb ff a3 0c 00 00 00 66 0f 1f 44 00 00"),
-                got(16, 4, 0xc)
+                Some(got(16, 4, 0xc))
             );
             // mold
             assert_eq!(
                 at("f3 0f 1e fb b9 00 00 00 00 ff a3 1c 10 00 00 cc"),
-                got(16, 9, 0x101c)
+                Some(got(16, 9, 0x101c))
             );
             assert_eq!(
                 at("f3 0f 1e fb b9 10 00 00 00 ff 25 c0 33 20 00 cc"),
-                address(16, 9, 0x2033c0)
+                Some(address(16, 9, 0x2033c0))
             );
         }
         // lld: lazy retpolines
@@ -338,7 +338,7 @@ mod tests {
                 0x1020,
                 &format!("50 8b 83 0c 00 00 00 {tail} cc cc cc")
             ),
-            got(32, 0, 0xc)
+            Some(got(32, 0, 0xc))
         );
         assert_eq!(
             code_at(
@@ -346,7 +346,7 @@ mod tests {
                 0x1020,
                 &format!("50 a1 a4 33 40 00 {tail} cc cc cc cc")
             ),
-            address(32, 0, 0x4033a4)
+            Some(address(32, 0, 0x4033a4))
         );
     }
 

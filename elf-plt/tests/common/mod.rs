@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// Where this test binary keeps its fixtures; one directory for each name.
-pub fn directory(name: &str) -> PathBuf {
+pub(crate) fn directory(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::create_dir_all(&path).unwrap();
     path
@@ -15,7 +15,7 @@ pub fn directory(name: &str) -> PathBuf {
 
 /// Runs a command that must succeed.
 #[track_caller]
-pub fn run(command: &mut Command) -> Output {
+pub(crate) fn run(command: &mut Command) -> Output {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -29,7 +29,7 @@ pub fn run(command: &mut Command) -> Output {
 
 /// Compiles `source`, a file of `tests/fixtures`, with `compiler` and `flags`, into a file called `name`.
 #[track_caller]
-pub fn compile(name: &str, compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
+pub(crate) fn compile(name: &str, compiler: &str, source: &str, flags: &[&str]) -> PathBuf {
     let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let out = directory(name).join(name);
     run(Command::new(compiler)
@@ -42,6 +42,6 @@ pub fn compile(name: &str, compiler: &str, source: &str, flags: &[&str]) -> Path
 
 /// What a tool prints.
 #[track_caller]
-pub fn stdout(command: &mut Command) -> String {
+pub(crate) fn stdout(command: &mut Command) -> String {
     String::from_utf8_lossy(&run(command).stdout).into_owned()
 }

@@ -1,5 +1,5 @@
 //! Fixtures: C source compiled when a test runs, and helpers to lead a program through a session.
-#![allow(dead_code, reason = "each test file uses some of these")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses some of these")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command as Tool;
@@ -14,9 +14,18 @@ pub fn compile(name: &str, source: &str, flags: &[&str]) -> PathBuf {
     let file = dir.join(format!("{unique}.c"));
     let exe = dir.join(&unique);
     std::fs::write(&file, source).unwrap();
-    let out = Tool::new("cc").args(["-g", "-pthread", "-o"]).arg(&exe).arg(&file).args(flags).output();
+    let out = Tool::new("cc")
+        .args(["-g", "-pthread", "-o"])
+        .arg(&exe)
+        .arg(&file)
+        .args(flags)
+        .output();
     let out = out.expect("the tests need a C compiler as `cc`");
-    assert!(out.status.success(), "cc {name}: {}", String::from_utf8_lossy(&out.stderr));
+    assert!(
+        out.status.success(),
+        "cc {name}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
     std::fs::remove_file(&file).unwrap();
     exe
 }
@@ -104,7 +113,13 @@ impl Drop for Untraced {
 
 /// Starts a program from another thread (so that it is no child of the session's thread) and waits until it
 /// has printed its first line.
-pub fn start(exe: &Path, args: &[&str]) -> (Untraced, std::io::Lines<std::io::BufReader<std::process::ChildStdout>>) {
+pub fn start(
+    exe: &Path,
+    args: &[&str],
+) -> (
+    Untraced,
+    std::io::Lines<std::io::BufReader<std::process::ChildStdout>>,
+) {
     use std::io::BufRead;
     let mut tool = Tool::new(exe);
     tool.args(args).stdout(std::process::Stdio::piped());

@@ -100,9 +100,9 @@ impl Parser<'_> {
             return self.collating();
         }
         match self.rest.next() {
-            Some('\\') if self.dialect == Dialect::Glob => self.rest.next().ok_or_else(|| self.unclosed()),
+            Some('\\') if self.dialect == Dialect::Glob => self.rest.next().ok_or_else(Self::unclosed),
             Some(c) => Ok(c),
-            None => Err(self.unclosed()),
+            None => Err(Self::unclosed()),
         }
     }
 
@@ -139,7 +139,7 @@ impl Parser<'_> {
         Ok(ranges)
     }
 
-    fn unclosed(&self) -> Expected {
+    fn unclosed() -> Expected {
         (0, "expected a ']' that closes this '['".to_owned())
     }
 }

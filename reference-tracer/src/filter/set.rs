@@ -115,7 +115,13 @@ impl FilterSet {
             for (rule, met) in filter.rules().iter().zip(&mut met) {
                 if rule.library.matches(&library) {
                     note(met, MET_LIBRARY);
-                    chain.push((rule, met));
+                    if !rule.include && matches!(rule.symbol, Matcher::Any) {
+                        // It takes out the whole library: what stands before it has no say here.
+                        note(met, MET_SYMBOL);
+                        chain.clear();
+                    } else {
+                        chain.push((rule, met));
+                    }
                 }
             }
             if chain.iter().any(|(rule, _)| rule.include) {
@@ -414,8 +420,15 @@ mod tests {
                 .literal_names()
                 .is_none()
         );
-        assert!(set(&["-@MAIN"]).in_library(MAIN).is_some());
+        assert!(set(&["-@MAIN"]).in_library(MAIN).is_none() && set(&["-@MAIN"]).in_library(LIBC).is_some());
         assert!(set(&["malloc@libc.so.6"]).in_library(MAIN).is_none());
+        assert!(set(&["malloc+f*-@MAIN"]).in_library(MAIN).is_none());
+        assert!(
+            set(&["*-@MAIN+puts"])
+                .in_library(MAIN)
+                .unwrap()
+                .selects("puts", &[])
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod sink;
 
 pub use color::ColorChoice;
 pub use error::OutputError;
+pub(crate) use error::describe;
 pub use per_process::PerProcess;
 
 use sink::Sink;

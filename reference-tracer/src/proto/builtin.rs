@@ -110,6 +110,7 @@ pub(super) fn in_c_words(words: &[&str]) -> Option<Type> {
     }
 }
 
+#[allow(clippy::option_option, reason = "three answers: no, a mistake, a type")]
 /// `None`: no floating-point type is meant; `Some(None)`: the words do not go together.
 fn float_in_c_words(count: &dyn Fn(&str) -> usize) -> Option<Option<Float>> {
     let integers = ["unsigned", "signed", "short", "int", "char", "__int128"];

@@ -223,7 +223,7 @@ impl Types {
         if names.len() > usize::from(u8::MAX) && names.iter().any(Option::is_some) {
             return Err("more than 255 named fields".into());
         }
-        for ty in self.from_mut(first) {
+        for ty in self.since_mut(first) {
             if let Type::Array {
                 len: Length {
                     count: Some(count), ..
@@ -238,7 +238,7 @@ impl Types {
     }
 
     pub(super) fn all_named(&self, first: usize) -> Result<(), Bad> {
-        self.from(first).iter().try_for_each(|ty| match ty {
+        self.since(first).iter().try_for_each(|ty| match ty {
             Type::Array {
                 len: Length {
                     count: Some(count), ..

@@ -51,6 +51,10 @@ impl Module {
         sonames.is_empty() || sonames.iter().any(matches)
     }
 
+    fn is_of_syscalls(&self) -> bool {
+        self.soname.as_deref() == Some("syscalls")
+    }
+
     fn find(&self, name: &str) -> Option<Prototype> {
         if let Some(found) = self.prototypes.get(name) {
             return Some(found.clone());
@@ -252,12 +256,11 @@ impl Prototypes {
     /// search order; where none of them has it, all are searched. An unknown function gets a plan
     /// that shows four words and a word.
     pub fn plan(&mut self, arch: Arch, sonames: &[&str], name: &str) -> Plan {
-        match self.find(sonames, name) {
-            Some(prototype) => Plan::new(&self.types, prototype, arch, true),
-            None => {
-                let unknown = self.unknown(name, 4);
-                Plan::new(&self.types, unknown, arch, false)
-            }
+        if let Some(prototype) = self.find(sonames, name) {
+            Plan::new(&self.types, prototype, arch, true)
+        } else {
+            let unknown = self.unknown(name, 4);
+            Plan::new(&self.types, unknown, arch, false)
         }
     }
 
@@ -267,7 +270,7 @@ impl Prototypes {
             self.modules
                 .iter()
                 .rev()
-                .filter(move |m| m.is_about(sonames) == about)
+                .filter(move |m| !m.is_of_syscalls() && m.is_about(sonames) == about)
                 .find_map(|m| m.find(name))
         };
         of_user(true)

@@ -341,7 +341,7 @@ impl<'a> Parser<'a, '_> {
                     name = Some(word.into());
                 }
                 fields.push(Field { name, ty });
-                self.bounded(fields.len())?;
+                bounded(fields.len())?;
                 if !self.comma_or(")")? {
                     break;
                 }
@@ -415,7 +415,7 @@ impl<'a> Parser<'a, '_> {
                 next = self.number()?;
             }
             names.push((next.cast_unsigned(), name));
-            self.bounded(names.len())?;
+            bounded(names.len())?;
             next = next.wrapping_add(1);
             if !self.comma_or(")")? {
                 break;
@@ -440,7 +440,7 @@ impl<'a> Parser<'a, '_> {
                 self.expect("=")?;
                 names.flags.push((self.number()?.cast_unsigned(), name.into()));
             }
-            self.bounded(names.flags.len() + names.groups.len())?;
+            bounded(names.flags.len() + names.groups.len())?;
             if !self.comma_or(")")? {
                 break;
             }
@@ -455,7 +455,7 @@ impl<'a> Parser<'a, '_> {
             let name = self.name("a name in `mask(…)`")?.into();
             self.expect("=")?;
             names.push((self.number()?.cast_unsigned(), name));
-            self.bounded(names.len())?;
+            bounded(names.len())?;
         }
         Ok(NameGroup { mask, names })
     }
@@ -512,14 +512,6 @@ impl<'a> Parser<'a, '_> {
         }
     }
 
-    fn bounded(&self, len: usize) -> Result<(), Bad> {
-        if len > MAX_LIST {
-            Err(format!("a list of more than {MAX_LIST} items"))
-        } else {
-            Ok(())
-        }
-    }
-
     fn name(&mut self, what: &str) -> Result<&'a str, Bad> {
         match self.lexer.take()? {
             Token::Name(name) => Ok(name),
@@ -544,6 +536,14 @@ impl<'a> Parser<'a, '_> {
             return Ok(false);
         }
         Err(format!("expected `,` or `{end}`, found {}", self.lexer.peek()))
+    }
+}
+
+fn bounded(len: usize) -> Result<(), Bad> {
+    if len > MAX_LIST {
+        Err(format!("a list of more than {MAX_LIST} items"))
+    } else {
+        Ok(())
     }
 }
 

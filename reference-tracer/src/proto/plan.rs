@@ -98,13 +98,13 @@ impl Plan {
         };
         let params = prototype.params.iter().enumerate().map(place).collect();
         let ret = word(prototype.ret, 0);
-        let rest = abi.first_arg();
+        let cursor = abi.first_arg();
         Self {
             arch,
             known,
             params,
             ret,
-            rest,
+            rest: cursor,
             prototype,
             args_need_fp: false,
             args_need_stack: 0,

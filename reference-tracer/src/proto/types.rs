@@ -309,11 +309,11 @@ impl Types {
         self.types.len()
     }
 
-    pub(super) fn from(&self, first: usize) -> &[Type] {
+    pub(super) fn since(&self, first: usize) -> &[Type] {
         &self.types[first..]
     }
 
-    pub(super) fn from_mut(&mut self, first: usize) -> &mut [Type] {
+    pub(super) fn since_mut(&mut self, first: usize) -> &mut [Type] {
         &mut self.types[first..]
     }
 

@@ -333,10 +333,9 @@ mod tests {
         summary.record(0, &call(u64::MAX));
         summary.record(0, &call(u64::MAX));
         let row = summary.report(|_| "f").rows.remove(0);
-        assert_eq!(
-            (row.total_ns, row.max_ns, row.p50_ns),
-            (u64::MAX, u64::MAX, u64::MAX)
-        );
+        assert_eq!((row.total_ns, row.max_ns), (u64::MAX, u64::MAX));
+        // A histogram's largest value is one less.
+        assert!(row.p50_ns >= u64::MAX - 1);
         let none = Summary::new().report(|_| "f");
         assert_eq!(none.rows, []);
     }

@@ -44,6 +44,7 @@ impl Tracer {
         };
         let regs = first.regs()?;
         let mut space = Space::new(regs.arch(), first.memory(), may_call(pid));
+        self.guard(first, &mut space);
         let mut notes = space.take_up(first, &mut self.store);
         notes.extend(space.refresh(first, &mut self.store));
         self.notes.append(&mut notes);

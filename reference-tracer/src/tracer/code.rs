@@ -30,9 +30,9 @@ pub enum CodeError {
     /// A system call in the thread's name could not be made.
     #[error(transparent)]
     Trace(#[from] ptrace_core::Error),
-    /// The process refused to map memory.
-    #[error("mmap in the traced process")]
-    Map(#[source] io::Error),
+    /// The kernel refused a system call that was made in the thread's name.
+    #[error("a system call in the traced process")]
+    Call(#[source] io::Error),
     /// No free range of addresses is near enough.
     #[error("no free memory within 2 GiB of {0}")]
     NoRoom(Addr),
@@ -115,12 +115,17 @@ pub(super) fn map(stopped: &Stopped, arch: Arch, at: Addr, len: u64, prot: i32) 
         u64::MAX,
         0,
     ];
-    let value = stopped.remote_syscall(mmap_number(arch), args)?;
+    system_call(stopped, mmap_number(arch), args).map(Addr::new)
+}
+
+/// A system call in the thread's name; its failure is an error.
+pub(super) fn system_call(stopped: &Stopped, number: u64, args: [u64; 6]) -> Result<u64, CodeError> {
+    let value = stopped.remote_syscall(number, args)?;
     if (-4095..0).contains(&value) {
         let errno = i32::try_from(-value).unwrap_or(libc::EINVAL);
-        return Err(CodeError::Map(io::Error::from_raw_os_error(errno)));
+        return Err(CodeError::Call(io::Error::from_raw_os_error(errno)));
     }
-    Ok(Addr::new(value.cast_unsigned()))
+    Ok(value.cast_unsigned())
 }
 
 /// The number of `mmap` (on i386 `mmap2`, which takes the offset in pages).
@@ -129,4 +134,13 @@ fn mmap_number(arch: Arch) -> u64 {
         Arch::I386 => 192,
         _ => 9,
     }
+}
+
+/// Unmaps memory of the thread's process. What cannot be unmapped stays: it is in nobody's way.
+pub(super) fn unmap(stopped: &Stopped, arch: Arch, at: Addr, len: u64) {
+    let number = match arch {
+        Arch::I386 => 91,
+        _ => 11,
+    };
+    let _: Result<u64, CodeError> = system_call(stopped, number, [at.get(), len, 0, 0, 0, 0]);
 }

@@ -1,29 +1,39 @@
 //! Leaving: every thread stopped, every trap out, every program counter right, and off.
+//!
+//! The order matters. A thread that runs may hit a trap at any instant, so all are stopped before the
+//! first trap is taken out. A thread may have hit one without having been seen at it: it stopped for
+//! something else first, and has a SIGTRAP to come. Copies and the guard go last, when no thread can
+//! need them.
 
-use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
+use arch_abi::Addr;
+use ptrace_core::{Error, Signal, Stop, Stopped, Tid, procfs};
+use rustc_hash::FxHashSet;
 
 use super::Tracer;
+use super::code::unmap;
+use super::lifecycle::Birth;
 use super::space::Space;
 use super::thread::SharedSpace;
+use super::trap::SI_KERNEL;
+
+type Held = Vec<(Stopped, Stop)>;
 
 impl Tracer {
-    /// Leaves all processes as if they had never been traced. What has died meanwhile needs nothing.
+    /// Leaves all processes as if they had never been traced. What dies meanwhile needs nothing.
     pub(super) fn depart(&mut self) {
-        let processes: Vec<Tid> = self.processes.keys().copied().collect();
-        let mut held = Vec::new();
-        for &tgid in &processes {
-            if let Ok(stops) = self.session.stop_all(tgid) {
-                held.extend(stops);
-            }
-        }
+        let held = self.stop_everything();
         for (stopped, _) in &held {
             self.settle(stopped);
         }
         for (stopped, _) in &held {
-            self.clean_space(stopped);
+            self.with_space(stopped, |space| space.clean(stopped));
         }
-        for (stopped, stop) in held {
-            let signal = self.signal_to_keep(&stopped, stop);
+        let held = self.drain_traps(held);
+        let held: Vec<_> = held.into_iter().map(|(stopped, stop)| self.signal_to_keep(stopped, stop)).collect();
+        for (stopped, _) in &held {
+            self.with_space(stopped, |space| space.clear_away(stopped));
+        }
+        for (stopped, signal) in held {
             // Who died needs no leave.
             let _: Result<(), _> = stopped.detach(signal);
         }
@@ -33,50 +43,113 @@ impl Tracer {
         }
     }
 
-    /// Puts one thread back into its program: out of a copy, or back onto the instruction whose trap
-    /// it has hit but not been seen at.
-    fn settle(&mut self, stopped: &Stopped) {
-        let Ok(mut regs) = stopped.regs() else { return };
-        if self
-            .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.stepping.is_some())
-        {
-            let _: Result<(), Error> = self.finish_step(stopped, regs);
-            return;
+    /// Stops all threads of all processes, those that are born meanwhile included.
+    fn stop_everything(&mut self) -> Held {
+        let mut held = Held::new();
+        let mut stopped_once = FxHashSet::default();
+        loop {
+            let tgids: FxHashSet<Tid> =
+                self.session.tids().filter_map(|tid| self.session.tgid(tid)).collect();
+            let before = held.len();
+            for &tgid in &tgids {
+                // A failure to wait leaves what is not stopped to the guard.
+                held.extend(self.session.stop_all(tgid).unwrap_or_default());
+            }
+            self.take_births(&mut held, before);
+            let all_known = tgids.iter().all(|tgid| !stopped_once.insert(*tgid));
+            if all_known && held.len() == before {
+                return held;
+            }
         }
-        let _: Result<(), Error> = self.put_back(stopped, &mut regs);
     }
 
-    /// Takes the traps out of a process.
-    fn clean_space(&mut self, stopped: &Stopped) {
-        let Some(thread) = self.threads.get(&stopped.tid()) else {
-            return;
-        };
-        let space = SharedSpace::clone(&thread.space);
-        space.borrow_mut().clean(stopped);
+    /// Threads and processes whose first stop is among the new ones become known; a child that is not
+    /// to be traced is cleaned and left at once.
+    fn take_births(&mut self, held: &mut Held, from: usize) {
+        for (stopped, stop) in held.split_off(from) {
+            let birth = match stop {
+                Stop::Born { parent } => self.register_birth(&stopped, parent),
+                _ => Ok(Birth::Stay),
+            };
+            match birth {
+                Ok(Birth::Leave) => {
+                    let _: Result<(), _> = stopped.detach(None);
+                }
+                Ok(Birth::Stay) | Err(_) => held.push((stopped, stop)),
+            }
+        }
+    }
+
+    fn with_space(&mut self, stopped: &Stopped, act: impl FnOnce(&mut Space)) {
+        if let Some(thread) = self.threads.get(&stopped.tid()) {
+            let space = SharedSpace::clone(&thread.space);
+            act(&mut space.borrow_mut());
+        }
+    }
+
+    /// Puts one thread back into its program, if it stands in a copy.
+    fn settle(&mut self, stopped: &Stopped) {
+        let Ok(mut regs) = stopped.regs() else { return };
+        let stepping = self.threads.get(&stopped.tid()).is_some_and(|thread| thread.stepping.is_some());
+        let _: Result<(), Error> =
+            if stepping { self.finish_step(stopped, regs) } else { self.put_back(stopped, &mut regs) };
+    }
+
+    /// Lets each thread that has a SIGTRAP of ours to come run into it: it gets no further.
+    fn drain_traps(&mut self, held: Held) -> Held {
+        let mut drained = Held::new();
+        for (stopped, stop) in held {
+            if !self.has_trap_to_come(&stopped, stop) {
+                drained.push((stopped, stop));
+                continue;
+            }
+            let (tgid, signal) = (stopped.tgid(), signal_of(stop));
+            if stopped.cont(signal).is_ok() {
+                drained.extend(self.session.stop_all(tgid).unwrap_or_default());
+            }
+        }
+        drained
+    }
+
+    /// Whether the thread stands behind a trap that it hit, stopped for something else, and has its SIGTRAP
+    /// pending.
+    fn has_trap_to_come(&self, stopped: &Stopped, stop: Stop) -> bool {
+        let at_trap = stop == Stop::SignalDelivery(Signal::SIGTRAP);
+        let bit = 1 << (Signal::SIGTRAP.raw() - 1);
+        !at_trap
+            && self.behind_trap(stopped).is_some()
+            && procfs::Status::of(stopped.tid()).is_ok_and(|status| status.pending & bit != 0)
+    }
+
+    /// The trap, taken out by now, right behind which the thread stands.
+    fn behind_trap(&self, stopped: &Stopped) -> Option<Addr> {
+        let thread = self.threads.get(&stopped.tid())?;
+        let pc = stopped.regs().ok()?.pc();
+        thread.space.borrow().traps.late_hit_at(pc)
     }
 
     /// The signal that a thread is to get when it is left: the one that it stopped for, unless that is
-    /// a trap of ours: then its program counter goes back onto the instruction.
-    fn signal_to_keep(&mut self, stopped: &Stopped, stop: Stop) -> Option<Signal> {
-        let Stop::SignalDelivery(signal) = stop else {
-            return None;
-        };
-        if signal != Signal::SIGTRAP {
-            return Some(signal);
+    /// of a trap of ours: then its program counter goes back onto the instruction.
+    fn signal_to_keep(&self, stopped: Stopped, stop: Stop) -> (Stopped, Option<Signal>) {
+        let signal = signal_of(stop);
+        if signal != Some(Signal::SIGTRAP) || stopped.siginfo().is_ok_and(|info| info.code() != SI_KERNEL) {
+            return (stopped, signal);
         }
-        let thread = self.threads.get(&stopped.tid())?;
-        let space = SharedSpace::clone(&thread.space);
-        let regs = stopped.regs().ok()?;
-        let back = space.borrow().traps.late_hit_at(regs.pc());
-        match back {
+        match self.behind_trap(&stopped) {
             Some(at) => {
                 let _: Result<(), Error> = stopped.set_pc(at);
-                None
+                (stopped, None)
             }
-            None => Some(signal),
+            None => (stopped, signal),
         }
+    }
+}
+
+/// The signal that a thread is about to get.
+fn signal_of(stop: Stop) -> Option<Signal> {
+    match stop {
+        Stop::SignalDelivery(signal) => Some(signal),
+        _ => None,
     }
 }
 
@@ -86,5 +159,16 @@ impl Space {
         let (traps, mut code) = self.split(stopped);
         // What cannot be written is gone: an unmapped object, an ended process.
         let _ = traps.remove_all(&mut code);
+    }
+
+    /// Takes out the guard and unmaps the copies. All threads are stopped, and none is in a copy or
+    /// behind a trap that it was not seen at.
+    pub(super) fn clear_away(&mut self, stopped: &Stopped) {
+        if let Some(mut guard) = self.guard.take() {
+            guard.remove(stopped, &self.memory);
+        }
+        for (at, len) in std::mem::take(&mut self.copies) {
+            unmap(stopped, self.arch, at, len);
+        }
     }
 }

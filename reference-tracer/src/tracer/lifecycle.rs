@@ -10,6 +10,15 @@ use super::thread::{SharedSpace, Thread};
 use super::{Process, Tracer, resume};
 use crate::sys;
 
+/// What becomes of a new thread or process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Birth {
+    /// It is traced, if only until it has memory of its own.
+    Stay,
+    /// It is not traced: it is clean, and left.
+    Leave,
+}
+
 impl Tracer {
     /// Whether the events of this process are shown.
     pub(super) fn is_followed(&self, tgid: Tid) -> bool {
@@ -45,6 +54,7 @@ impl Tracer {
         let tgid = stopped.tgid();
         let regs = stopped.regs()?;
         let mut space = Space::new(regs.arch(), stopped.memory(), may_call(tgid));
+        self.guard(stopped, &mut space);
         let notes = space.take_up(stopped, &mut self.store);
         self.notes.extend(notes);
         let space = Rc::new(RefCell::new(space));
@@ -59,75 +69,73 @@ impl Tracer {
         Ok(())
     }
 
+    /// Sees to it that the process would survive the tracer's death. One that is to be killed with the
+    /// tracer needs no such thing.
+    pub(super) fn guard(&mut self, stopped: &Stopped, space: &mut Space) {
+        if self.options.kill_on_exit {
+            return;
+        }
+        if let Some(why) = space.guard(stopped) {
+            self.notes.push(format!("pid {}: {why}", stopped.tgid()));
+        }
+    }
+
     pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
         let arch = space.borrow().arch;
         self.threads
             .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
     }
 
-    /// The parent's stop at a fork or a clone: what is to be known of the child is looked up at its
-    /// own first stop.
-    pub(super) fn on_clone(&mut self, stopped: Stopped, _child: Tid) -> Result<(), Error> {
-        resume(stopped, None)
-    }
-
-    /// The parent's stop at a vfork: the child uses its memory.
-    pub(super) fn on_vfork(&mut self, stopped: Stopped, _child: Tid) -> Result<(), Error> {
-        resume(stopped, None)
-    }
-
     /// The first stop of a new thread or process.
     pub(super) fn on_birth(&mut self, stopped: Stopped, parent: Option<Tid>) -> Result<(), Error> {
+        match self.register_birth(&stopped, parent)? {
+            Birth::Stay => resume(stopped, None),
+            Birth::Leave => Ok(stopped.detach(None)?),
+        }
+    }
+
+    /// Takes up a new thread or process at its first stop.
+    pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
         if let Some(process) = self.processes.get(&tgid) {
             let space = SharedSpace::clone(&process.space);
             self.add_thread(tid, tgid, &space);
-            return resume(stopped, None);
+            return Ok(Birth::Stay);
         }
         let Some(parent) = parent.filter(|parent| self.threads.contains_key(parent)) else {
-            return self.adopt(stopped);
+            // The parent died before it told of its child: the child is taken up as if attached to.
+            self.begin_program(stopped)?;
+            return Ok(Birth::Stay);
         };
-        self.new_process(stopped, parent)
+        Ok(self.new_process(stopped, parent))
     }
 
-    /// A process that a tracee made.
-    fn new_process(&mut self, stopped: Stopped, parent: Tid) -> Result<(), Error> {
+    /// A process that a tracee made: it has a copy of its parent's memory, traps included, or shares it.
+    fn new_process(&mut self, stopped: &Stopped, parent: Tid) -> Birth {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
         let parent = &self.threads[&parent];
-        let parents_space = SharedSpace::clone(&parent.space);
-        let calls = parent.calls.clone();
         let follow = self.options.follow && self.is_followed(parent.tgid);
+        let calls = parent.calls.clone();
         let shares = sys::same_memory(parent.tid.raw(), tid.raw()).unwrap_or(false);
         let space = if shares {
-            parents_space
+            SharedSpace::clone(&parent.space)
         } else {
-            let space = parents_space.borrow().forked(stopped.memory());
-            Rc::new(RefCell::new(space))
+            Rc::new(RefCell::new(parent.space.borrow().forked(stopped.memory())))
         };
         if !follow && !shares {
-            space.borrow_mut().clean(&stopped);
-            stopped.detach(None)?;
-            return Ok(());
+            let mut space = space.borrow_mut();
+            space.clean(stopped);
+            space.clear_away(stopped);
+            return Birth::Leave;
         }
         self.add_thread(tid, tgid, &space);
         if let Some(thread) = self.threads.get_mut(&tid) {
             // The child returns from the calls that its parent was in.
             thread.calls = calls;
+            thread.calls.iter_mut().for_each(|(_, call)| call.call.tid = tid.raw());
         }
-        self.processes.insert(
-            tgid,
-            Process {
-                space,
-                followed: follow,
-            },
-        );
-        resume(stopped, None)
-    }
-
-    /// A tracee whose parent died before it told of it: it is taken up as if attached to.
-    fn adopt(&mut self, stopped: Stopped) -> Result<(), Error> {
-        self.begin_program(&stopped)?;
-        resume(stopped, None)
+        self.processes.insert(tgid, Process { space, followed: follow });
+        Birth::Stay
     }
 
     /// A thread ended.

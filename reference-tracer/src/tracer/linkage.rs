@@ -178,6 +178,7 @@ impl Space {
         let (traps, mut code) = self.split(stopped);
         // Without room for copies the instructions are emulated.
         let _: Result<(), _> = traps.prepare_copies(&mut code);
+        self.guard_all(stopped);
     }
 
     /// Puts traps on the calls of one object; gives the first failure.

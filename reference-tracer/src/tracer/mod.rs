@@ -5,6 +5,7 @@
 
 mod arrive;
 mod code;
+mod guard;
 mod hits;
 mod leave;
 mod lifecycle;
@@ -13,6 +14,7 @@ mod reporter;
 mod signal;
 mod space;
 mod thread;
+mod ticker;
 mod trap;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ pub(crate) use linkage::chain;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 use thread::{SharedSpace, Thread};
+use ticker::Ticker;
 
 /// What is traced of the processes.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +99,7 @@ pub struct Tracer {
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
     leave: Leave,
+    ticker: Option<Ticker>,
     notes: Vec<String>,
 }
 
@@ -125,6 +129,7 @@ impl Tracer {
             command: None,
             command_status: None,
             leave,
+            ticker: None,
             notes: Vec::new(),
         }
     }
@@ -142,6 +147,10 @@ impl Tracer {
     /// # Errors
     /// Waiting failed. All tracees that could be left in order were.
     pub fn run(mut self) -> Result<Outcome, Error> {
+        if !self.reporter.output.is_terminal() {
+            // Without the thread, lines stay in the buffer until it is full.
+            self.ticker = self.session.waker().and_then(Ticker::start).ok();
+        }
         if self.options.hand_off {
             // Where the tracer cannot be pinned, threads are resumed wherever they are.
             let _: std::io::Result<()> = self.session.set_hand_off(true);
@@ -169,10 +178,23 @@ impl Tracer {
             match self.session.wait()? {
                 Wait::Stopped(stopped, stop) => self.on_stop(stopped, stop)?,
                 Wait::Exited(tid, status) => self.on_exit(tid, status),
-                Wait::Woken => self.reporter.output.flush_idle(),
+                Wait::Woken => self.on_woken(),
                 Wait::NoTracees => return Ok(None),
             }
+            if let Some(ticker) = &mut self.ticker
+                && !self.reporter.output.buffer().is_empty()
+            {
+                ticker.arm();
+            }
         }
+    }
+
+    /// There is something to flush, or the tracer is to leave, which is looked at next.
+    fn on_woken(&mut self) {
+        if let Some(ticker) = &mut self.ticker {
+            ticker.fired();
+        }
+        self.reporter.output.flush_idle();
     }
 
     fn should_leave(&self) -> Option<Signal> {
@@ -196,8 +218,7 @@ impl Tracer {
             Stop::Group(_) => Ok(drop(stopped.listen()?)),
             Stop::Exec { former } => self.on_exec(stopped, former),
             Stop::Born { parent } => self.on_birth(stopped, parent),
-            Stop::Vfork { child } => self.on_vfork(stopped, child),
-            Stop::Clone { child } | Stop::Fork { child } => self.on_clone(stopped, child),
+            // A fork, vfork or clone is looked at when the child is born.
             _ => resume(stopped, None),
         }
     }
@@ -210,6 +231,7 @@ impl Tracer {
         let calls = reporter.calls();
         reporter.output.flush_idle();
         let mut notes = self.notes;
+        notes.extend(why_nothing(&self.store, calls));
         if let Err(error) = reporter.output.finish() {
             notes.push(error.to_string());
         }
@@ -221,6 +243,18 @@ impl Tracer {
             notes,
         }
     }
+}
+
+/// Why filters saw no call: those that match nothing at all, each with the nearest names.
+fn why_nothing(store: &ObjectStore, calls: u64) -> Vec<String> {
+    let offered = store.offered();
+    let unmatched = store.filters().unmatched();
+    if unmatched.is_empty() || (calls > 0 && offered.symbols.is_empty()) {
+        return Vec::new();
+    }
+    let symbols = || offered.symbols.iter().map(|name| &**name);
+    let libraries = || offered.libraries.iter().map(|name| &**name);
+    unmatched.iter().map(|rule| rule.explain(symbols(), libraries())).collect()
 }
 
 /// Lets a thread run on.

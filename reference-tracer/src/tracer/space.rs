@@ -7,6 +7,7 @@ use breakpoint::{InsertError, Removed, ReturnSites, TrapId, Traps, Verdict};
 use ptrace_core::{Memory, Stopped};
 
 use super::code::{Code, CodeError};
+use super::guard::Guard;
 use super::linkage::Linkage;
 use crate::objects::{ObjectFile, Site};
 use crate::points::PointId;
@@ -71,6 +72,8 @@ pub(super) struct Space {
     pub(super) copies: Vec<(Addr, u64)>,
     /// Whether system calls may be made in the name of its threads.
     pub(super) may_call: bool,
+    /// What keeps the process alive if the tracer is killed.
+    pub(super) guard: Option<Guard>,
 }
 
 impl Space {
@@ -86,6 +89,7 @@ impl Space {
             linkage: Linkage::default(),
             copies: Vec::new(),
             may_call,
+            guard: None,
         }
     }
 
@@ -101,6 +105,7 @@ impl Space {
             linkage: self.linkage.clone(),
             copies: self.copies.clone(),
             may_call: self.may_call,
+            guard: self.guard.clone(),
         }
     }
 
@@ -138,6 +143,7 @@ impl Space {
             *self.role(id) = Role::default();
         }
         purpose(self.role(id));
+        self.guard_one(stopped, id);
         Ok(id)
     }
 

@@ -12,7 +12,7 @@ use super::{Tracer, resume};
 
 /// `si_code` of a SIGTRAP that the kernel raises for `int3` (x86, `do_int3`); what a process sends has
 /// another.
-const SI_KERNEL: i32 = 0x80;
+pub(super) const SI_KERNEL: i32 = 0x80;
 
 impl Tracer {
     /// A SIGTRAP is about to be delivered.

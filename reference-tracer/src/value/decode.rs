@@ -88,7 +88,7 @@ impl<'a, 'e> Walk<'a, 'e> {
             self.frame.call.captured()
         };
         let start = self.scratch.bytes.len();
-        if place.fetch(&captured, &mut self.scratch.bytes).is_none() && !self.from_stack(place, at_return) {
+        if place.fetch(&captured, &mut self.scratch.bytes).is_none() && !self.read_stacked(place, at_return) {
             self.emit.value(Value::Unknown);
             return;
         }
@@ -103,7 +103,7 @@ impl<'a, 'e> Walk<'a, 'e> {
                 None => return self.emit.value(Value::Pointer(Addr::new(at))),
             };
         } else if matches!(place.pieces(), [piece] if matches!(piece.source, Source::X87(_))) {
-            span = self.from_x87(ty, span);
+            span = self.narrowed(ty, span);
         }
         // An array as a parameter is a pointer to its first element.
         let decays = !at_return
@@ -117,7 +117,7 @@ impl<'a, 'e> Walk<'a, 'e> {
     }
 
     /// Arguments on the stack that were not captured are read now, at the entry or at the return.
-    fn from_stack(&mut self, place: &Place, at_return: bool) -> bool {
+    fn read_stacked(&mut self, place: &Place, at_return: bool) -> bool {
         let [piece] = place.pieces() else { return false };
         let (Source::Stack(offset), false) = (piece.source, at_return) else {
             return false;
@@ -127,7 +127,7 @@ impl<'a, 'e> Walk<'a, 'e> {
     }
 
     /// st(0) holds every floating-point type as an extended number.
-    fn from_x87(&mut self, ty: TypeId, span: Span) -> Span {
+    fn narrowed(&mut self, ty: TypeId, span: Span) -> Span {
         let bytes = self.bytes(span);
         let Ok(bytes) = <[u8; 10]>::try_from(bytes) else {
             return span;
@@ -228,8 +228,18 @@ impl<'a, 'e> Walk<'a, 'e> {
             Lens::Hide => {}
             Lens::Str => self.string(of, span, inherited),
             Lens::BitVec => self.bit_vector(of, span, inherited),
-            _ => self.value(
+            Lens::Enum(names) if self.named(self.types().names(names), of, span) => {}
+            // A number without a name is shown as what it is besides.
+            Lens::Enum(_) if self.is_int(of) => self.value(
                 of,
+                span,
+                Inherited {
+                    lens: None,
+                    ..inherited
+                },
+            ),
+            _ => self.value(
+                self.without_number_lenses(of),
                 span,
                 Inherited {
                     lens: Some(lens),
@@ -250,29 +260,57 @@ impl<'a, 'e> Walk<'a, 'e> {
             Some(Lens::Bool) => Value::Bool(bits != 0),
             Some(Lens::Guess) => Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX)),
             Some(Lens::Enum(names)) => {
-                return self.enumeration(self.types().names(names), bits, plain(Base::Dec), span);
+                if self.named_bits(self.types().names(names), bits, span) {
+                    return;
+                }
+                plain(Base::Dec)
             }
             Some(Lens::Flags(names)) => return self.flags(self.types().names(names), bits, span),
             Some(Lens::Fd) => return self.fd(number(value), plain(Base::Dec)),
             Some(Lens::Errno) => return self.errno(number(value), plain(Base::Dec)),
+            _ if int.character && span.len == 1 => {
+                Value::Byte(self.bytes(span).first().copied().unwrap_or(0))
+            }
             _ if int.character => Value::Char(u32::try_from(bits & 0xffff_ffff).unwrap_or(0)),
             _ => plain(Base::Dec),
         };
         self.emit.value(value);
     }
 
-    fn enumeration(&mut self, names: &Names, bits: u128, plain: Value<'_>, span: Span) {
-        let mask = mask_of(span.len);
-        let bits = low(bits);
+    fn is_int(&self, ty: TypeId) -> bool {
+        matches!(self.types().get(self.types().bare(ty)), Type::Int(_))
+    }
+
+    /// The outer of two lenses on a number is the one that counts.
+    fn without_number_lenses(&self, mut ty: TypeId) -> TypeId {
+        while let Type::Lens(lens, of) = self.types().get(ty)
+            && !matches!(lens, Lens::Str | Lens::BitVec | Lens::Hide)
+        {
+            ty = *of;
+        }
+        ty
+    }
+
+    /// Shows a number's name; `false`: it has none, and nothing was shown.
+    fn named(&mut self, names: &Names, ty: TypeId, span: Span) -> bool {
+        if !self.is_int(ty) {
+            return false;
+        }
+        let (_, bits) = integer(self.bytes(span), false);
+        self.named_bits(names, bits, span)
+    }
+
+    fn named_bits(&mut self, names: &Names, bits: u128, span: Span) -> bool {
+        let (mask, bits) = (mask_of(span.len), low(bits));
         let found = names
             .groups
             .iter()
             .flat_map(|group| &group.names)
             .find(|(value, _)| value & mask == bits);
-        match found {
-            Some((_, name)) => self.emit.value(Value::Named(bits, name.as_bytes())),
-            None => self.emit.value(plain),
+        if let Some((_, name)) = found {
+            self.emit.value(Value::Named(bits, name.as_bytes()));
         }
+        found.is_some()
     }
 
     fn flags(&mut self, names: &Names, bits: u128, span: Span) {
@@ -290,7 +328,7 @@ impl<'a, 'e> Walk<'a, 'e> {
         let tid = self.frame.call.tid;
         match i32::try_from(value) {
             Ok(fd) if fd >= 0 && self.describe.fd(tid, fd, &mut text) => {
-                self.emit.value(Value::Fd(value, &text))
+                self.emit.value(Value::Fd(value, &text));
             }
             _ => self.emit.value(plain),
         }
@@ -383,10 +421,7 @@ impl<'a, 'e> Walk<'a, 'e> {
                 return self.emit.value(Value::Elided);
             }
         }
-        let size = self
-            .layout(of)
-            .map(|layout| layout.size)
-            .filter(|&size| size <= MAX_VALUE);
+        let size = self.pointee_size(of, at).filter(|&size| size <= MAX_VALUE);
         let Some(pointee) = size.and_then(|size| self.read(at, size)) else {
             return self.emit.value(Value::Pointer(at));
         };
@@ -398,6 +433,26 @@ impl<'a, 'e> Walk<'a, 'e> {
             self.scratch.open.pop();
         }
         self.scratch.bytes.truncate(pointee.start);
+    }
+
+    /// The size of what lies at `at`. Where a structure's own elements tell how long it is, those are
+    /// read first.
+    fn pointee_size(&mut self, ty: TypeId, at: Addr) -> Option<u64> {
+        if let Some(layout) = self.layout(ty) {
+            return Some(layout.size);
+        }
+        let types = self.types();
+        let Type::Struct(fields) = types.get(types.bare(ty)) else {
+            return None;
+        };
+        let known = fields.iter().map_while(|field| self.layout(field.ty));
+        let head = known.fold(0, |end: u64, layout| {
+            align_up(end, layout.align).saturating_add(layout.size)
+        });
+        let span = self.read(at, Some(head).filter(|&head| head <= MAX_VALUE)?)?;
+        let elements = self.elements(Shape::Struct, fields, span);
+        self.scratch.bytes.truncate(span.start);
+        Some(self.layout_in(ty, Some(&elements))?.size)
     }
 
     fn aggregate(&mut self, shape: Shape, fields: &'a [Field], span: Span, lens: Option<Lens>) {

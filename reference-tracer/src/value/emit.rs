@@ -34,7 +34,9 @@ pub enum Value<'a> {
     },
     /// An integer of a function whose prototype is not known.
     Guess(i64, u64),
-    /// A character.
+    /// A character of one byte.
+    Byte(u8),
+    /// A wide character.
     Char(u32),
     /// A truth value.
     Bool(bool),
@@ -140,6 +142,11 @@ impl Emit for Text<'_> {
             Value::Char(character) => {
                 self.out.push(b'\'');
                 super::escape::character(character, b'\'', self.out);
+                self.out.push(b'\'');
+            }
+            Value::Byte(byte) => {
+                self.out.push(b'\'');
+                super::escape::byte(byte, b'\'', self.out);
                 self.out.push(b'\'');
             }
             Value::Bool(value) => self.put(format_args!("{value}")),

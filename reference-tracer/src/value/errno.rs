@@ -11,9 +11,13 @@ pub(super) fn name(errno: i32) -> Option<&'static str> {
         .map(|(_, name)| *name)
 }
 
-/// What an errno means: `No such file or directory`.
-pub(super) fn meaning(errno: i32) -> &'static str {
-    Errno::from_raw(errno).desc()
+/// What an errno means, in the C library's words: `No such file or directory`.
+pub(super) fn meaning(errno: i32) -> String {
+    let mut text = std::io::Error::from_raw_os_error(errno).to_string();
+    if let Some(end) = text.find(" (os error ") {
+        text.truncate(end);
+    }
+    text
 }
 
 macro_rules! names {
@@ -41,7 +45,7 @@ mod tests {
     #[test]
     fn every_number_that_has_a_meaning_has_a_name() {
         for errno in 1..=133 {
-            let unknown = super::meaning(errno) == "Unknown errno";
+            let unknown = super::meaning(errno).starts_with("Unknown error");
             assert_eq!(super::name(errno).is_none(), unknown, "{errno}");
         }
         assert_eq!(super::name(2), Some("ENOENT"));

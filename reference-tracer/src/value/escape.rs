@@ -74,6 +74,15 @@ pub(super) fn character(code: u32, quote: u8, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a character of one byte; one that is no ASCII is no character by itself.
+pub(super) fn byte(byte: u8, quote: u8, out: &mut Vec<u8>) {
+    if byte.is_ascii() {
+        character(byte.into(), quote, out);
+    } else {
+        octal(byte, out);
+    }
+}
+
 fn octal(byte: u8, out: &mut Vec<u8>) {
     let _ = write!(out, "\\{byte:03o}");
 }

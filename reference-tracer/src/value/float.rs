@@ -20,7 +20,7 @@ pub(super) fn hex(value: f64, out: &mut Vec<u8>) {
                 (1, exponent - 1023)
             };
             let mut digits = 13;
-            while digits > 0 && fraction & 15 == 0 {
+            while digits > 0 && fraction.is_multiple_of(16) {
                 fraction >>= 4;
                 digits -= 1;
             }

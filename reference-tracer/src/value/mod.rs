@@ -20,6 +20,9 @@ mod pack;
 mod raw;
 mod show;
 
+#[cfg(test)]
+mod tests;
+
 use arch_abi::Addr;
 
 use crate::memory::TargetMemory;
@@ -29,6 +32,11 @@ pub use capture::{wants_at_entry, wants_at_return};
 pub use emit::{Base, Emit, Shape, Value};
 pub use raw::{RawCall, RawReturn};
 pub use show::{Shown, wants_errno};
+
+/// Appends a name that comes from a target, escaped so that it does a terminal no harm.
+pub fn escape_name(name: &[u8], out: &mut Vec<u8>) {
+    escape::plain(name, out);
+}
 
 /// Bounds of what is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

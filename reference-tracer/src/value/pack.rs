@@ -94,16 +94,15 @@ impl Args {
 pub(super) fn parse(walk: &mut Walk<'_, '_>, index: usize, pack: Pack, format: &mut Vec<u8>) -> Option<Args> {
     let frame = walk.frame;
     let place = frame.plan.params[index].place.as_ref()?;
-    let at = match place.fetch_word(&frame.call.captured()) {
-        Some(word) => word,
-        None => {
-            let piece = place.pieces().first()?;
-            let arch_abi::Source::Stack(offset) = piece.source else {
-                return None;
-            };
-            let span = walk.read(frame.call.sp.wrapping_add(offset.into()), piece.len.into())?;
-            walk.word(span)
-        }
+    let at = if let Some(word) = place.fetch_word(&frame.call.captured()) {
+        word
+    } else {
+        let piece = place.pieces().first()?;
+        let arch_abi::Source::Stack(offset) = piece.source else {
+            return None;
+        };
+        let span = walk.read(frame.call.sp.wrapping_add(offset.into()), piece.len.into())?;
+        walk.word(span)
     };
     format.clear();
     read_format(walk, Addr::new(at), pack.wide, format)?;
@@ -114,9 +113,9 @@ pub(super) fn parse(walk: &mut Walk<'_, '_>, index: usize, pack: Pack, format: &
         args: Args::none(),
     };
     if pack.scanf {
-        parser.scanf()
+        parser.scanf();
     } else {
-        parser.printf()
+        parser.printf();
     }
     Some(parser.args)
 }
@@ -245,8 +244,7 @@ impl Parser<'_> {
                 bound,
             },
             b'S' => Kind::Str { wide: true, bound },
-            b'p' => Kind::Pointer,
-            b'n' => Kind::Pointer,
+            b'p' | b'n' => Kind::Pointer,
             b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' => Kind::Float(size.float_of_printf()),
             b'm' | b'%' => return Some(()), // no argument
             _ => return None,
@@ -367,12 +365,15 @@ impl Parser<'_> {
             base,
         };
         let conversion = self.next()?;
-        let text = |wide| match allocated {
-            true => Kind::StrAt { wide },
-            false => Kind::Str {
-                wide,
-                bound: Bound::None,
-            },
+        let text = |wide| {
+            if allocated {
+                Kind::StrAt { wide }
+            } else {
+                Kind::Str {
+                    wide,
+                    bound: Bound::None,
+                }
+            }
         };
         let kind = match conversion {
             b'd' | b'i' | b'n' => int(true, Base::Dec),
@@ -490,16 +491,15 @@ fn source(walk: &mut Walk<'_, '_>, index: usize, pack: Pack) -> Option<Source> {
         return Some(Source::Registers(walk.frame.plan.rest));
     }
     let place = walk.frame.plan.params.get(index + 1)?.place.as_ref()?;
-    let word = match place.fetch_word(&walk.frame.call.captured()) {
-        Some(word) => word,
-        None => {
-            let piece = place.pieces().first()?;
-            let arch_abi::Source::Stack(offset) = piece.source else {
-                return None;
-            };
-            let span = walk.read(walk.frame.call.sp.wrapping_add(offset.into()), piece.len.into())?;
-            walk.word(span)
-        }
+    let word = if let Some(word) = place.fetch_word(&walk.frame.call.captured()) {
+        word
+    } else {
+        let piece = place.pieces().first()?;
+        let arch_abi::Source::Stack(offset) = piece.source else {
+            return None;
+        };
+        let span = walk.read(walk.frame.call.sp.wrapping_add(offset.into()), piece.len.into())?;
+        walk.word(span)
     };
     let abi = walk.abi();
     let object = walk.read_some(Addr::new(word), abi.va_list_size());
@@ -559,9 +559,11 @@ fn one(walk: &mut Walk<'_, '_>, kind: Kind, span: Span, ints: &[i64; MAX_ARGS]) 
         }
         Kind::Char { wide } => {
             let (_, bits) = integer(walk.bytes(span), false);
-            let mask = if wide { 0xffff_ffff } else { 0xff };
-            walk.emit
-                .value(Value::Char(u32::try_from(bits & mask).unwrap_or(0)));
+            walk.emit.value(if wide {
+                Value::Char(u32::try_from(bits & 0xffff_ffff).unwrap_or(0))
+            } else {
+                Value::Byte(u8::try_from(bits & 0xff).unwrap_or(0))
+            });
         }
         Kind::Float(float) => number(walk, float, span),
         Kind::Pointer => {
@@ -603,7 +605,7 @@ fn behind(walk: &mut Walk<'_, '_>, kind: Kind, at: Addr) {
     };
     match kind {
         Kind::IntAt { size, signed, base } => {
-            one(walk, Kind::Int { size, signed, base }, span, &[0; MAX_ARGS])
+            one(walk, Kind::Int { size, signed, base }, span, &[0; MAX_ARGS]);
         }
         Kind::FloatAt(float) => number(walk, float, span),
         Kind::StrAt { wide } => text(walk, Addr::new(walk.word(span)), wide, usize::MAX, true),

@@ -6,8 +6,7 @@
 mod copy;
 mod emulate;
 mod single;
-#[cfg(test)]
-mod tests;
+mod table;
 
 use iced_x86::{
     Code, ConstantOffsets, Decoder, DecoderError, DecoderOptions, Instruction, Mnemonic, OpKind, Register,
@@ -82,7 +81,7 @@ pub(crate) fn plan(arch: Arch, code: &[u8], at: Addr) -> Result<StepPlan, StepEr
         len: u8::try_from(decoded.bytes.len()).map_err(|_| StepError::NotAnInstruction { at })?,
         arch,
         program_trap: decoded.is_trap(),
-        emulation: emulate::of(&decoded).map(Emulation),
+        emulation: table::of(&decoded).map(Emulation),
     })
 }
 

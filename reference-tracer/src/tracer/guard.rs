@@ -1,0 +1,277 @@
+//! What keeps a process alive should the tracer be killed: a SIGTRAP handler in the process that sends
+//! threads from traps to their copies (`arch_abi::x86::guard`), and its table.
+//!
+//! It is put in before the first trap, by system calls in the process' name, and taken out on leaving.
+//! The process sees it only by sigaction(2) of SIGTRAP. A program that has a handler of its own keeps
+//! it: ours hands on what is not ours.
+
+use std::io;
+
+use arch_abi::x86::guard::{
+    DATA_CHAIN, DATA_LEN, DATA_RANGES, DATA_TABLE, Guard as Code, RANGES, TABLE_ENTRIES, assemble, first_entry,
+};
+use arch_abi::{Addr, Arch};
+use breakpoint::TrapId;
+use ptrace_core::{Memory, Signal, Stopped, procfs};
+
+use super::code::{CodeError, system_call};
+use super::space::Space;
+
+/// x86-64's numbers of the system calls made here (`asm/unistd_64.h`).
+mod nr {
+    pub(super) const MMAP: u64 = 9;
+    pub(super) const MPROTECT: u64 = 10;
+    pub(super) const MUNMAP: u64 = 11;
+    pub(super) const RT_SIGACTION: u64 = 13;
+}
+
+/// `SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER` (`asm/signal.h`).
+const SA_FLAGS: u64 = 0x4 | 0x0800_0000 | 0x4000_0000 | 0x0400_0000;
+/// The size of the kernel's `sigset_t`.
+const SIGSET: u64 = 8;
+const PAGE: u64 = 4096;
+/// In the data page, after the handler's data: the new `struct sigaction`, then the old one.
+const NEW_ACTION: u64 = DATA_LEN.next_multiple_of(64);
+const OLD_ACTION: u64 = NEW_ACTION + 64;
+/// A `struct sigaction` of the kernel: handler, flags, restorer, mask.
+const ACTION_LEN: usize = 32;
+/// Entries of the first table; each further one has twice as many.
+const FIRST_TABLE: u64 = 2048;
+
+/// The handler as it lies in a process, and its table.
+#[derive(Debug, Clone)]
+pub(super) struct Guard {
+    code: Addr,
+    data: Addr,
+    action: [u8; ACTION_LEN],
+    old_action: [u8; ACTION_LEN],
+    table: Option<Table>,
+    ranges: usize,
+    /// Everything that was mapped: address and length.
+    mapped: Vec<(Addr, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Table {
+    at: Addr,
+    mask: u64,
+    used: u64,
+}
+
+impl Guard {
+    /// Puts the handler into the process of `stopped`, whose other threads are stopped, too, or not yet
+    /// there. `None` for an ABI without one.
+    pub(super) fn install(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Option<Self>, CodeError> {
+        if arch != Arch::X86_64 {
+            return Ok(None);
+        }
+        let rw = libc::PROT_READ | libc::PROT_WRITE;
+        let data = map(stopped, PAGE, rw)?;
+        let code = map(stopped, PAGE, libc::PROT_READ | libc::PROT_EXEC)?;
+        let mut guard = Self {
+            code,
+            data,
+            action: [0; ACTION_LEN],
+            old_action: [0; ACTION_LEN],
+            table: None,
+            ranges: 0,
+            mapped: vec![(data, PAGE), (code, PAGE)],
+        };
+        if let Err(error) = guard.set_up(stopped, memory) {
+            guard.unmap(stopped);
+            return Err(error);
+        }
+        Ok(Some(guard))
+    }
+
+    fn set_up(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        let Code { code, handler, restorer } =
+            assemble(self.code, self.data).map_err(|error| CodeError::Call(io::Error::other(error)))?;
+        memory.write(self.code, &code)?;
+        let words = [handler.get(), SA_FLAGS, restorer.get(), 0];
+        self.action.copy_from_slice(&words.map(u64::to_le_bytes).concat());
+        // What the program has now, first: the handler must hand on to it from its first moment.
+        let old = self.data.wrapping_add(OLD_ACTION);
+        let sigtrap = Signal::SIGTRAP.raw().unsigned_abs().into();
+        system_call(stopped, nr::RT_SIGACTION, [sigtrap, 0, old.get(), SIGSET, 0, 0])?;
+        memory.read_exact(old, &mut self.old_action)?;
+        memory.write(self.data.wrapping_add(DATA_CHAIN), &self.old_action[..8])?;
+        self.write_action(memory)?;
+        system_call(stopped, nr::MPROTECT, [self.data.get(), PAGE, prot(libc::PROT_READ), 0, 0, 0])?;
+        self.enable(stopped)
+    }
+
+    fn write_action(&self, memory: &Memory) -> Result<(), CodeError> {
+        Ok(memory.write(self.data.wrapping_add(NEW_ACTION), &self.action)?)
+    }
+
+    /// Makes the handler the process' disposition of SIGTRAP.
+    pub(super) fn enable(&self, stopped: &Stopped) -> Result<(), CodeError> {
+        let action = self.data.wrapping_add(NEW_ACTION);
+        let sigtrap = Signal::SIGTRAP.raw().unsigned_abs().into();
+        system_call(stopped, nr::RT_SIGACTION, [sigtrap, action.get(), 0, SIGSET, 0, 0]).map(drop)
+    }
+
+    /// Lets the handler know an area of copies.
+    pub(super) fn add_range(&mut self, memory: &Memory, start: Addr, len: u64) -> Result<(), CodeError> {
+        if self.ranges == RANGES {
+            // Threads that were moved there and not continued are not known; that is all.
+            return Ok(());
+        }
+        let at = self.data.wrapping_add(DATA_RANGES + 16 * self.ranges as u64);
+        // The end first: a range whose start is zero and whose end is not holds no copy, but must
+        // never be taken for one that begins at zero.
+        let words = [start.get(), start.get().wrapping_add(len)];
+        memory.write(at, &words.map(u64::to_le_bytes).concat())?;
+        self.ranges += 1;
+        Ok(())
+    }
+
+    /// Lets the handler know where a thread goes on that hits the trap at `trap`.
+    pub(super) fn add(
+        &mut self,
+        stopped: &Stopped,
+        memory: &Memory,
+        trap: Addr,
+        to: Addr,
+    ) -> Result<(), CodeError> {
+        let table = match self.table {
+            Some(table) if table.used * 2 < table.mask => table,
+            _ => self.grow(stopped, memory)?,
+        };
+        let used = put(memory, table, trap, to)?;
+        self.table = Some(Table { used: table.used + u64::from(used), ..table });
+        Ok(())
+    }
+
+    /// A new table of twice the size, complete before the handler sees it.
+    fn grow(&mut self, stopped: &Stopped, memory: &Memory) -> Result<Table, CodeError> {
+        let entries = self.table.map_or(FIRST_TABLE, |table| (table.mask + 1) * 2);
+        let len = (TABLE_ENTRIES + entries * 16).next_multiple_of(PAGE);
+        let at = map(stopped, len, libc::PROT_READ)?;
+        self.mapped.push((at, len));
+        memory.write(at, &(entries - 1).to_le_bytes())?;
+        let mut table = Table { at, mask: entries - 1, used: 0 };
+        if let Some(old) = self.table {
+            let mut bytes = vec![0; usize::try_from((old.mask + 1) * 16).unwrap_or(0)];
+            memory.read_exact(old.at.wrapping_add(TABLE_ENTRIES), &mut bytes)?;
+            for entry in bytes.chunks_exact(16) {
+                let (trap, to) = (word(&entry[..8]), word(&entry[8..]));
+                if trap != 0 {
+                    table.used += u64::from(put(memory, table, Addr::new(trap), Addr::new(to))?);
+                }
+            }
+        }
+        memory.write(self.data.wrapping_add(DATA_TABLE), &at.get().to_le_bytes())?;
+        self.table = Some(table);
+        Ok(table)
+    }
+
+    /// Whether the process still has a handler of SIGTRAP. The kernel takes it away when a thread hits
+    /// a trap while it blocks SIGTRAP.
+    // QUIRK sigtrap-blocked: a trap hit with SIGTRAP blocked or ignored resets its disposition to
+    // SIG_DFL and unblocks it. Seen: Linux 6.18. Source: kernel/signal.c, force_sig_info_to_task.
+    // Drop when: never, it is the ABI. Test: tests/tests/death.rs.
+    pub(super) fn is_in_place(stopped: &Stopped) -> bool {
+        let bit = 1 << (Signal::SIGTRAP.raw() - 1);
+        procfs::Status::of(stopped.tgid()).is_ok_and(|status| status.caught & bit != 0)
+    }
+
+    /// Gives the program its own disposition back, and unmaps everything. All threads are stopped,
+    /// none stands at a trap.
+    pub(super) fn remove(&mut self, stopped: &Stopped, memory: &Memory) {
+        let action = self.data.wrapping_add(NEW_ACTION);
+        let restored = Self::is_in_place(stopped)
+            && memory.write(action, &self.old_action).is_ok()
+            && self.enable(stopped).is_ok();
+        // A handler that could not be taken out must stay mapped.
+        if restored || !Self::is_in_place(stopped) {
+            self.unmap(stopped);
+        }
+    }
+
+    fn unmap(&mut self, stopped: &Stopped) {
+        for (at, len) in self.mapped.drain(..) {
+            // What cannot be unmapped stays: it is in nobody's way.
+            let _: Result<_, CodeError> = system_call(stopped, nr::MUNMAP, [at.get(), len, 0, 0, 0, 0]);
+        }
+    }
+}
+
+fn prot(bits: i32) -> u64 {
+    bits.unsigned_abs().into()
+}
+
+fn map(stopped: &Stopped, len: u64, bits: i32) -> Result<Addr, CodeError> {
+    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS).unsigned_abs().into();
+    system_call(stopped, nr::MMAP, [0, len, prot(bits), flags, u64::MAX, 0]).map(Addr::new)
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(bytes);
+    u64::from_le_bytes(word)
+}
+
+/// Stores an entry: where to go first, then the trap, which makes it valid. Gives whether it is new.
+fn put(memory: &Memory, table: Table, trap: Addr, to: Addr) -> Result<bool, CodeError> {
+    let mut index = first_entry(trap, table.mask);
+    loop {
+        let at = table.at.wrapping_add(TABLE_ENTRIES + index * 16);
+        let mut bytes = [0; 8];
+        memory.read_exact(at, &mut bytes)?;
+        let there = u64::from_le_bytes(bytes);
+        if there == 0 || there == trap.get() {
+            memory.write(at.wrapping_add(8), &to.get().to_le_bytes())?;
+            memory.write(at, &trap.get().to_le_bytes())?;
+            return Ok(there == 0);
+        }
+        index = (index + 1) & table.mask;
+    }
+}
+
+impl Space {
+    /// Puts the guard into a process, if its kind has one. Without it the process is traced all the same.
+    pub(super) fn guard(&mut self, stopped: &Stopped) -> Option<String> {
+        if !self.may_call {
+            return Some("it runs under a seccomp filter: it would not survive a kill -9 of rltrace".into());
+        }
+        match Guard::install(stopped, &self.memory, self.arch) {
+            Ok(guard) => {
+                self.guard = guard;
+                None
+            }
+            Err(error) => {
+                let why = super::linkage::chain(&error);
+                Some(format!("it would not survive a kill -9 of rltrace: {why}"))
+            }
+        }
+    }
+
+    /// Makes the guard know every trap that is in.
+    pub(super) fn guard_all(&mut self, stopped: &Stopped) {
+        let Some(mut guard) = self.guard.take() else { return };
+        self.guard_ranges(&mut guard);
+        for (trap, to) in self.traps.copies() {
+            // A full address space: this trap is not guarded.
+            let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to);
+        }
+        self.guard = Some(guard);
+    }
+
+    /// Makes the guard know one trap.
+    pub(super) fn guard_one(&mut self, stopped: &Stopped, id: TrapId) {
+        let Some(mut guard) = self.guard.take() else { return };
+        self.guard_ranges(&mut guard);
+        if let (Some(trap), Some(to)) = (self.traps.addr(id), self.traps.resume_at(id)) {
+            let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to);
+        }
+        self.guard = Some(guard);
+    }
+
+    fn guard_ranges(&self, guard: &mut Guard) {
+        for &(start, len) in self.copies.iter().skip(guard.ranges) {
+            let _: Result<(), CodeError> = guard.add_range(&self.memory, start, len);
+        }
+    }
+}
