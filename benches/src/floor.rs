@@ -26,6 +26,8 @@ pub enum Part {
     Apart,
     /// The same, the tracer on one CPU and the thread handed over there.
     HandedOver,
+    /// `sched_getaffinity(2)` of the thread: what is put back is what it has.
+    Affinity,
     /// Waiting with waitid(2) and `WNOWAIT`, so that a stop that the tracer dies at is not lost.
     NoWait,
     /// `PTRACE_GETREGSET` of `NT_PRSTATUS`.
@@ -42,9 +44,10 @@ pub enum Part {
 
 impl Part {
     /// All of them, in the order in which they are added.
-    pub const ALL: [Part; 8] = [
+    pub const ALL: [Part; 9] = [
         Part::Apart,
         Part::HandedOver,
+        Part::Affinity,
         Part::NoWait,
         Part::Registers,
         Part::Memory,
@@ -59,6 +62,7 @@ impl Part {
         match self {
             Part::Apart => "PTRACE_CONT, waitpid",
             Part::HandedOver => "handed over on one CPU",
+            Part::Affinity => "+ sched_getaffinity",
             Part::NoWait => "+ waitid with WNOWAIT for waitpid",
             Part::Registers => "+ PTRACE_GETREGSET",
             Part::Memory => "+ process_vm_readv, 64 bytes",
@@ -160,6 +164,9 @@ impl Stopper {
 
     /// One stop: lets the thread go on, waits for its next trap, and does what `part` says there.
     pub(crate) fn stop(&mut self, part: Part) -> Result<(), Error> {
+        if part >= Part::Affinity {
+            sched_getaffinity(self.tracee).map_err(error::request("sched_getaffinity"))?;
+        }
         if part >= Part::HandedOver {
             // Narrowed while it is stopped, it wakes up here; widened before this thread sleeps, it has not yet run with less.
             affinity(self.tracee, &self.here)?;

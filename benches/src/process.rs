@@ -2,7 +2,9 @@
 
 use crate::error::{self, Error};
 use nix::sys::ptrace;
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::time::TimeValLike;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsString;
@@ -17,6 +19,22 @@ use std::time::{Duration, Instant};
 /// A program with its arguments: what is run, and shown in the report.
 #[derive(Clone, Debug)]
 pub struct Line(pub Vec<OsString>);
+
+/// What a run took.
+#[derive(Clone, Copy, Debug)]
+pub struct Took {
+    /// From the start to the end.
+    pub wall: Duration,
+    /// Processor time of the program and of what it started and waited for.
+    pub cpu: Duration,
+}
+
+/// Processor time of all children that were waited for.
+fn cpu_of_children() -> Result<Duration, Error> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).map_err(error::request("getrusage"))?;
+    let microseconds = (usage.user_time() + usage.system_time()).num_microseconds();
+    Ok(Duration::from_micros(microseconds.unsigned_abs()))
+}
 
 impl Line {
     /// A line of `words`, the program first.
@@ -71,13 +89,14 @@ impl Line {
         })
     }
 
-    /// Runs it to its end, and returns how long that took from the start. It is killed with its process group when `limit` is over.
+    /// Runs it to its end, and returns what that took; no other child of this process may end meanwhile. It is killed with its process group when `limit` is over.
     ///
     /// # Errors
     ///
     /// [`Error::Status`] unless it ended with status 0, [`Error::TimeLimit`], and those of [`Line::start`].
-    pub fn run(&self, dir: &Path, limit: Duration) -> Result<Duration, Error> {
+    pub fn run(&self, dir: &Path, limit: Duration) -> Result<Took, Error> {
         let mut command = self.command(dir)?;
+        let cpu = cpu_of_children()?;
         let start = Instant::now();
         let mut child = command.spawn().map_err(|source| Error::Start {
             program: self.program(),
@@ -99,7 +118,10 @@ impl Line {
                 said: last_words(dir),
             });
         }
-        Ok(wall)
+        Ok(Took {
+            wall,
+            cpu: cpu_of_children()?.saturating_sub(cpu),
+        })
     }
 
     /// Runs it to its end as the tracee of this thread, and returns the peak of its resident memory in bytes (`VmHWM` of

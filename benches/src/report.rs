@@ -33,6 +33,8 @@ pub struct Row {
     pub value: Result<Spread, String>,
     /// How many calls each run of it made, where that is more than one.
     pub calls: Option<u32>,
+    /// Processor time of tool and program, in the section's unit.
+    pub cpu: Option<f64>,
     /// Why some runs do not count, where only some do.
     pub failure: Option<String>,
     /// What the row is to the eye.
@@ -88,7 +90,7 @@ fn workload_section(results: &Results, workload: Workload) -> Option<Section> {
             "(time of the loop traced - untraced) / calls; \"untraced\" is the bare call.",
         )
     } else {
-        ("ms", "The whole run of the tool.")
+        ("ms", "The whole run of the tool. CPU: of tool and program.")
     };
     Some(Section {
         title: workload.name().to_owned(),
@@ -126,6 +128,7 @@ fn workload_row(results: &Results, workload: Workload, tool: Tool) -> Option<Row
         name: tool.name(),
         value: value.ok_or(absent),
         calls,
+        cpu: results.cpu(workload, tool),
         failure,
         kind: kind(tool),
     })
@@ -148,6 +151,7 @@ fn floor_rows(results: &Results) -> Vec<Row> {
         name,
         value: value.map(|stop| stop.times(2.0)).ok_or_else(failure),
         calls: None,
+        cpu: None,
         failure: None,
         kind: Kind::Base,
     };
@@ -169,6 +173,7 @@ fn parts_section(results: &Results) -> Option<Section> {
         name: part.name(),
         value: results.stop(part).ok_or_else(String::new),
         calls: None,
+        cpu: None,
         failure: None,
         kind: Kind::Base,
     };
@@ -231,6 +236,7 @@ fn visit_row(results: &Results, tool: Tool, figure: fn(&crate::attach::Visit) ->
         name: tool.name(),
         value: value.ok_or_else(|| failure.unwrap_or_default()),
         calls: None,
+        cpu: None,
         failure: shown,
         kind: kind(tool),
     }
@@ -247,6 +253,7 @@ fn peak_section(results: &Results) -> Option<Section> {
             })
             .ok_or_else(|| peak.as_ref().err().map(Error::chain).unwrap_or_default()),
         calls: None,
+        cpu: None,
         failure: None,
         kind: kind(tool),
     };

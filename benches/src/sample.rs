@@ -17,11 +17,11 @@ impl Setup {
     /// [`Error::Lost`], and those of running a program.
     pub fn sample(&self, workload: Workload, invocation: &Invocation) -> Result<Sample, Error> {
         self.clean()?;
-        let whole = invocation.line.run(&self.scratch, LIMIT)?;
+        let took = invocation.line.run(&self.scratch, LIMIT)?;
         let timed = if workload.is_loop() {
             self.loop_time()?
         } else {
-            whole
+            took.wall
         };
         let seen = invocation.count.seen(&self.scratch)?;
         match seen {
@@ -30,7 +30,8 @@ impl Setup {
                 made: u64::from(invocation.calls),
             }),
             _ => Ok(Sample {
-                whole,
+                whole: took.wall,
+                cpu: took.cpu,
                 timed,
                 calls: invocation.calls,
             }),

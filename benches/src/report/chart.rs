@@ -214,6 +214,7 @@ mod tests {
                 median: value * 1.2,
             }),
             calls: None,
+            cpu: None,
             failure: None,
             kind: Kind::Peer,
         };

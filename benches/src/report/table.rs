@@ -69,30 +69,31 @@ fn table(text: &mut String, section: &Section) {
     let _ = writeln!(text, "## {}\n\n{}\n", section.title, section.note);
     let _ = writeln!(
         text,
-        "| | min, {} | median | calls |\n|---|---:|---:|---:|",
+        "| | min, {} | median | CPU, min | calls |\n|---|---:|---:|---:|---:|",
         section.unit
     );
     for row in &section.rows {
-        let calls = row.calls.map(|calls| calls.to_string()).unwrap_or_default();
-        let failure = row
-            .failure
-            .as_ref()
-            .map(|why| format!(" ({})", cell(why)))
-            .unwrap_or_default();
-        let _ = match &row.value {
-            Ok(Spread { min, median }) => {
-                writeln!(
-                    text,
-                    "| {}{failure} | {} | {} | {calls} |",
-                    row.name,
-                    number(*min),
-                    number(*median)
-                )
-            }
-            Err(why) => writeln!(text, "| {} | {} | | |", row.name, cell(why)),
-        };
+        table_row(text, row);
     }
     text.push('\n');
+}
+
+fn table_row(text: &mut String, row: &Row) {
+    let name = row.name;
+    let calls = row.calls.map(|calls| calls.to_string()).unwrap_or_default();
+    let cpu = row.cpu.map(number).unwrap_or_default();
+    let failure = row
+        .failure
+        .as_ref()
+        .map(|why| format!(" ({})", cell(why)))
+        .unwrap_or_default();
+    let _ = match &row.value {
+        Ok(Spread { min, median }) => {
+            let (min, median) = (number(*min), number(*median));
+            writeln!(text, "| {name}{failure} | {min} | {median} | {cpu} | {calls} |")
+        }
+        Err(why) => writeln!(text, "| {name} | {} | | | |", cell(why)),
+    };
 }
 
 /// What a program said, fit for a cell.
@@ -111,10 +112,10 @@ pub fn number(value: f64) -> String {
     }
 }
 
-/// One line per figure: section, unit, tool, minimum, median, calls, and what went wrong.
+/// One line per figure: section, unit, tool, minimum, median, processor time, calls, and what went wrong.
 #[must_use]
 pub fn tsv(results: &Results) -> String {
-    let mut text = String::from("section\tunit\ttool\tmin\tmedian\tcalls\tproblem\n");
+    let mut text = String::from("section\tunit\ttool\tmin\tmedian\tcpu\tcalls\tproblem\n");
     for section in sections(results) {
         for row in &section.rows {
             tsv_line(&mut text, &section, row);
@@ -125,6 +126,7 @@ pub fn tsv(results: &Results) -> String {
 
 fn tsv_line(text: &mut String, section: &Section, row: &Row) {
     let calls = row.calls.map(|calls| calls.to_string()).unwrap_or_default();
+    let cpu = row.cpu.map(|cpu| cpu.to_string()).unwrap_or_default();
     let (min, median, problem) = match &row.value {
         Ok(value) => (
             value.min.to_string(),
@@ -136,7 +138,7 @@ fn tsv_line(text: &mut String, section: &Section, row: &Row) {
     let problem = problem.replace(['\t', '\n', '\r'], " ");
     let _ = writeln!(
         text,
-        "{}\t{}\t{}\t{min}\t{median}\t{calls}\t{problem}",
+        "{}\t{}\t{}\t{min}\t{median}\t{cpu}\t{calls}\t{problem}",
         section.word, section.unit, row.name
     );
 }
