@@ -108,7 +108,13 @@ impl Session {
         loop {
             let pending = self.to_stop(tgid);
             if pending.is_empty() {
-                break;
+                // A thread may have been on its way into the world, untraced, when its parent was seized
+                // (kernel_clone decides whether a child is traced before it makes it). Now that all others
+                // stand still, this one is in the list and makes no further ones unseen.
+                match self.seize_new_threads(tgid) {
+                    Ok(new) if !new.is_empty() => continue,
+                    _ => break, // what cannot be seized is not ours to stop
+                }
             }
             let mut progress = false;
             for &tid in &pending {
@@ -143,8 +149,9 @@ impl Session {
             Some(Wait::Stopped(tracee, stop)) => stopped.push((tracee, stop)),
             Some(Wait::Exited(tid, status)) => self.ready.push_back(Ready::Exited(tid, status)),
             _ => {
-                let new = self.tracees.get(&tid).is_none_or(|t| t.state.get() == State::New);
-                if ask && !new {
+                // A newborn stops by itself; asked all the same, it answers both by one stop, and
+                // should it be one that an earlier session of this thread left behind, it stops, too.
+                if ask {
                     match self.interrupt(tid) {
                         Ok(()) | Err(Error::Died { .. } | Error::NotTraced { .. }) => {}
                         Err(error) => return Err(error),
@@ -241,12 +248,9 @@ fn why_not(tid: Tid, error: &io::Error) -> AttachReason {
     let other = || AttachReason::Other {
         source: io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0)),
     };
+    // It may have ended since it was refused as one that was ending.
     let Ok(target) = Status::of(tid) else {
-        return if error.raw_os_error() == Some(libc::ESRCH) {
-            AttachReason::NoSuchProcess
-        } else {
-            other()
-        };
+        return AttachReason::NoSuchProcess;
     };
     if matches!(target.state, 'Z' | 'X') {
         return AttachReason::Zombie {

@@ -1,1 +1,20 @@
-//! See README.md.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    reason = "this is a test harness: every failure is reported by a panic that says what was seen"
+)]
+
+pub mod elf;
+mod fixture;
+pub mod process;
+mod rltrace;
+mod run;
+pub mod tools;
+pub mod trace;
+
+pub use fixture::Build;
+pub use rltrace::{Background, Rltrace, Traced, rltrace_binary};
+pub use run::{HANG, Run, Running, run, wait_for};
+pub use trace::{Call, End, Event, Trace};

@@ -1,0 +1,288 @@
+//! Running the tracer itself.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::fixture::{profile_directory, target_directory};
+use crate::run::{Run, Running, run, tail};
+use crate::tools::tool;
+use crate::trace::Trace;
+
+/// The binary under test: `$RLTRACE_BIN`, or `rltrace` as cargo builds it now in the profile of the running test.
+///
+/// Cargo itself holds the lock that makes concurrent builds wait for each other.
+pub fn rltrace_binary() -> &'static PathBuf {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| match std::env::var_os("RLTRACE_BIN") {
+        Some(named) => std::fs::canonicalize(&named)
+            .unwrap_or_else(|error| panic!("RLTRACE_BIN {}: {error}", named.display())),
+        None => build(),
+    })
+}
+
+fn build() -> PathBuf {
+    let target = target_directory();
+    let profile = profile_directory().unwrap_or_else(|| target.join("debug"));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| tool("cargo").into()));
+    cargo.args([
+        "build",
+        "--quiet",
+        "--package",
+        "reference-tracer",
+        "--bin",
+        "rltrace",
+        "--target-dir",
+    ]);
+    cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let name = profile.file_name().expect("a profile has a name").to_owned();
+    cargo
+        .arg("--profile")
+        .arg(if name == "debug" { OsStr::new("dev") } else { &name });
+    // What cargo tells a test about that test's own package is not for the package built here.
+    for (variable, _) in std::env::vars_os().filter(|(name, _)| is_cargos_word(name)) {
+        cargo.env_remove(variable);
+    }
+    run(&mut cargo).expect_success();
+    profile.join("rltrace")
+}
+
+fn is_cargos_word(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST") || name == "LD_LIBRARY_PATH"
+}
+
+/// One run of `rltrace`, with its trace written to a file.
+#[derive(Debug, Default)]
+pub struct Rltrace {
+    options: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    prefix: Vec<OsString>,
+    own_output: bool,
+    with_input: bool,
+    binary: Option<PathBuf>,
+}
+
+/// What `rltrace` did: how it ended, and the trace it wrote.
+#[derive(Debug)]
+pub struct Traced {
+    /// What the command and `rltrace` itself wrote, and the exit status.
+    pub run: Run,
+    /// The trace.
+    pub trace: Trace,
+}
+
+impl Rltrace {
+    /// `rltrace` with no option but the `-o` that the harness adds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more option or operand of an option.
+    #[must_use]
+    pub fn arg(mut self, option: impl AsRef<OsStr>) -> Self {
+        self.options.push(option.as_ref().to_owned());
+        self
+    }
+
+    /// `-e FILTER`.
+    #[must_use]
+    pub fn filter(self, filter: &str) -> Self {
+        self.arg("-e").arg(filter)
+    }
+
+    /// `-f`: new processes are followed.
+    #[must_use]
+    pub fn follow(self) -> Self {
+        self.arg("-f")
+    }
+
+    /// `-p PID`.
+    #[must_use]
+    pub fn pid(self, pid: impl std::fmt::Display) -> Self {
+        self.arg("-p").arg(format!("{pid}"))
+    }
+
+    /// A variable of the environment of `rltrace` and of what it runs.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Runs `rltrace` by way of another command (`setpriv …`), whose words come first.
+    #[must_use]
+    pub fn by_way_of<S: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+        self.prefix = words.into_iter().map(|word| word.as_ref().to_owned()).collect();
+        self
+    }
+
+    /// A copy of the binary under test, for a user who cannot reach the original.
+    #[must_use]
+    pub fn binary(mut self, copy: &Path) -> Self {
+        self.binary = Some(copy.to_owned());
+        self
+    }
+
+    /// No `-o`: the caller names its own output, or the trace goes to standard error.
+    #[must_use]
+    pub fn own_output(mut self) -> Self {
+        self.own_output = true;
+        self
+    }
+
+    /// Standard input is a pipe ([`Running::stdin`]) instead of `/dev/null`.
+    #[must_use]
+    pub fn with_input(mut self) -> Self {
+        self.with_input = true;
+        self
+    }
+
+    /// Runs a command under the tracer to its end.
+    #[track_caller]
+    pub fn run<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Traced {
+        self.start(command).finish()
+    }
+
+    /// Starts the tracer beside the test (with `-p`: `command` may be empty).
+    #[track_caller]
+    pub fn start<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Background {
+        let directory = tempfile::tempdir().expect("a directory for the trace");
+        // The tracer may run as another user (`by_way_of`), who must be able to write here.
+        open_to_all(directory.path());
+        let file = directory.path().join("trace");
+        let mut words = self.prefix.clone();
+        words.push(self.binary.as_ref().unwrap_or_else(|| rltrace_binary()).into());
+        if !self.own_output {
+            words.extend(["-o".into(), file.clone().into()]);
+        }
+        words.extend(self.options.iter().cloned());
+        let mut command = command.into_iter().peekable();
+        if command.peek().is_some() {
+            words.push("--".into());
+        }
+        words.extend(command.map(|word| word.as_ref().to_owned()));
+        let mut process = Command::new(&words[0]);
+        process.args(&words[1..]).stdin(if self.with_input {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        });
+        process.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        Background {
+            running: Running::start(&mut process),
+            file,
+            _directory: directory,
+        }
+    }
+}
+
+fn open_to_all(directory: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(directory, mode).expect("chmod of an own directory");
+}
+
+/// A tracer that runs beside the test. Dropping it kills it.
+#[derive(Debug)]
+pub struct Background {
+    /// The process.
+    pub running: Running,
+    file: PathBuf,
+    _directory: TempDir,
+}
+
+impl Background {
+    /// The trace as written so far; the last line may be cut.
+    pub fn text_so_far(&self) -> String {
+        std::fs::read(&self.file).map_or_else(
+            |_| String::new(),
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        )
+    }
+
+    /// Waits until the trace holds `needle`.
+    #[track_caller]
+    pub fn wait_for(&mut self, needle: &str) {
+        let start = std::time::Instant::now();
+        while !self.text_so_far().contains(needle) {
+            let over = self.running.ended() && !self.text_so_far().contains(needle);
+            let late = start.elapsed() > crate::HANG;
+            assert!(
+                !over && !late,
+                "{needle:?} never came\n{}{}",
+                tail(&self.text_so_far(), 40),
+                self.running.said()
+            );
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    /// Sends the tracer a signal and waits for its end.
+    #[track_caller]
+    pub fn end_by(self, signal: Signal) -> Traced {
+        self.running.signal(signal);
+        self.finish()
+    }
+
+    /// Waits for the end of the tracer, and reads the trace.
+    #[track_caller]
+    pub fn finish(self) -> Traced {
+        let Self {
+            running,
+            file,
+            _directory,
+        } = self;
+        let run = running.finish();
+        let text = std::fs::read(&file)
+            .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into());
+        Traced {
+            run,
+            trace: Trace::parse(&text),
+        }
+    }
+}
+
+impl Traced {
+    /// Fails with the trace's tail unless `fact` holds.
+    #[track_caller]
+    pub fn assert(&self, fact: bool, what: &str) {
+        assert!(fact, "{what}\n{}", self.tail());
+    }
+
+    /// Fails with the trace's tail unless the command's exit status is `code` (128 + N for signal N).
+    #[track_caller]
+    pub fn expect_code(&self, code: i32) -> &Self {
+        let seen = self.run.code();
+        assert!(
+            seen == code,
+            "exit status {seen} instead of {code}\n{}",
+            self.tail()
+        );
+        self
+    }
+
+    /// Fails unless `name` was called at least once.
+    #[track_caller]
+    pub fn expect_call(&self, name: &str) -> &Self {
+        self.assert(
+            self.trace.calls_of(name).next().is_some(),
+            &format!("no call of {name}"),
+        );
+        self
+    }
+
+    /// The command, the end of the trace, and both outputs, for messages.
+    pub fn tail(&self) -> String {
+        format!(
+            "--- {}\n--- trace\n{}{}",
+            self.run.command,
+            tail(&self.trace.text, 40),
+            self.run.both()
+        )
+    }
+}
