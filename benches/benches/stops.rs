@@ -6,7 +6,7 @@ use ptrace_core::{Command, Options, Session, Signal, Stop, Stopped, Tid, Wait};
 use rltrace_benches::fixture::Fixtures;
 use rltrace_benches::floor::{Part, Stopper};
 use rltrace_benches::tools::{Setup, Tool, Workload, has_config_option};
-use rltrace_benches::tracer;
+use rltrace_benches::tracer::{self, Profile};
 use std::io::Read;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -161,7 +161,7 @@ fn traced_call(c: &mut Criterion) {
     let (programs, scratch) = (dir.path().join("programs"), dir.path().join("scratch"));
     std::fs::create_dir(&programs).expect("a folder");
     std::fs::create_dir(&scratch).expect("a folder");
-    let rltrace = tracer::built().expect("cargo");
+    let rltrace = tracer::built(Profile::Ours).expect("cargo");
     let setup = Setup {
         fixtures: Fixtures::build(&programs).expect("a C compiler"),
         rltrace_config: has_config_option(&rltrace, &scratch),

@@ -5,7 +5,7 @@ use rltrace_benches::comparison::{self, Plan};
 use rltrace_benches::fixture::Fixtures;
 use rltrace_benches::report::{chart, table};
 use rltrace_benches::tools::{Setup, Workload, has_config_option};
-use rltrace_benches::tracer;
+use rltrace_benches::tracer::{self, Profile};
 use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn compare(options: &Options) -> Result<(), Box<dyn Error>> {
     let plan = plan(options)?;
     let rltrace = match &options.rltrace {
         Some(path) => fs::canonicalize(path)?,
-        None => tracer::built()?,
+        None => tracer::built(Profile::Release)?,
     };
     let folder = tempfile::tempdir()?;
     let setup = set_up(folder.path(), rltrace, &plan)?;
