@@ -189,7 +189,7 @@ fn instructions(c: &mut Criterion) {
     let mut group = c.benchmark_group("instructions");
     for (name, bytes) in INSTRUCTIONS {
         group.bench_function(BenchmarkId::new("plan", name), |b| {
-            b.iter(|| plan(black_box(bytes)))
+            b.iter(|| plan(black_box(bytes)));
         });
         let plan = plan(bytes);
         if let Some(emulation) = plan.emulation() {

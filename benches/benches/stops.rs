@@ -36,11 +36,11 @@ fn session(c: &mut Criterion) {
             "not handed over"
         };
         group.bench_function(BenchmarkId::new("stop", place), |b| {
-            b.iter_custom(|stops| bare(stops, hand_off, false))
+            b.iter_custom(|stops| bare(stops, hand_off, false));
         });
     }
     group.bench_function("stop, with registers and PC", |b| {
-        b.iter_custom(|stops| bare(stops, true, true))
+        b.iter_custom(|stops| bare(stops, true, true));
     });
     group.finish();
 }
