@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -131,9 +132,20 @@ impl Line {
     ///
     /// As [`Line::run`], and [`Error::Request`] where ptrace(2) is refused.
     pub fn peak(&self, dir: &Path, limit: Duration) -> Result<u64, Error> {
-        let mut child = self.start(dir)?;
+        // A program that has ended already cannot be seized: this one waits until it is.
+        let gate = Line::new(["/bin/sh", "-c", "read -r line && exec \"$@\"", "gate"]).and(&self.0);
+        let mut command = gate.command(dir)?;
+        let spawned = command.stdin(Stdio::piped()).spawn();
+        let mut child = spawned.map_err(|source| Error::Start {
+            program: self.program(),
+            source,
+        })?;
         let watchdog = Watchdog::over(pid(&child), limit);
-        let peak = peak_at_exit(pid(&child));
+        let seized = ptrace::seize(pid(&child), ptrace::Options::PTRACE_O_TRACEEXIT);
+        let opened = seized
+            .map_err(error::request("PTRACE_SEIZE"))
+            .and_then(|()| open_gate(&mut child));
+        let peak = opened.and_then(|()| peak_at_exit(pid(&child)));
         if peak.is_err() {
             let _ = child.kill();
         }
@@ -205,9 +217,16 @@ impl Watchdog {
     }
 }
 
-/// Follows `process` to its exit stop, passing on its signals.
+/// Lets the shell behind the gate run the program.
+fn open_gate(child: &mut Child) -> Result<(), Error> {
+    match child.stdin.take() {
+        Some(mut gate) => gate.write_all(b"\n").map_err(error::file("the gate of a run")),
+        None => Ok(()),
+    }
+}
+
+/// Follows `process`, a tracee of this thread, to its exit stop, passing on its signals.
 fn peak_at_exit(process: Pid) -> Result<u64, Error> {
-    ptrace::seize(process, ptrace::Options::PTRACE_O_TRACEEXIT).map_err(error::request("PTRACE_SEIZE"))?;
     loop {
         match waitpid(process, Some(WaitPidFlag::__WALL)).map_err(error::request("waitpid"))? {
             WaitStatus::PtraceEvent(_, _, event) if event == ptrace::Event::PTRACE_EVENT_EXIT as i32 => {
@@ -244,4 +263,62 @@ fn high_water_mark(process: Pid) -> Result<u64, Error> {
         what: "/proc/PID/status",
         text: status,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(600);
+
+    fn sh(script: &str) -> Line {
+        Line::new(["/bin/sh", "-c", script])
+    }
+
+    #[test]
+    fn a_run_that_fails_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = sh("echo one >&2; echo two >&2; echo >&2; exit 3")
+            .run(dir.path(), LIMIT)
+            .unwrap_err();
+        assert_eq!(error.chain(), "sh: exit status: 3: two");
+        let error = Line::new(["/nonexistent/tool"])
+            .run(dir.path(), LIMIT)
+            .unwrap_err();
+        assert_eq!(
+            error.chain(),
+            "tool did not start: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn a_run_that_hangs_is_ended_with_its_children() {
+        let dir = tempfile::tempdir().unwrap();
+        // The child holds the output open; it would be there for a day if only the shell were killed.
+        let line = sh("sleep 86400 & echo $!; wait");
+        let error = line.run(dir.path(), Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error, Error::TimeLimit { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn the_peak_is_that_of_the_program_and_counts_memory_that_it_gave_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let small = sh("exit 0").peak(dir.path(), LIMIT).unwrap();
+        let large = sh("x=$(head -c 20000000 /dev/zero | tr '\\0' x); x=; exit 0")
+            .peak(dir.path(), LIMIT)
+            .unwrap();
+        assert!(
+            small < 10_000_000 && large > small + 20_000_000,
+            "{small} {large}"
+        );
+    }
+
+    #[test]
+    fn processor_time_is_that_of_the_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let busy = sh("i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done")
+            .run(dir.path(), LIMIT)
+            .unwrap();
+        assert!(busy.cpu > Duration::from_millis(1), "{busy:?}");
+    }
 }

@@ -146,6 +146,71 @@ fn tsv_line(text: &mut String, section: &Section, row: &Row) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Error;
+    use crate::floor::Part;
+    use crate::machine::Machine;
+    use crate::results::{Runs, Sample};
+    use crate::tools::{Tool, Workload};
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    fn results() -> Results {
+        let samples = |micros, calls| {
+            let timed = Duration::from_micros(micros);
+            let sample = Sample {
+                whole: timed,
+                cpu: timed,
+                timed,
+                calls,
+            };
+            Runs {
+                samples: vec![sample],
+                failure: None,
+            }
+        };
+        let failure = Some(Error::Lost { seen: 3, made: 10 });
+        Results {
+            machine: Machine::this(),
+            load: [String::new(), String::new()],
+            rounds: 1,
+            versions: Tool::ALL
+                .map(|tool| (tool, (tool != Tool::Gdb).then(String::new)))
+                .to_vec(),
+            runs: BTreeMap::from([
+                ((Workload::Ints, Tool::Untraced), samples(0, 1_000)),
+                ((Workload::Ints, Tool::Rltrace), samples(15_000, 1_000)),
+                ((Workload::Ints, Tool::Ltrace), samples(150_000, 1_000)),
+                (
+                    (Workload::Ints, Tool::Perf),
+                    Runs {
+                        samples: Vec::new(),
+                        failure,
+                    },
+                ),
+            ]),
+            parts: BTreeMap::from([(Part::HandedOver, vec![Duration::from_micros(5)])]),
+            parts_failure: None,
+            visits: BTreeMap::new(),
+            peaks: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_failed_is_named() {
+        let text = markdown(&results());
+        for line in [
+            "| rltrace | 15.0 | 15.0 | 15.0 | 20000 |",
+            "| gdb dprintf (entries) | not installed | | | |",
+            "| perf uprobe + uretprobe | recorded 3 of 10 calls | | | |",
+            "| floor: two bare stops, handed over | 10.0 | 10.0 |  |  |",
+            "| a call with two integers, ltrace / rltrace | at least 8 | 10.0 times | met |",
+            "| the same, rltrace / two bare stops handed over | at most 1.5 | 1.50 times | met |",
+            "| four threads, ltrace -f / rltrace -f | at least 8 |  | not measured |",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+        assert!(tsv(&results()).lines().all(|line| line.split('\t').count() == 8));
+    }
 
     #[test]
     fn numbers_have_three_digits() {
