@@ -1,5 +1,6 @@
 """Reads C headers with libclang, each in a translation unit of its own.
 
+A header that an earlier unit included without an error is not read again, so those that include most go first.
 A unit with an error gives nothing: after an unknown type clang goes on with `int`, and the prototype would
 be wrong. A header that needs others before it is tried again after the package's other headers.
 """
@@ -23,6 +24,7 @@ FLAGS = [
     "-O2", "-D__OPTIMIZE__=1", "-D_GNU_SOURCE", "-D_FORTIFY_SOURCE=2",
     '-D__access__(...)=__annotate__("access:" #__VA_ARGS__)',
     '-D__format__(...)=__annotate__("format:" #__VA_ARGS__)',
+    '-D__malloc__(...)=__annotate__("malloc")',
     "-D_Float32=float", "-D_Float64=double", "-D_Float32x=double", "-D_Float64x=long double",
     "-D_Float128=__float128",
 ]
@@ -52,12 +54,18 @@ class Job:
 def read(job: Job) -> Model:
     """Reads the headers of a job."""
     reader = _Reader(job)
-    failed = [header for header in job.headers if not reader.read(header, [])]
+    headers = sorted(job.headers, key=lambda header: (-includes(header), header))
+    failed = [header for header in headers if not reader.read(header, [])]
     first = reader.richest()
     for header in failed:
         if first and reader.read(header, first):
-            del reader.model.errors[header]
+            reader.model.errors.pop(header, None)
     return reader.model
+
+
+def includes(header: str) -> int:
+    """How many other headers a header names."""
+    return len(re.findall(rb"^\s*#\s*include\b", Path(header).read_bytes(), re.MULTILINE))
 
 
 class _Reader:
@@ -69,6 +77,7 @@ class _Reader:
         self.index = cindex.Index.create()
         self.seen: set[tuple[str, int, str]] = set()
         self.found: dict[str, int] = {}  # how many functions each good header declares
+        self.done: set[str] = set()  # the files of good units
 
     def richest(self) -> list[str]:
         """The header that brought most: most others hang on it."""
@@ -76,6 +85,8 @@ class _Reader:
 
     def read(self, header: str, before: list[str]) -> bool:
         """Reads one header, and says whether it is good."""
+        if header in self.done:
+            return True
         lines = [f"#include <{name}>\n" for name in PRELUDE]
         lines += [f'#include "{name}"\n' for name in [*self.job.before, *before, header]]
         unit = self.index.parse(
@@ -86,6 +97,7 @@ class _Reader:
         if errors:
             self.model.errors[header] = f"{errors[0].location.file}:{errors[0].location.line}: {errors[0].spelling}"
             return False
+        self.done.update(str(Path(found.include.name)) for found in unit.get_includes())
         known = len(self.model.functions)
         for cursor in declarations(unit.cursor):
             self.declaration(cursor)
@@ -100,6 +112,8 @@ class _Reader:
         if place.file is None or (place.file.name, place.line, cursor.spelling) in self.seen:
             return
         self.seen.add((place.file.name, place.line, cursor.spelling))
+        if cursor.type.get_canonical().kind != TypeKind.FUNCTIONPROTO:
+            return  # `f()` says nothing about its parameters
         self.model.add(self.function(cursor))
 
     def function(self, cursor: Cursor) -> Function:
@@ -110,13 +124,12 @@ class _Reader:
                 attributes.append(child.spelling)
             elif child.kind == CursorKind.ASM_LABEL_ATTR:
                 symbol = child.spelling
-        kind = cursor.type.get_canonical().kind
         return Function(
             name=cursor.spelling,
             symbol=symbol,
             result=self.type(cursor.result_type),
             params=[Param(argument.spelling, self.type(argument.type)) for argument in cursor.get_arguments()],
-            variadic=kind == TypeKind.FUNCTIONPROTO and cursor.type.is_function_variadic(),
+            variadic=cursor.type.get_canonical().is_function_variadic(),
             noreturn="noreturn" in cursor.type.spelling,
             attributes=attributes,
             file=cursor.location.file.name,
