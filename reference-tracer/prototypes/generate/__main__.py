@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clang import cindex
 
-from . import debian, demand, extract, model, naming, overlay, write
+from . import coverage, debian, demand, extract, model, naming, overlay, write
 
 HERE = Path(__file__).parent
 
@@ -19,9 +19,9 @@ def main() -> int:
     fetch.add_argument("packages", type=Path, help="a list of packages: packages-*.txt")
     fetch.add_argument("root", type=Path)
     fetch.set_defaults(run=run_fetch)
-    read = commands.add_parser("extract", help="read the headers of a root into a model")
+    read = commands.add_parser("extract", help="read the headers of a root into a folder of models")
     read.add_argument("root", type=Path)
-    read.add_argument("model", type=Path)
+    read.add_argument("models", type=Path)
     read.add_argument("--library", type=Path, default=Path("/usr/lib/llvm-14/lib/libclang-14.so.1"))
     read.add_argument("--source", action="append", default=[], help="of this source package only")
     read.set_defaults(run=run_extract)
@@ -29,12 +29,18 @@ def main() -> int:
     count.add_argument("root", type=Path, help="`/` for this machine")
     count.add_argument("demand", type=Path)
     count.set_defaults(run=run_demand)
-    make = commands.add_parser("write", help="write the database from a model")
+    make = commands.add_parser("write", help="write the database from the models")
     make.add_argument("root", type=Path)
-    make.add_argument("model", type=Path)
+    make.add_argument("models", type=Path)
     make.add_argument("demand", type=Path)
     make.add_argument("--folder", type=Path, default=HERE.parent / "db")
     make.set_defaults(run=run_write)
+    check = commands.add_parser("coverage", help="how much of what programs import has a prototype")
+    check.add_argument("demand", type=Path)
+    check.add_argument("--folder", type=Path, action="append", help="of files; given, instead of the usual two")
+    check.add_argument("--most", type=int, default=40, help="how many libraries to print")
+    check.add_argument("--missing", type=int, default=0, help="how many missing functions to print")
+    check.set_defaults(run=run_coverage)
     options = parser.parse_args()
     return options.run(options) or 0
 
@@ -46,10 +52,8 @@ def run_fetch(options: argparse.Namespace) -> None:
 
 def run_extract(options: argparse.Namespace) -> None:
     """`extract`"""
-    models = extract.read_models(options.root.resolve(), options.library, set(options.source))
-    model.save(options.model, models)
-    for each in models:
-        print(f"{each.source}: {len(each.functions)} functions, {len(each.errors)} headers with errors")
+    options.models.mkdir(exist_ok=True)
+    extract.extract(options.root.resolve(), options.library, options.models, set(options.source))
 
 
 def run_demand(options: argparse.Namespace) -> None:
@@ -59,14 +63,26 @@ def run_demand(options: argparse.Namespace) -> None:
 
 def run_write(options: argparse.Namespace) -> None:
     """`write`"""
-    models = {each.source: each for each in model.load(options.model)}
-    facts = overlay.read(HERE.parent / "overlay", options.root / "usr/share/man")
+    models = model.load(options.models)
+    facts = overlay.read(HERE.parent / "overlay", options.root)
     names = naming.Names(naming.read_curated(HERE.parent / "types.conf"))
     libraries = write.libraries(extract.read_packages(options.root), models, names, facts)
     chosen = write.choose(libraries, demand.read(options.demand))
     for old in options.folder.glob("*.conf"):
         old.unlink()
     write.write(options.folder, chosen, names)
+
+
+def run_coverage(options: argparse.Namespace) -> None:
+    """`coverage`"""
+    folders = options.folder or [HERE.parent, HERE.parent / "db"]
+    found = coverage.measure(demand.read(options.demand), coverage.read_names(folders))
+    print("library\tpairs\tfunctions\tprototypes\twith mangled names")
+    print(found.total())
+    for soname, _ in found.all.most_common(options.most):
+        print(found.row(soname))
+    for (soname, function), programs in found.missing.most_common(options.missing):
+        print(f"missing\t{programs}\t{soname}\t{function}")
 
 
 if __name__ == "__main__":

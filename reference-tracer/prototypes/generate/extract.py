@@ -45,16 +45,19 @@ def read_packages(root: Path) -> dict[str, Package]:
     return packages
 
 
-def read_models(root: Path, library: Path, only: set[str]) -> list[model.Model]:
-    """Reads the headers of all packages, or of those named."""
+def extract(root: Path, library: Path, folder: Path, only: set[str]) -> None:
+    """Reads the headers of the packages named, or of all that the folder of models does not have yet."""
     jobs = []
     table = tomllib.loads((HERE / "sources.toml").read_text(encoding="utf-8"))
     for package in read_packages(root).values():
-        if package.headers and package.libraries and (not only or package.source in only):
+        wanted = package.source in only if only else not (folder / f"{package.source}.json").exists()
+        if package.headers and package.libraries and wanted:
             jobs.append(job(root, package, table.get(package.source, {}), headers.resource_folder(library)))
-    jobs.sort(key=lambda each: -len(each.headers))
+    jobs.sort(key=lambda each: len(each.headers))
     with Pool(os.cpu_count(), cindex.Config.set_library_file, [str(library)]) as pool:
-        return sorted(pool.imap_unordered(headers.read, jobs), key=lambda each: each.source)
+        for each in pool.imap_unordered(headers.read, jobs):
+            model.save(folder, each)
+            print(f"{each.source}: {len(each.functions)} functions, {len(each.errors)} headers with errors", flush=True)
 
 
 def job(root: Path, package: Package, special: dict, resources: Path) -> headers.Job:

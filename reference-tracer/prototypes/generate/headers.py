@@ -5,6 +5,7 @@ A unit with an error gives nothing: after an unknown type clang goes on with `in
 be wrong. A header that needs others before it is tried again after the package's other headers.
 """
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,7 @@ class _Reader:
         self.job = job
         self.model = Model(job.source)
         self.index = cindex.Index.create()
+        self.own = {os.path.normpath(header) for header in job.headers}
         self.seen: set[tuple[str, int, str]] = set()
         self.found: dict[str, int] = {}  # how many functions each good header declares
         self.done: set[str] = set()  # the files of good units
@@ -105,11 +107,13 @@ class _Reader:
         return True
 
     def declaration(self, cursor: Cursor) -> None:
-        """Takes a function that another object can define."""
-        if cursor.kind != CursorKind.FUNCTION_DECL or cursor.linkage != LinkageKind.EXTERNAL:
+        """Takes a function of the package's own that another object can define."""
+        if kind_of(cursor) != CursorKind.FUNCTION_DECL or cursor.linkage != LinkageKind.EXTERNAL:
             return
         place = cursor.location
-        if place.file is None or (place.file.name, place.line, cursor.spelling) in self.seen:
+        if place.file is None or os.path.normpath(place.file.name) not in self.own:
+            return
+        if (place.file.name, place.line, cursor.spelling) in self.seen:
             return
         self.seen.add((place.file.name, place.line, cursor.spelling))
         if cursor.type.get_canonical().kind != TypeKind.FUNCTIONPROTO:
@@ -120,9 +124,9 @@ class _Reader:
         """A function's declaration."""
         attributes, symbol = [], cursor.spelling
         for child in cursor.get_children():
-            if child.kind == CursorKind.ANNOTATE_ATTR:
+            if kind_of(child) == CursorKind.ANNOTATE_ATTR:
                 attributes.append(child.spelling)
-            elif child.kind == CursorKind.ASM_LABEL_ATTR:
+            elif kind_of(child) == CursorKind.ASM_LABEL_ATTR:
                 symbol = child.spelling
         return Function(
             name=cursor.spelling,
@@ -180,7 +184,7 @@ class _Reader:
         if known is not None and (known.fields is not None or depth > 1):
             return key
         definition = cursor.get_definition()
-        union = cursor.kind == CursorKind.UNION_DECL
+        union = kind_of(cursor) == CursorKind.UNION_DECL
         record = Record(tag_name(cursor, names), union, max(ctype.get_size(), 0), None)
         self.model.records[key] = record
         if definition is not None and depth <= 1:
@@ -188,7 +192,7 @@ class _Reader:
             for member in ctype.get_fields():
                 record.plain &= not member.is_bitfield() and bool(member.spelling)
                 record.fields.append(Param(member.spelling, self.type(member.type, depth + 1)))
-            record.plain &= not any(child.kind == CursorKind.PACKED_ATTR for child in definition.get_children())
+            record.plain &= not any(kind_of(child) == CursorKind.PACKED_ATTR for child in definition.get_children())
         return key
 
     def enum(self, ctype: cindex.Type, names: list[str]) -> str:
@@ -196,11 +200,19 @@ class _Reader:
         cursor = ctype.get_declaration()
         key = cursor.get_usr()
         if key not in self.model.enums:
-            constants = [c for c in cursor.get_children() if c.kind == CursorKind.ENUM_CONSTANT_DECL]
+            constants = [c for c in cursor.get_children() if kind_of(c) == CursorKind.ENUM_CONSTANT_DECL]
             values = [(constant.spelling, constant.enum_value) for constant in constants]
             base = cursor.enum_type.get_canonical().kind.name if constants else "UINT"
             self.model.enums[key] = Enum(tag_name(cursor, names), base, values)
         return key
+
+
+def kind_of(cursor: Cursor) -> CursorKind | None:
+    """A cursor's kind. `None`: one that the Python bindings do not know, such as of a new attribute."""
+    try:
+        return cursor.kind
+    except ValueError:
+        return None
 
 
 def declarations(unit: Cursor) -> Iterator[Cursor]:
@@ -208,7 +220,7 @@ def declarations(unit: Cursor) -> Iterator[Cursor]:
     waiting = list(unit.get_children())[::-1]
     while waiting:
         cursor = waiting.pop()
-        if cursor.kind in (CursorKind.LINKAGE_SPEC, CursorKind.UNEXPOSED_DECL):
+        if kind_of(cursor) in (CursorKind.LINKAGE_SPEC, CursorKind.UNEXPOSED_DECL):
             waiting.extend(list(cursor.get_children())[::-1])
         yield cursor
 

@@ -9,9 +9,12 @@ that are small and public. What gcc's `access` and `format` attributes say goes 
 from dataclasses import dataclass
 
 from . import words
+from .gir import Said
 from .model import Function, Model, Type
 from .naming import Names
 
+# Transparent unions of pointers, which are passed as pointers (GCC manual, "Common Type Attributes").
+TRANSPARENT = {"__SOCKADDR_ARG", "__CONST_SOCKADDR_ARG"}
 PRINTF, SCANF = {"printf", "gnu_printf"}, {"scanf", "gnu_scanf"}
 
 
@@ -46,8 +49,10 @@ class Attributes:
 class Describer:
     """Shows one function's parameters."""
 
-    def __init__(self, model: Model, names: Names, function: Function) -> None:
+    def __init__(self, model: Model, names: Names, function: Function, said: list[Said]) -> None:
         self.model, self.names, self.function = model, names, function
+        # A function that throws has one parameter more than is said, a `GError**`.
+        self.said = said if len(said) in (len(function.params), len(function.params) - 1) else []
         self.params = function.params
         self.attributes = Attributes(function)
         self.open = model.source == "glibc"  # where structures are data, not objects
@@ -70,8 +75,43 @@ class Describer:
         if kind["kind"] == "array":
             kind = {"kind": "pointer", "to": kind["of"], "const": kind["const"], "names": []}
         if kind["kind"] == "pointer":
-            return self.pointer(index, kind)
+            known = self.annotated(index, kind)
+            return self.pointer(index, kind) if known is None else known
         return Shown(self.scalar(index, kind))
+
+    def annotated(self, index: int, kind: Type) -> Shown | None:
+        """A pointer as its library's introspection data describes it, where that says more than C does."""
+        said = self.said[index] if index < len(self.said) else None
+        to = kind["to"]
+        if said is None or to["kind"] in ("function", "record"):
+            return None
+        direction = {"out": "+", "inout": "inout "}.get(said.direction, "")
+        if said.array:
+            return self.annotated_array(kind, said, direction)
+        if said.text and to["kind"] == "pointer" and not direction:
+            return Shown("array(string, zero)*")
+        if said.text and to["kind"] == "int":
+            return Shown("string", direction)
+        if to["kind"] in ("int", "float", "enum") and not is_text(to):
+            return Shown(f"{self.names.value(self.model, to)}*", direction)
+        return None
+
+    def annotated_array(self, kind: Type, said: Said, direction: str) -> Shown:
+        """An array; one that the function allocates is a pointer to a pointer, which is all that is shown."""
+        to = kind["to"]
+        length = str(said.fixed) if said.fixed is not None else ""
+        if said.length is not None and said.length < len(self.params):
+            pointed = self.params[said.length].type["kind"] == "pointer"
+            length = ("*" if pointed else "") + self.reference(said.length)
+        if to["kind"] == "pointer":
+            listed = said.text and not direction and to["to"]["kind"] == "int"
+            return Shown(f"array(string, {length or 'zero'})*" if listed else "addr*", direction)
+        if is_text(to) or is_byte(to) or to["kind"] == "void":
+            return Shown(f"string[{length}]" if length else "string" if said.zero else "addr", direction)
+        if to["kind"] in ("int", "float", "enum"):
+            lens = self.names.value(self.model, to)
+            return Shown(f"array({lens}, {length or 'zero'})*" if length or said.zero else f"{lens}*", direction)
+        return Shown("addr")
 
     def pack(self, index: int) -> str | None:
         """The kind of format that a parameter is, if it is one."""
@@ -101,11 +141,13 @@ class Describer:
     def scalar(self, index: int, kind: Type) -> str:
         """How a parameter that is no pointer is shown."""
         name = self.params[index].name.strip("_")
-        if kind["kind"] == "int" and kind["base"] == "INT" and not kind["names"]:
+        if kind["kind"] == "int" and kind["base"] == "INT" and kind["names"] in ([], ["gint"]):
             if words.FD.search(name):
                 return "fd"
             if self.open and words.SIGNAL.match(name):
                 return "signum"
+        if words_of(kind) & TRANSPARENT:
+            return "addr"
         return self.names.value(self.model, kind)
 
     def pointer(self, index: int, kind: Type) -> Shown:
@@ -175,7 +217,7 @@ class Describer:
 
     def size_of(self, index: int, kind: Type) -> int | None:
         """The parameter that tells how many bytes a pointer points at: the next one, or the one after a twin."""
-        if self.is_size(index + 1):
+        if self.is_size(index + 1) and not (is_text(kind["to"]) and self.is_doubtful(index + 1)):
             return index + 1
         if index + 1 < len(self.params):
             twin = self.params[index + 1].type
@@ -192,6 +234,13 @@ class Describer:
         if typedefs & words.OFFSETS:
             return False
         return bool(typedefs & words.SIZE_TYPES or words.LENGTH.search(self.params[index].name.strip("_")))
+
+    def is_doubtful(self, index: int) -> bool:
+        """Whether a size may be of something else than the text before it, or -1 for all of that."""
+        typedefs = words_of(self.params[index].type)
+        if typedefs & {"gssize", "ssize_t"}:
+            return True
+        return not typedefs & words.SIZE_TYPES and self.params[index].name.strip("_").endswith("size")
 
     def pointer_length(self, index: int) -> int | None:
         """The next parameter, if it points at a number of bytes."""

@@ -106,14 +106,15 @@ def rank(function: Function) -> tuple[bool, bool, bool]:
     return (function.name == function.symbol, function.named(), not function.inline)
 
 
-def save(path: Path, models: list[Model]) -> None:
-    """Keeps models as JSON."""
-    path.write_text(json.dumps([asdict(model) for model in models]), encoding="utf-8")
+def save(folder: Path, model: Model) -> None:
+    """Keeps a model as a JSON file of its own."""
+    (folder / f"{model.source}.json").write_text(json.dumps(asdict(model)), encoding="utf-8")
 
 
-def load(path: Path) -> list[Model]:
-    """Reads back what `save` wrote."""
-    return [_model(raw) for raw in json.loads(path.read_text(encoding="utf-8"))]
+def load(folder: Path) -> dict[str, Model]:
+    """Reads back what `save` wrote, by source package."""
+    models = (_model(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json")))
+    return {model.source: model for model in models}
 
 
 def _model(raw: dict[str, Any]) -> Model:

@@ -22,6 +22,7 @@ COMMON = {
     "_Bool": "bool(uchar)", "gboolean": "bool(int)", "float_complex": "complex(float)",
     "double_complex": "complex(double)", "ldouble_complex": "complex(long double)",
 }
+FLAGS_NAME = re.compile(r"(Flags?|Mask|Options|Set)(_t)?$|_(flags?|mask)(_t)?$")
 MOST_LEAVES, MOST_BYTES = 16, 192
 MOST_LEAVES_OF_OBJECTS = 8
 
@@ -100,15 +101,13 @@ class Names:
 
     def enum(self, model: Model, enum: Enum) -> str:
         """The name of an enumeration, shown as flags where its values are bits."""
-        values: dict[int, str] = {}
-        for name, value in enum.values:
-            values.setdefault(value, name)
+        values = distinct(enum)
         if not values:
             return words.BASES.get(enum.base, "uint")
         base = "[uint]" if enum.base == "UINT" and max(values) >= 1 << 31 else ""
         if enum.base not in ("INT", "UINT"):
             base = f"[{words.BASES[enum.base]}]"
-        bits = are_bits(values)
+        bits = are_bits(values, enum.name)
         order = sorted(values, key=lambda value: (-value.bit_count(), value)) if bits else sorted(values)
         listed = ", ".join(f"{values[value]}={number(value, bits)}" for value in order)
         return self.define(enum.name or common_prefix(list(values.values())), model.source,
@@ -213,12 +212,26 @@ def is_object(field: Param) -> bool:
     return kind["kind"] == "record" or "private" in field.name or "reserved" in field.name or field.name.startswith("_")
 
 
-def are_bits(values: dict[int, str]) -> bool:
-    """Whether an enumeration's values are to be combined: three bits or more, and what is made of them."""
+def distinct(enum: Enum) -> dict[int, str]:
+    """The first name of each value. In a set of flags, names of masks are left out, and bit 31 is no sign."""
+    flags = bool(FLAGS_NAME.search(enum.name))
+    values: dict[int, str] = {}
+    for name, value in enum.values:
+        if flags and name.upper().endswith(("_MASK", "_ALL")):
+            continue
+        values.setdefault(value & 0xFFFFFFFF if flags and value == -(1 << 31) else value, name)
+    return values
+
+
+def are_bits(values: dict[int, str], name: str) -> bool:
+    """Whether an enumeration's values are to be combined: bits, and what is made of them; three of them, or it
+    says so in its name."""
     singles = {value for value in values if value > 0 and value.bit_count() == 1}
     every = sum(singles)
+    if not singles or not all(value >= 0 and value & ~every == 0 for value in values):
+        return False
     sequence = sorted(values) == list(range(min(values), min(values) + len(values)))
-    return len(singles) >= 3 and not sequence and all(value >= 0 and value & ~every == 0 for value in values)
+    return bool(FLAGS_NAME.search(name)) or len(singles) >= 3 and not sequence
 
 
 def number(value: int, bits: bool) -> str:

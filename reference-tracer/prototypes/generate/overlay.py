@@ -5,6 +5,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import gir
+
 NAME = re.compile(r"([\w.$@]+)\(")
 
 
@@ -15,6 +17,7 @@ class Overlay:
     files: dict[str, dict[str, str]] = field(default_factory=dict)  # soname, function, line
     params: dict[tuple[str, str], str] = field(default_factory=dict)  # (function, parameter), lens
     errno: dict[str, str] = field(default_factory=dict)  # function, expression
+    said: dict[str, list[gir.Said]] = field(default_factory=dict)  # function, what its library says of its parameters
 
     def lines(self, soname: str) -> dict[str, str]:
         """The lines of a library's own file."""
@@ -27,16 +30,14 @@ class Overlay:
         return self.params.get((function, name)) or self.params.get(("*", name))
 
 
-def read(folder: Path, manual: Path | None) -> Overlay:
-    """Reads the overlay, and the manual pages if there are any."""
-    overlay = Overlay()
+def read(folder: Path, root: Path) -> Overlay:
+    """Reads the overlay, and the manual pages and introspection files of a root."""
+    overlay = Overlay(errno=read_errno(root / "usr/share/man"), said=gir.read(root / "usr/share/gir-1.0"))
     for path in sorted(folder.glob("*.conf")):
         overlay.files[path.stem] = {line_name(line): line for line in items(path)}
     for line in items(folder / "params.tsv"):
         function, name, lens = line.split("\t")
         overlay.params[function, name] = lens
-    if manual is not None:
-        overlay.errno = read_errno(manual)
     for line in items(folder / "errno.tsv"):
         function, expression = line.split("\t")
         overlay.errno[function] = expression

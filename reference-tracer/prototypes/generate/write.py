@@ -30,7 +30,7 @@ class Library:
 
 def prototype(model: Model, names: Names, overlay: Overlay, function: Function) -> str:
     """A function's line, without its name's aliases."""
-    describer = Describer(model, names, function)
+    describer = Describer(model, names, function, overlay.said.get(function.symbol, []))
     if function.result["kind"] == "unknown":
         raise Unspeakable(function.result["says"])
     params, packed = [], False
@@ -55,7 +55,9 @@ def attributes(model: Model, overlay: Overlay, function: Function, result: str) 
         return " noreturn"
     if model.source != "glibc" or result == "void" or function.symbol not in overlay.errno:
         return ""
-    return f" errno({overlay.errno[function.symbol]})"
+    rule = overlay.errno[function.symbol]
+    pointer = function.result["kind"] == "pointer"
+    return f" errno({rule})" if pointer or rule != "0" else ""
 
 
 def library(package: Package, image, model: Model, names: Names, overlay: Overlay) -> Library:
