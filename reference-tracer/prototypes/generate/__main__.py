@@ -6,7 +6,7 @@ from pathlib import Path
 
 from clang import cindex
 
-from . import coverage, debian, demand, extract, model, naming, overlay, write
+from . import coverage, crosscheck, debian, demand, extract, model, naming, overlay, write
 
 HERE = Path(__file__).parent
 
@@ -41,8 +41,12 @@ def main() -> int:
     check.add_argument("--most", type=int, default=40, help="how many libraries to print")
     check.add_argument("--missing", type=int, default=0, help="how many missing functions to print")
     check.set_defaults(run=run_coverage)
+    cross = commands.add_parser("crosscheck", help="compare the model of the C library with gcc's DWARF")
+    cross.add_argument("root", type=Path)
+    cross.add_argument("models", type=Path)
+    cross.set_defaults(run=run_crosscheck)
     options = parser.parse_args()
-    return options.run(options) or 0
+    return int(options.run(options) or 0)
 
 
 def run_fetch(options: argparse.Namespace) -> None:
@@ -83,6 +87,14 @@ def run_coverage(options: argparse.Namespace) -> None:
         print(found.row(soname))
     for (soname, function), programs in found.missing.most_common(options.missing):
         print(f"missing\t{programs}\t{soname}\t{function}")
+
+
+def run_crosscheck(options: argparse.Namespace) -> int:
+    """`crosscheck`"""
+    report = crosscheck.check(options.root.resolve(), model.load(options.models)["glibc"])
+    print("\n".join(report.differences))
+    print(f"{report.compared} functions compared, {len(report.differences)} differences")
+    return 1 if report.differences else 0
 
 
 if __name__ == "__main__":

@@ -104,9 +104,10 @@ def describe(die: DIE | None, names: tuple[str, ...] = ()) -> Type:
     if die.tag == "DW_TAG_base_type":
         key = (die.attributes["DW_AT_encoding"].value, die.attributes["DW_AT_byte_size"].value)
         kind, base = ENCODINGS.get(key, ("unknown", ""))
-        if base == "INT" and text(die, "DW_AT_name") == "wchar_t":
-            names = (*names, "wchar_t")
-        return {"kind": kind, "base": base, "names": list(names), "says": text(die, "DW_AT_name")}
+        name = text(die, "DW_AT_name")
+        base = {"long long int": "LONGLONG", "long long unsigned int": "ULONGLONG", "_Float128": "FLOAT128"}.get(name, base)
+        names = (*names, "wchar_t") if name == "wchar_t" else names
+        return {"kind": kind, "base": base, "names": list(names), "says": name}
     return described_compound(die, names)
 
 
@@ -114,7 +115,7 @@ def described_compound(die: DIE, names: tuple[str, ...]) -> Type:
     """A type with parts."""
     if die.tag == "DW_TAG_enumeration_type":
         under = describe(referred(die)) if "DW_AT_type" in die.attributes else {"kind": "int", "base": "UINT"}
-        return {"kind": "int", "base": under.get("base", "UINT"), "names": list(names)}
+        return {"kind": "enum", "base": under.get("base", "UINT"), "names": list(names)}
     if die.tag in RECORDS:
         convention = die.attributes.get("DW_AT_calling_convention")
         by_reference = convention is not None and convention.value == DW_CC_PASS_BY_REFERENCE

@@ -69,7 +69,8 @@ def job(root: Path, package: Package, special: dict, resources: Path) -> headers
     flags += [flag.replace("ROOT", str(root)) for flag in special.get("flags", [])]
     flags += module_flags(root, package.modules)
     flags += [f"-idirafter{root}{folder}" for folder in sorted(folders(wanted))]
-    return headers.Job(package.source, [f"{root}{name}" for name in sorted(wanted)], flags, special.get("before", []))
+    paths, own = ([f"{root}{name}" for name in sorted(names)] for names in (wanted, package.headers))
+    return headers.Job(package.source, paths, own, flags, special.get("before", []))
 
 
 def folders(names: list[str]) -> set[str]:

@@ -26,6 +26,7 @@ FLAGS = [
     '-D__access__(...)=__annotate__("access:" #__VA_ARGS__)',
     '-D__format__(...)=__annotate__("format:" #__VA_ARGS__)',
     '-D__malloc__(...)=__annotate__("malloc")',
+    "-D_Noreturn=__attribute__((__annotate__(\"noreturn\")))",
     "-D_Float32=float", "-D_Float64=double", "-D_Float32x=double", "-D_Float64x=long double",
     "-D_Float128=__float128",
 ]
@@ -47,7 +48,8 @@ class Job:
     """Headers of one source package, and what it takes to read them."""
 
     source: str
-    headers: list[str]
+    headers: list[str]  # to be read
+    own: list[str]  # all of the package; what others declare is not taken
     flags: list[str]
     before: list[str] = field(default_factory=list)  # headers that go before each
 
@@ -76,7 +78,7 @@ class _Reader:
         self.job = job
         self.model = Model(job.source)
         self.index = cindex.Index.create()
-        self.own = {os.path.normpath(header) for header in job.headers}
+        self.own = {os.path.normpath(header) for header in job.own}
         self.seen: set[tuple[str, int, str]] = set()
         self.found: dict[str, int] = {}  # how many functions each good header declares
         self.done: set[str] = set()  # the files of good units
@@ -134,7 +136,7 @@ class _Reader:
             result=self.type(cursor.result_type),
             params=[Param(argument.spelling, self.type(argument.type)) for argument in cursor.get_arguments()],
             variadic=cursor.type.get_canonical().is_function_variadic(),
-            noreturn="noreturn" in cursor.type.spelling,
+            noreturn="noreturn" in cursor.type.spelling or "noreturn" in attributes,
             attributes=attributes,
             file=cursor.location.file.name,
             line=cursor.location.line,

@@ -179,18 +179,18 @@ class Describer:
         if access == "read_write" or not out:
             return Shown(self.buffer(kind["to"], size, None) if size is not None or text else "addr")
         if size is not None:
-            return Shown(self.buffer(kind["to"], size, access), "+") if self.fills(index, access) else Shown("addr")
+            return Shown(self.buffer(kind["to"], size, access), "+") if self.fills(index, kind, access) else Shown("addr")
         if text and (access == "write_only" or self.pointer_length(index) is None and self.named_out(index)):
             return Shown(string_word(kind["to"]), "+")
         if (length := self.pointer_length(index)) is not None:
             return Shown(f"string[*{self.reference(length)}]", "+")
         return Shown(string_word(kind["to"]) if text else "addr")
 
-    def fills(self, index: int, access: str | None) -> bool:
+    def fills(self, index: int, kind: Type, access: str | None) -> bool:
         """Whether a buffer that is not `const` is filled, rather than only kept."""
         name = self.params[index].name.strip("_")
-        return access == "write_only" or bool(words.OUT_NAME.search(name)) or is_text(self.params[index].type["to"]) \
-            or name in ("s", "p", "ptr", "data", "str", "name", "value")
+        usual = words.OUT_NAME.search(name) or name in ("s", "p", "ptr", "data", "str", "name", "value")
+        return access == "write_only" or is_text(kind["to"]) or bool(usual)
 
     def buffer(self, to: Type, size: int | None, access: str | None) -> str:
         """The lens of a string or of so many bytes."""

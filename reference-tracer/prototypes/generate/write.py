@@ -122,7 +122,7 @@ def choose(made: list[Library], demand: Demand) -> list[Library]:
         if size > BUDGET:
             break
         chosen.append(each)
-    return sorted(chosen, key=lambda each: each.soname)
+    return sorted(chosen, key=lambda each: each.soname.encode())
 
 
 def keep(made: Library, wanted: set[tuple[str, str]]) -> None:
@@ -143,3 +143,10 @@ def write(folder: Path, libraries: list[Library], names: Names) -> None:
     lines = [f"typedef {name} = {types[name]};\n" for name in sorted(types, key=str.encode)]
     head = "# The types of the files beside this one, written by `python3 -m generate write`.\n"
     (folder / "types.conf").write_text(head + "".join(lines), encoding="utf-8")
+    (folder / "index.rs").write_text(index(libraries), encoding="utf-8")
+
+
+def index(libraries: list[Library]) -> str:
+    """A Rust expression, to be used with `include!`: the files by soname, in byte order."""
+    rows = "".join(f'    ("{made.soname}", include_str!("{made.soname}.conf")),\n' for made in libraries)
+    return f"// Written by `python3 -m generate write`.\n[\n{rows}]\n"
