@@ -6,9 +6,10 @@ from pathlib import Path
 
 from clang import cindex
 
-from . import coverage, crosscheck, debian, demand, extract, model, naming, overlay, write
+from . import coverage, crosscheck, debian, demand, extract, flagsets, headers, model, naming, overlay, write
 
 HERE = Path(__file__).parent
+LIBRARY = Path("/usr/lib/llvm-14/lib/libclang-14.so.1")
 
 
 def main() -> int:
@@ -22,7 +23,7 @@ def main() -> int:
     read = commands.add_parser("extract", help="read the headers of a root into a folder of models")
     read.add_argument("root", type=Path)
     read.add_argument("models", type=Path)
-    read.add_argument("--library", type=Path, default=Path("/usr/lib/llvm-14/lib/libclang-14.so.1"))
+    read.add_argument("--library", type=Path, default=LIBRARY)
     read.add_argument("--source", action="append", default=[], help="of this source package only")
     read.set_defaults(run=run_extract)
     count = commands.add_parser("demand", help="count what the programs of a machine import")
@@ -34,6 +35,7 @@ def main() -> int:
     make.add_argument("models", type=Path)
     make.add_argument("demand", type=Path)
     make.add_argument("--folder", type=Path, default=HERE.parent / "db")
+    make.add_argument("--library", type=Path, default=LIBRARY)
     make.set_defaults(run=run_write)
     check = commands.add_parser("coverage", help="how much of what programs import has a prototype")
     check.add_argument("demand", type=Path)
@@ -68,8 +70,13 @@ def run_demand(options: argparse.Namespace) -> None:
 def run_write(options: argparse.Namespace) -> None:
     """`write`"""
     models = model.load(options.models)
+    cindex.Config.set_library_file(str(options.library))
     facts = overlay.read(HERE.parent / "overlay", options.root)
     names = naming.Names(naming.read_curated(HERE.parent / "types.conf"))
+    include = [options.root / "usr/include" / extract.TRIPLET, options.root / "usr/include"]
+    include.insert(0, headers.resource_folder(options.library))
+    for each in flagsets.read(HERE.parent / "overlay/flagsets.toml"):
+        flagsets.define(each, names, [str(folder) for folder in include])
     libraries = write.libraries(extract.read_packages(options.root), models, names, facts)
     chosen = write.choose(libraries, demand.read(options.demand))
     for old in options.folder.glob("*.conf"):

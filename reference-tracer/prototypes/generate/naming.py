@@ -99,15 +99,15 @@ class Names:
         except Unspeakable:
             return None
 
-    def enum(self, model: Model, enum: Enum) -> str:
-        """The name of an enumeration, shown as flags where its values are bits."""
+    def enum(self, model: Model, enum: Enum, bits: bool | None = None) -> str:
+        """The name of an enumeration, shown as flags where its values are bits, or as `bits` tells."""
         values = distinct(enum)
         if not values:
             return words.BASES.get(enum.base, "uint")
         base = "[uint]" if enum.base == "UINT" and max(values) >= 1 << 31 else ""
         if enum.base not in ("INT", "UINT"):
             base = f"[{words.BASES[enum.base]}]"
-        bits = are_bits(values, enum.name)
+        bits = are_bits(values, enum.name) if bits is None else bits
         order = sorted(values, key=lambda value: (-value.bit_count(), value)) if bits else sorted(values)
         listed = ", ".join(f"{values[value]}={number(value, bits)}" for value in order)
         return self.define(enum.name or common_prefix(list(values.values())), model.source,

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import gir
+from . import flagsets, gir
 
 NAME = re.compile(r"([\w.$@]+)\(")
 
@@ -27,7 +27,7 @@ class Overlay:
         """The lens of a parameter that its type does not tell, such as a set of flags."""
         if source != "glibc":
             return None
-        return self.params.get((function, name)) or self.params.get(("*", name))
+        return self.params.get((function, name))
 
 
 def read(folder: Path, root: Path) -> Overlay:
@@ -35,9 +35,8 @@ def read(folder: Path, root: Path) -> Overlay:
     overlay = Overlay(errno=read_errno(root / "usr/share/man"), said=gir.read(root / "usr/share/gir-1.0"))
     for path in sorted(folder.glob("*.conf")):
         overlay.files[path.stem] = {line_name(line): line for line in items(path)}
-    for line in items(folder / "params.tsv"):
-        function, name, lens = line.split("\t")
-        overlay.params[function, name] = lens
+    for each in flagsets.read(folder / "flagsets.toml"):
+        overlay.params |= {param: each.name for param in each.params}
     for line in items(folder / "errno.tsv"):
         function, expression = line.split("\t")
         overlay.errno[function] = expression
