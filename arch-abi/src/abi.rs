@@ -1,6 +1,7 @@
 //! One trait that each architecture implements in a file of its own.
 
-use crate::regs::RegLayout;
+use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::regs::{RegLayout, Regs};
 use crate::x86;
 
 /// An ABI whose facts are known here. One process may hold tracees of several.
@@ -76,4 +77,36 @@ pub trait Abi: Sync + std::fmt::Debug {
 
     /// The instruction that enters the kernel for a system call.
     fn syscall_instruction(&self) -> &'static [u8];
+
+    /// Size and alignment of a type as a member of a structure. Sizes too large for the address
+    /// space saturate.
+    fn layout_of(&self, ty: &CType) -> Layout;
+
+    /// The cursor at a function's first argument.
+    fn first_arg(&self) -> ArgCursor;
+
+    /// The place of the next argument, of type `ty`; the cursor moves past it. Variadic arguments
+    /// are placed by the same call, after C's default argument promotions.
+    fn place_arg(&self, ty: &CType, cursor: &mut ArgCursor) -> Place;
+
+    /// The place of a result of type `ty`, in the registers of the moment after the return, and
+    /// where at the entry the hidden address of a result in memory lies; `cursor` moves past that.
+    /// Call it before the first argument is placed.
+    fn place_return(&self, ty: &CType, cursor: &mut ArgCursor) -> (Place, Option<Place>);
+
+    /// Whether a call to a variadic function that is at its entry may pass arguments in vector
+    /// registers. `false` is certain.
+    fn variadic_uses_vectors(&self, regs: &Regs) -> bool;
+
+    /// How many bytes [`va_start`](Self::va_start) wants of the object that a `va_list` parameter
+    /// points at; zero where the parameter itself says where the arguments lie.
+    fn va_list_size(&self) -> usize;
+
+    /// Where the arguments of a `va_list` lie, `word` being the parameter's value and `object` the
+    /// bytes that it points at. `None`: those bytes are too few or make no sense.
+    fn va_start(&self, word: u64, object: &[u8]) -> Option<VaCursor>;
+
+    /// The address of the next argument of a `va_list`, a scalar of type `ty`; the cursor moves
+    /// past it.
+    fn va_arg(&self, ty: &CType, cursor: &mut VaCursor) -> Option<u64>;
 }

@@ -6,10 +6,10 @@ use crate::abi::{Abi, Arch};
 use crate::addr::Addr;
 
 /// The size of the largest `NT_PRSTATUS` register set that any ABI here has, in bytes
-/// (AArch64: 34 double words).
+/// (`AArch64`: 34 double words).
 const MAX_REGSET: usize = 272;
 
-/// The size of the largest floating-point register set read here, in bytes (AArch64's
+/// The size of the largest floating-point register set read here, in bytes (`AArch64`'s
 /// `user_fpsimd_state`: 528; x86's FXSAVE image: 512).
 const MAX_FP_REGSET: usize = 528;
 
@@ -22,6 +22,9 @@ pub struct Reg {
 
 impl Reg {
     /// The register of `size` bytes at `offset` of the register set.
+    ///
+    /// # Panics
+    /// `size` is neither 4 nor 8.
     #[must_use]
     pub const fn at(offset: u16, size: u8) -> Self {
         assert!(
@@ -168,6 +171,22 @@ impl Regs {
         self.get(self.layout().ret[0])
     }
 
+    /// The words in the integer argument registers, in order, for [`Captured`](crate::Captured); how
+    /// many there are. The rest of `out` is left alone.
+    pub fn arg_words(&self, out: &mut [u64; 8]) -> usize {
+        let regs = self.layout().call_args;
+        for (word, &reg) in out.iter_mut().zip(regs) {
+            *word = self.get(reg);
+        }
+        regs.len()
+    }
+
+    /// The words in the integer return registers, in order, for [`Captured`](crate::Captured).
+    #[must_use]
+    pub fn return_words(&self) -> [u64; 2] {
+        self.layout().ret.map(|reg| self.get(reg))
+    }
+
     /// The integer argument register number `index` at the entry of a call; `None` where the ABI
     /// passes that word on the stack.
     #[must_use]
@@ -221,6 +240,23 @@ impl FpRegs {
     #[must_use]
     pub fn as_regset(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+
+    /// Vector register `index`, its low 16 bytes: on x86 `xmm0` and up. `None` where the set has
+    /// none of that number.
+    #[must_use]
+    pub fn vector(&self, index: u8) -> Option<&[u8; 16]> {
+        // Intel SDM, "FXSAVE Area": XMM0 at byte 160, each 16 bytes.
+        let start = 160 + usize::from(index) * 16;
+        (index < 16).then(|| self.as_regset().get(start..start + 16)?.try_into().ok())?
+    }
+
+    /// x87 register `st(index)`, ten bytes. `None` where the set has none of that number.
+    #[must_use]
+    pub fn x87(&self, index: u8) -> Option<&[u8; 10]> {
+        // Intel SDM, "FXSAVE Area": ST0 at byte 32, each in 16 bytes, counted from the top.
+        let start = 32 + usize::from(index) * 16;
+        (index < 8).then(|| self.as_regset().get(start..start + 10)?.try_into().ok())?
     }
 }
 

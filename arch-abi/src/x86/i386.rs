@@ -1,7 +1,9 @@
 //! i386: System V psABI, Intel386 Architecture Processor Supplement.
 
+use super::call32;
 use crate::abi::{Abi, Arch};
-use crate::regs::{Reg, RegLayout};
+use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::regs::{Reg, RegLayout, Regs};
 
 /// The i386 ABI.
 #[derive(Debug)]
@@ -63,5 +65,40 @@ impl Abi for I386 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0xcd, 0x80] // int $0x80
+    }
+
+    fn layout_of(&self, ty: &CType) -> Layout {
+        call32::layout_of(ty)
+    }
+
+    fn first_arg(&self) -> ArgCursor {
+        ArgCursor {
+            stack: 4,
+            ..ArgCursor::default()
+        } // past the return address
+    }
+
+    fn place_arg(&self, ty: &CType, cursor: &mut ArgCursor) -> Place {
+        call32::place_arg(ty, cursor)
+    }
+
+    fn place_return(&self, ty: &CType, cursor: &mut ArgCursor) -> (Place, Option<Place>) {
+        call32::place_return(ty, cursor)
+    }
+
+    fn variadic_uses_vectors(&self, _regs: &Regs) -> bool {
+        false
+    }
+
+    fn va_list_size(&self) -> usize {
+        0 // the parameter is the pointer
+    }
+
+    fn va_start(&self, word: u64, _object: &[u8]) -> Option<VaCursor> {
+        Some(call32::va_start(word))
+    }
+
+    fn va_arg(&self, ty: &CType, cursor: &mut VaCursor) -> Option<u64> {
+        call32::va_arg(ty, cursor)
     }
 }

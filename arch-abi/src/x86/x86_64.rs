@@ -1,7 +1,9 @@
 //! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
 
+use super::call64;
 use crate::abi::{Abi, Arch};
-use crate::regs::{Reg, RegLayout};
+use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::regs::{Reg, RegLayout, Regs};
 
 /// The x86-64 ABI.
 #[derive(Debug)]
@@ -64,5 +66,40 @@ impl Abi for X86_64 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0x0f, 0x05] // syscall
+    }
+
+    fn layout_of(&self, ty: &CType) -> Layout {
+        call64::layout_of(ty)
+    }
+
+    fn first_arg(&self) -> ArgCursor {
+        ArgCursor {
+            stack: 8,
+            ..ArgCursor::default()
+        } // past the return address
+    }
+
+    fn place_arg(&self, ty: &CType, cursor: &mut ArgCursor) -> Place {
+        call64::place_arg(ty, cursor)
+    }
+
+    fn place_return(&self, ty: &CType, cursor: &mut ArgCursor) -> (Place, Option<Place>) {
+        call64::place_return(ty, cursor)
+    }
+
+    fn variadic_uses_vectors(&self, regs: &Regs) -> bool {
+        regs.get(RAX) & 0xff != 0 // psABI, "Parameter Passing": %al bounds their number
+    }
+
+    fn va_list_size(&self) -> usize {
+        call64::VA_LIST_SIZE
+    }
+
+    fn va_start(&self, _word: u64, object: &[u8]) -> Option<VaCursor> {
+        call64::va_start(object)
+    }
+
+    fn va_arg(&self, ty: &CType, cursor: &mut VaCursor) -> Option<u64> {
+        call64::va_arg(ty, cursor)
     }
 }

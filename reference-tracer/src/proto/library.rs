@@ -1,0 +1,354 @@
+//! The library of prototypes: embedded files searched in place, and the user's files before them.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use arch_abi::Arch;
+use rustc_hash::FxHashMap;
+
+use super::embedded::{Embedded, Layered};
+use super::parser::{Item, parse_line};
+use super::plan::Plan;
+use super::types::{Int, Lens, Param, Prototype, Type, TypeId, Types, Width};
+
+/// An error in a prototype file. Reading went on after it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, counted from one.
+    pub line: usize,
+    /// What was expected, and what was found.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: error: {}", self.file, self.line, self.message)
+    }
+}
+
+/// What files of the user's say about the functions of one library, or of any.
+#[derive(Debug, Default)]
+struct Module {
+    /// The soname, whole or its beginning up to a period. `None`: any library.
+    soname: Option<String>,
+    typedefs: FxHashMap<Box<str>, TypeId>,
+    prototypes: FxHashMap<Box<str>, Prototype>,
+    aliases: FxHashMap<Box<str>, Box<str>>,
+}
+
+impl Module {
+    fn is_about(&self, sonames: &[&str]) -> bool {
+        let Some(own) = &self.soname else { return true };
+        let matches = |soname: &&str| {
+            soname
+                .strip_prefix(own.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        sonames.is_empty() || sonames.iter().any(matches)
+    }
+
+    fn is_of_syscalls(&self) -> bool {
+        self.soname.as_deref() == Some("syscalls")
+    }
+
+    fn find(&self, name: &str) -> Option<Prototype> {
+        if let Some(found) = self.prototypes.get(name) {
+            return Some(found.clone());
+        }
+        let old = self.aliases.get(name)?;
+        Some(Prototype {
+            name: name.into(),
+            ..self.prototypes.get(old)?.clone()
+        })
+    }
+}
+
+/// All prototypes: the user's files first, then the embedded ones.
+#[derive(Debug, Default)]
+pub struct Prototypes {
+    types: Types,
+    embedded: Embedded,
+    modules: Vec<Module>,
+}
+
+/// The largest prototype file that is read: a hundred times the largest known.
+const MAX_FILE: u64 = 8 << 20;
+/// How deep and how often one file may import others.
+const MAX_IMPORT_DEPTH: usize = 16;
+const MAX_IMPORTS: usize = 256;
+/// The most problems that are reported of one file.
+const MAX_PROBLEMS: usize = 100;
+
+/// One file of the user's being read, with all that it imports.
+struct Loading<'a> {
+    module: Module,
+    problems: &'a mut Vec<Problem>,
+    imported: Vec<PathBuf>,
+}
+
+impl Prototypes {
+    /// The embedded prototypes. Nothing is parsed yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads a prototype file of the user's. It goes before all that was loaded before and before
+    /// the embedded ones. `soname`: it is only about functions of that library; `None`: of any.
+    ///
+    /// Problems within the file are appended to `problems`, and its other lines are used.
+    ///
+    /// # Errors
+    /// The file can't be read, or it is larger than any prototype file.
+    pub fn load_file(
+        &mut self,
+        path: &Path,
+        soname: Option<&str>,
+        problems: &mut Vec<Problem>,
+    ) -> io::Result<()> {
+        let text = read(path)?;
+        self.load(path, &text, soname, problems);
+        Ok(())
+    }
+
+    /// Reads the text of a prototype file as [`load_file`](Self::load_file) does; `path` names it in
+    /// problems, and what it imports is looked for beside it.
+    pub fn load(&mut self, path: &Path, text: &str, soname: Option<&str>, problems: &mut Vec<Problem>) {
+        let module = Module {
+            soname: soname.map(Into::into),
+            ..Module::default()
+        };
+        let mut loading = Loading {
+            module,
+            problems,
+            imported: Vec::new(),
+        };
+        self.read_into(&mut loading, path, text, 0);
+        self.modules.push(loading.module);
+    }
+
+    /// Reads every `*.conf` file of a folder, in the order of their names: `NAME.conf` is about the
+    /// library whose soname is `NAME` or begins with `NAME` and a period.
+    ///
+    /// # Errors
+    /// The folder or one of its files can't be read.
+    pub fn load_dir(&mut self, path: &Path, problems: &mut Vec<Problem>) -> io::Result<()> {
+        let mut files = std::fs::read_dir(path)?
+            .map(|entry| Ok(entry?.path()))
+            .filter(|file: &io::Result<PathBuf>| {
+                file.as_ref().map_or(true, |file| {
+                    file.extension().is_some_and(|extension| extension == "conf")
+                })
+            })
+            .collect::<io::Result<Vec<_>>>()?;
+        files.sort();
+        for file in files {
+            let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+            self.load_file(&file, stem.as_deref(), problems)?;
+        }
+        Ok(())
+    }
+
+    fn read_into(&mut self, loading: &mut Loading<'_>, path: &Path, text: &str, depth: usize) {
+        let mut found = 0;
+        for (index, line) in text.lines().enumerate() {
+            if let Err(message) = self.read_line(loading, path, line, depth) {
+                found += 1;
+                let file = path.display().to_string();
+                if found > MAX_PROBLEMS {
+                    let message = "too many errors: the rest of this file is left out".into();
+                    loading.problems.push(Problem {
+                        file,
+                        line: index + 1,
+                        message,
+                    });
+                    return;
+                }
+                loading.problems.push(Problem {
+                    file,
+                    line: index + 1,
+                    message,
+                });
+            }
+        }
+    }
+
+    fn read_line(
+        &mut self,
+        loading: &mut Loading<'_>,
+        path: &Path,
+        line: &str,
+        depth: usize,
+    ) -> Result<(), String> {
+        let module = &mut loading.module;
+        let mut scope = Layered {
+            own: &module.typedefs,
+            embedded: &mut self.embedded,
+        };
+        match parse_line(line, &mut self.types, &mut scope)? {
+            None => {}
+            Some(Item::Prototype(prototype)) => {
+                module.prototypes.insert(prototype.name.clone(), prototype);
+            }
+            Some(Item::Alias { new, old }) => {
+                module.aliases.insert(new, old);
+            }
+            Some(Item::Typedef(name, ty)) => self.define(module, name, ty)?,
+            Some(Item::Import(file)) => self.import(loading, path, &file, depth)?,
+        }
+        Ok(())
+    }
+
+    fn define(&mut self, module: &mut Module, name: Box<str>, ty: Option<TypeId>) -> Result<(), String> {
+        let declared = module
+            .typedefs
+            .get(&name)
+            .copied()
+            .filter(|&declared| *self.types.get(declared) == Type::Opaque);
+        match (declared, ty) {
+            (Some(_), None) => {} // declared again
+            (None, None) => {
+                module.typedefs.insert(name, self.types.add(Type::Opaque));
+            }
+            (Some(declared), Some(ty)) => {
+                let definition = self.types.get(ty).clone();
+                if !matches!(definition, Type::Struct(_) | Type::Union(_)) {
+                    return Err(format!("`{name}` was declared: expected `struct(` or `union(`"));
+                }
+                self.types.define(declared, definition);
+            }
+            (None, Some(ty)) => {
+                module.typedefs.insert(name, ty);
+            }
+        }
+        Ok(())
+    }
+
+    fn import(
+        &mut self,
+        loading: &mut Loading<'_>,
+        from: &Path,
+        file: &str,
+        depth: usize,
+    ) -> Result<(), String> {
+        if depth == MAX_IMPORT_DEPTH || loading.imported.len() == MAX_IMPORTS {
+            return Err("too many imports".into());
+        }
+        let path = from.parent().unwrap_or(Path::new("")).join(file);
+        let path = [path.clone(), PathBuf::from(format!("{}.conf", path.display()))]
+            .into_iter()
+            .find(|path| path.is_file())
+            .unwrap_or(path);
+        if path == from || loading.imported.contains(&path) {
+            return Ok(());
+        }
+        let text = read(&path).map_err(|error| format!("can't import {}: {error}", path.display()))?;
+        loading.imported.push(path.clone());
+        self.read_into(loading, &path, &text, depth + 1);
+        Ok(())
+    }
+
+    /// How to show calls of `name` under `arch`. `sonames` are the libraries that may provide it, in
+    /// search order; where none of them has it, all are searched. An unknown function gets a plan
+    /// that shows four words and a word.
+    pub fn plan(&mut self, arch: Arch, sonames: &[&str], name: &str) -> Plan {
+        if let Some(prototype) = self.find(sonames, name) {
+            Plan::new(&self.types, prototype, arch, true)
+        } else {
+            let unknown = self.unknown(name, 4);
+            Plan::new(&self.types, unknown, arch, false)
+        }
+    }
+
+    fn find(&mut self, sonames: &[&str], name: &str) -> Option<Prototype> {
+        let (types, embedded) = (&mut self.types, &mut self.embedded);
+        let of_user = |about: bool| {
+            self.modules
+                .iter()
+                .rev()
+                .filter(move |m| !m.is_of_syscalls() && m.is_about(sonames) == about)
+                .find_map(|m| m.find(name))
+        };
+        of_user(true)
+            .or_else(|| {
+                sonames
+                    .iter()
+                    .find_map(|soname| embedded.prototype(Some(soname), name, types))
+            })
+            .or_else(|| of_user(false))
+            .or_else(|| embedded.prototype(None, name, types))
+    }
+
+    /// How to show system call `name` under `arch`: as `SYS_name` or, in a file `syscalls.conf`, as
+    /// `name` of the user's files says, otherwise six words. Its record's
+    /// [`words`](crate::value::RawCall::words) are the arguments of the system call.
+    pub fn syscall_plan(&mut self, arch: Arch, name: &str) -> Plan {
+        let old = format!("SYS_{name}");
+        let of_user = self
+            .modules
+            .iter()
+            .rev()
+            .find_map(|module| match module.soname.as_deref() {
+                Some("syscalls") => module.find(name),
+                _ => module.find(&old),
+            });
+        let (prototype, known) = match of_user {
+            Some(found) => (found, true),
+            None => (self.unknown(name, 6), false),
+        };
+        Plan::of_syscall(&self.types, prototype, arch, known)
+    }
+
+    fn unknown(&mut self, name: &str, words: usize) -> Prototype {
+        let word = self.types.add(Type::Int(Int {
+            width: Width::Word,
+            signed: true,
+            character: false,
+        }));
+        let word = self.types.add(Type::Lens(Lens::Guess, word));
+        Prototype {
+            name: name.into(),
+            ret: word,
+            params: vec![
+                Param {
+                    name: None,
+                    ty: word,
+                    direction: super::Direction::In,
+                    pack: None,
+                    when: None
+                };
+                words
+            ],
+            ellipsis: false,
+            noreturn: false,
+            failure: None,
+            errno: false,
+        }
+    }
+
+    /// The types of all plans made so far.
+    #[must_use]
+    pub fn types(&self) -> &Types {
+        &self.types
+    }
+
+    /// Every embedded prototype, library by library and sorted by name: soname, function, and the line
+    /// that describes it.
+    pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+        Embedded::lines()
+    }
+}
+
+/// The text of a prototype file. Bytes that are no UTF-8 are replaced: they can't mean anything.
+fn read(path: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    let len = File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if len as u64 > MAX_FILE {
+        return Err(io::Error::other(format!("larger than {MAX_FILE} bytes")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

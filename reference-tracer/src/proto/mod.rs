@@ -1,0 +1,18 @@
+//! What functions take and return: the prototype language, its parser, and the library of
+//! prototypes that are looked up by library and function. `prototypes/LANGUAGE.md` is the grammar.
+
+mod builtin;
+mod embedded;
+pub(crate) mod expr;
+mod lexer;
+mod library;
+mod parser;
+mod plan;
+mod types;
+
+pub use library::{Problem, Prototypes};
+pub use plan::{Plan, PlannedParam};
+pub use types::{
+    Direction, Expr, Failure, Field, Int, Length, Lens, NameGroup, Names, NamesId, Op, Pack, Param,
+    Prototype, Type, TypeId, Types, Width,
+};
