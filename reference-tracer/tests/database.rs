@@ -1,9 +1,9 @@
 //! The generated prototypes are what the language asks of searched files (LANGUAGE.md, "Searched files").
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rltrace::proto::Prototypes;
+use reference_tracer::proto::Prototypes;
 
 /// The files of the database with their text, by soname, `types.conf` among them.
 fn files() -> BTreeMap<String, String> {
@@ -43,8 +43,11 @@ fn files_are_sorted_without_duplicates() {
         let keys: Vec<&[u8]> = items(&text).map(|line| key(line).as_bytes()).collect();
         assert!(!keys.is_empty(), "{soname}");
         for pair in keys.windows(2) {
-            let names = pair.map(String::from_utf8_lossy);
-            assert!(pair[0] < pair[1], "{soname}: {} before {}", names[0], names[1]);
+            let first = String::from_utf8_lossy(pair[0]);
+            assert!(
+                pair[0] < pair[1],
+                "{soname}: {first} is not before what follows it"
+            );
         }
     }
 }
@@ -52,8 +55,10 @@ fn files_are_sorted_without_duplicates() {
 #[test]
 fn an_alias_names_a_prototype_of_its_file() {
     for (soname, text) in files() {
-        let keys: BTreeSet<&str> =
-            items(&text).filter(|line| !line.starts_with("alias ")).map(key).collect();
+        let keys: BTreeSet<&str> = items(&text)
+            .filter(|line| !line.starts_with("alias "))
+            .map(key)
+            .collect();
         for line in items(&text).filter(|line| line.starts_with("alias ")) {
             let old = line.trim_end_matches(';').rsplit(' ').next().expect("a name");
             assert!(keys.contains(old), "{soname}: {line}");
@@ -105,20 +110,24 @@ fn every_line_parses_and_every_named_type_exists() {
     let files = files();
     let curated = include_str!("../prototypes/types.conf");
     let own: BTreeSet<&str> = items(&files["types"]).map(key).collect();
-    let curated = items(curated).filter(|line| !own.contains(key(line))).collect::<Vec<_>>().join("\n");
-    let types = types_in_order(&format!("{}{curated}\n", files["types"]));
-    let mut broken = Vec::new();
-    for (soname, text) in files.iter().filter(|(soname, _)| *soname != "types") {
-        let mut used = types.clone();
-        used.extend(items(text).flat_map(|line| [line, "\n"]));
-        let mut problems = Vec::new();
-        Prototypes::new().load(&PathBuf::from(soname), &used, Some(soname), &mut problems);
-        let lines: Vec<&str> = used.lines().collect();
-        for problem in problems {
-            broken.push(format!("{problem}\n    {}", lines[problem.line as usize - 1]));
-        }
-    }
-    broken.dedup();
+    let curated = items(curated)
+        .filter(|line| !own.contains(key(line)))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let mut all = types_in_order(&format!("{}{curated}\n", files["types"]));
+    let libraries = files.iter().filter(|(soname, _)| *soname != "types");
+    all.extend(
+        libraries
+            .flat_map(|(_, text)| items(text))
+            .flat_map(|line| [line, "\n"]),
+    );
+    let mut problems = Vec::new();
+    Prototypes::new().load(Path::new("database"), &all, None, &mut problems);
+    let lines: Vec<&str> = all.lines().collect();
+    let broken: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{problem}\n    {}", lines[problem.line - 1]))
+        .collect();
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 

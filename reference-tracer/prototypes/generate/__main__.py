@@ -78,7 +78,7 @@ def run_write(options: argparse.Namespace) -> None:
     for each in flagsets.read(HERE.parent / "overlay/flagsets.toml"):
         flagsets.define(each, names, [str(folder) for folder in include])
     libraries = write.libraries(extract.read_packages(options.root), models, names, facts)
-    chosen = write.choose(libraries, demand.read(options.demand))
+    chosen = write.choose(libraries, demand.read(options.demand), set(debian.read_names(HERE / "whole.txt")))
     for old in options.folder.glob("*.conf"):
         old.unlink()
     write.write(options.folder, chosen, names)

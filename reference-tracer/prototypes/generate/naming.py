@@ -101,7 +101,7 @@ class Names:
 
     def enum(self, model: Model, enum: Enum, bits: bool | None = None) -> str:
         """The name of an enumeration, shown as flags where its values are bits, or as `bits` tells."""
-        values = distinct(enum)
+        values = distinct(enum, bits is None)
         if not values:
             return words.BASES.get(enum.base, "uint")
         base = "[uint]" if enum.base == "UINT" and max(values) >= 1 << 31 else ""
@@ -117,7 +117,7 @@ class Names:
         """Defines a name, or finds the one that says the same."""
         if source == "glibc" and name in self.curated:
             return name
-        name = name or "anonymous"
+        name, source = name or "anonymous", re.sub(r"[^\w.]", "_", source)
         choices = [name, f"{name}@{source}", *(f"{name}@{source}.{n}" for n in range(2, 1000))]
         for choice in choices:
             if choice in BUILT_IN or choice in self.curated:
@@ -131,7 +131,7 @@ class Names:
         found: dict[str, str] = {}
         waiting = list(texts)
         while waiting:
-            for word in set(re.findall(r"[A-Za-z_.$@][\w.$@+-]*", waiting.pop())):
+            for word in set(re.findall(r"[A-Za-z_.$@][\w.$@]*", waiting.pop())):
                 if word in self.definitions and word not in found:
                     found[word] = self.definitions[word]
                     waiting.append(self.definitions[word])
@@ -212,9 +212,9 @@ def is_object(field: Param) -> bool:
     return kind["kind"] == "record" or "private" in field.name or "reserved" in field.name or field.name.startswith("_")
 
 
-def distinct(enum: Enum) -> dict[int, str]:
-    """The first name of each value. In a set of flags, names of masks are left out, and bit 31 is no sign."""
-    flags = bool(FLAGS_NAME.search(enum.name))
+def distinct(enum: Enum, guess: bool) -> dict[int, str]:
+    """The first name of each value. In what may be a set of flags, masks are left out, and bit 31 is no sign."""
+    flags = guess and bool(FLAGS_NAME.search(enum.name))
     values: dict[int, str] = {}
     for name, value in enum.values:
         if flags and name.upper().endswith(("_MASK", "_ALL")):

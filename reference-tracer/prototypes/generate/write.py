@@ -12,10 +12,8 @@ from .naming import Names, Unspeakable
 from .overlay import Overlay
 
 HEADER = "# Written by `python3 -m generate write` from the headers of Debian's source package {}.\n"
-# Embedded text: four megabytes with the types. A library with fewer imports than these, over all programs, is
-# known by what is imported of it.
+# Embedded text: four megabytes with the types.
 BUDGET = 3_400_000
-WHOLE_FROM = 100
 
 
 @dataclass
@@ -71,7 +69,7 @@ def library(package: Package, image, model: Model, names: Names, overlay: Overla
             made.lines[symbol] = prototype(model, names, overlay, function)
         except Unspeakable as why:
             made.missing[symbol] = str(why)
-    made.lines |= {name: line for name, line in overlay.lines(image.soname).items()}
+    made.lines |= overlay.lines(image.soname)
     add_aliases(made, image)
     return made
 
@@ -103,10 +101,9 @@ def libraries(packages: dict[str, Package], models: dict[str, Model], names: Nam
     return list(made.values())
 
 
-def choose(made: list[Library], demand: Demand) -> list[Library]:
-    """The libraries to embed: those that programs import from, most wanted first, as far as the budget goes.
-
-    Of a library that few programs use, only the functions that somebody imports are kept.
+def choose(made: list[Library], demand: Demand, whole: set[str]) -> list[Library]:
+    """The libraries to embed: those that programs import from. Of libraries other than `whole`, only the
+    functions that somebody imports are kept: few programs use them, or only those that they are part of.
     """
     wanted = {key for key in demand.programs | demand.libraries}
     weights: Counter = Counter()
@@ -116,11 +113,13 @@ def choose(made: list[Library], demand: Demand) -> list[Library]:
     for each in sorted(made, key=lambda each: (-weights[each.soname], each.soname)):
         if weights[each.soname] == 0:
             continue
-        if weights[each.soname] < WHOLE_FROM:
+        if each.soname not in whole:
             keep(each, wanted)
+        if not each.lines:
+            continue
         size += sum(len(line.encode()) + 1 for line in each.lines.values())
         if size > BUDGET:
-            break
+            raise ValueError(f"the budget ends before {each.soname}")
         chosen.append(each)
     return sorted(chosen, key=lambda each: each.soname.encode())
 
