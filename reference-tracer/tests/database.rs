@@ -136,3 +136,39 @@ fn the_size_stays_within_what_is_embedded() {
     let size: usize = files().values().map(String::len).sum();
     assert!(size < 4 << 20, "{size} bytes");
 }
+
+/// What a Debian machine's programs import most is described: `generate/imports.tsv` has a function a line,
+/// with its library and how many of 1,590 programs import it.
+#[test]
+fn what_programs_import_is_covered() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("prototypes");
+    let demand = std::fs::read_to_string(folder.join("generate/imports.tsv")).expect("the demand");
+    let files = files();
+    let names: BTreeMap<&str, BTreeSet<&str>> = files
+        .iter()
+        .map(|(soname, text)| (soname.as_str(), items(text).map(key).collect()))
+        .collect();
+    let curated: BTreeSet<&str> = items(include_str!("../prototypes/libc.so.6.conf"))
+        .map(key)
+        .collect();
+    let (mut all, mut covered, mut libc, mut libc_covered) = (0, 0, 0, 0);
+    for row in items(&demand) {
+        let mut cells = row.split('\t');
+        let mut cell = || cells.next().expect("four cells");
+        let (soname, name) = (cell(), cell());
+        let programs: u32 = cell().parse().expect("a number");
+        let found = names.get(soname).is_some_and(|names| names.contains(name))
+            || soname == "libc.so.6" && curated.contains(name);
+        all += programs;
+        covered += if found { programs } else { 0 };
+        if soname == "libc.so.6" {
+            libc += programs;
+            libc_covered += if found { programs } else { 0 };
+        }
+    }
+    assert!(covered * 100 >= all * 92, "{covered} of {all}");
+    assert!(
+        libc_covered * 1000 >= libc * 995,
+        "libc: {libc_covered} of {libc}"
+    );
+}

@@ -44,6 +44,7 @@ def compile_all(root: Path, model: Model, names: list[str]) -> list[dwarf.Subpro
     """What gcc says of the functions of these names; those that it does not know are left out."""
     headers = sorted({each.file for each in model.functions.values() if "/bits/" not in each.file})
     headers = [header for header in headers if not APART.search(header)]
+    headers += [f"{root}/usr/include/{name}" for name in ("math.h", "complex.h")]  # all in bits/
     own = subprocess.run(["cc", "-print-file-name=include"], check=True, capture_output=True, text=True)
     flags = ["-std=gnu17", "-D_GNU_SOURCE", "-O1", "-nostdinc", "-isystem", own.stdout.strip()]
     flags += ["-isystem", f"{root}/usr/include/{TRIPLET}", "-isystem", f"{root}/usr/include"]

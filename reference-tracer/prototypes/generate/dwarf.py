@@ -105,7 +105,8 @@ def describe(die: DIE | None, names: tuple[str, ...] = ()) -> Type:
         key = (die.attributes["DW_AT_encoding"].value, die.attributes["DW_AT_byte_size"].value)
         kind, base = ENCODINGS.get(key, ("unknown", ""))
         name = text(die, "DW_AT_name")
-        base = {"long long int": "LONGLONG", "long long unsigned int": "ULONGLONG", "_Float128": "FLOAT128"}.get(name, base)
+        base = {"long long int": "LONGLONG", "long long unsigned int": "ULONGLONG"}.get(name, base)
+        base = "FLOAT128" if name.endswith("_Float128") else base
         names = (*names, "wchar_t") if name == "wchar_t" else names
         return {"kind": kind, "base": base, "names": list(names), "says": name}
     return described_compound(die, names)
