@@ -55,6 +55,20 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
 }
 
+/// Help and version as they were asked for; anything else is an error in one line.
+#[must_use]
+pub fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that has gone wants no help.
+        let _: std::io::Result<()> = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    say(&format!("{}; try 'rltrace --help'", first.trim_start_matches("error: ")));
+    ExitCode::FAILURE
+}
+
 /// One line to the user.
 fn say(line: &str) {
     // When standard error is closed there is nobody to tell.
@@ -112,23 +126,32 @@ fn trace(cli: &Cli) -> Result<Option<ExitStatus>, Refusal> {
 /// Starts the command and attaches to the processes. A process that cannot be attached to is told of,
 /// and the others go on.
 fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalState) -> Result<(), Refusal> {
+    let mut refused = None;
     let mut attached = 0;
     for &pid in &cli.pid {
         match tracer.attach(Tid::new(pid)) {
             Ok(()) => attached += 1,
-            Err(error) => say(&error.to_string()),
+            Err(error) => {
+                if let Some(line) = refused.replace(error.to_string()) {
+                    say(&line);
+                }
+            }
         }
     }
     let Some((name, args)) = cli.command.split_first() else {
-        return if attached == 0 {
-            Err(Refusal {
-                line: "no process to trace".into(),
-                status: 1,
-            })
-        } else {
-            Ok(())
+        // The last refusal is the reason of the exit status if there is nothing else to trace.
+        return match refused {
+            Some(line) if attached == 0 => Err(Refusal::new(line)),
+            Some(line) => {
+                say(&line);
+                Ok(())
+            }
+            None => Ok(()),
         };
     };
+    if let Some(line) = refused {
+        say(&line);
+    }
     let mut command = Command::new(name).args(args).signals(signals);
     if let Some(user) = user {
         command = command.user(user);
@@ -170,7 +193,12 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
 }
 
 fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
-    let parse = |text: &String| Filter::parse(text).map_err(|error| Refusal::new(error.to_string()));
+    let parse = |text: &String| {
+        if text.trim().is_empty() {
+            return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
+        }
+        Filter::parse(text).map_err(|error| Refusal::new(error.to_string()))
+    };
     let mut filters = cli.filter.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     if filters.is_empty() {
         filters.push(parse(&"@MAIN".to_owned())?);
@@ -202,13 +230,14 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     Ok(prototypes)
 }
 
+/// How lines name threads: in a file it can be seen from afar what the number is.
+fn thread_names(cli: &Cli) -> PidPrefix {
+    if cli.output.is_some() { PidPrefix::Bare } else { PidPrefix::Bracketed }
+}
+
 fn text_options(cli: &Cli, output: &Output) -> TextOptions {
     let many = cli.follow || cli.pid.len() + usize::from(!cli.command.is_empty()) > 1;
-    let pid = match (many, &cli.output) {
-        (false, _) => PidPrefix::None,
-        (true, None) => PidPrefix::Bracketed,
-        (true, Some(_)) => PidPrefix::Bare,
-    };
+    let pid = if many { thread_names(cli) } else { PidPrefix::None };
     let time = match (cli.timestamps, cli.relative_time) {
         (0, false) => TimePrefix::None,
         (0, true) => TimePrefix::Relative,
@@ -245,6 +274,7 @@ fn report_options(cli: &Cli) -> ReportOptions {
         summary: cli.summary,
         callers: !cli.filter.is_empty() || !cli.library.is_empty(),
         signals: !cli.no_signals,
+        threads: thread_names(cli),
     }
 }
 

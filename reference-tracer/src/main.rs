@@ -6,5 +6,8 @@ use clap::Parser;
 use reference_tracer::{app, cli::Cli};
 
 fn main() -> ExitCode {
-    app::run(&Cli::parse())
+    match Cli::try_parse() {
+        Ok(cli) => app::run(&cli),
+        Err(error) => app::usage(&error),
+    }
 }

@@ -259,17 +259,14 @@ impl ObjectStore {
         }
         let all = object.call_points()?;
         let selected = selected(&filter, &all, &mut self.offered);
-        let by_slot: Vec<&CallPoint<'_>> = selected
-            .iter()
-            .filter(|(point, _)| used_directly(point))
-            .map(|&(point, _)| point)
-            .collect();
-        let references = if by_slot.is_empty() {
-            References::default()
+        // Whether a loaded slot is a call or an address taken is told by how the whole object calls.
+        let needs_code = selected.iter().any(|(point, _)| used_directly(point));
+        let references = if needs_code {
+            object.references(&all, all.iter().filter(|point| used_directly(point)))?
         } else {
-            object.references(&all, by_slot)?
+            References::default()
         };
-        let no_plt_style = calls_through_slots(&references, &selected);
+        let no_plt_style = calls_through_slots(&references, &all);
         let mut plan = Plan {
             probes: Vec::new(),
             loaded: Vec::new(),
@@ -326,18 +323,15 @@ fn used_directly(point: &CallPoint<'_>) -> bool {
 }
 
 /// Whether the object was compiled to call through slots (`-fno-plt`, rustc): where it was, a slot that
-/// is loaded into a register may be a call, otherwise it is an address taken.
-fn calls_through_slots(references: &References, selected: &[(&CallPoint<'_>, String)]) -> bool {
-    selected
-        .iter()
-        .filter(|(point, _)| !point.is_start_up())
-        .any(|(point, _)| {
-            point
-                .slots()
-                .iter()
-                .filter_map(|slot| references.of(slot.addr))
-                .any(|used| !used.calls.is_empty())
-        })
+/// is loaded into a register may be a call, otherwise it is an address taken. An object that calls
+/// through a slot somewhere, or has no PLT at all, was.
+fn calls_through_slots(references: &References, all: &[CallPoint<'_>]) -> bool {
+    let mut own = all.iter().filter(|point| !point.is_start_up());
+    let calls = |point: &CallPoint<'_>| {
+        let mut uses = point.slots().iter().filter_map(|slot| references.of(slot.addr));
+        uses.any(|used| !used.calls.is_empty())
+    };
+    own.clone().any(calls) || own.all(|point| point.plt().is_empty())
 }
 
 /// The probes of an object, as they are collected.
@@ -369,17 +363,13 @@ impl Plan {
         let probe = |at, site| Probe { point: id, at, site };
         self.probes
             .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
-        // A loaded slot is met in the function, where its direct calls come by too. A tail call from
-        // code that another object called is not known by its return address there.
-        let loaded = self.is_loaded(point, references);
         for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
-            if !loaded {
-                self.probes
-                    .extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
-            }
-            self.probes
-                .extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
+            self.probes.extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
+            self.probes.extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
         }
+        // A loaded slot is met in the function, where the direct calls come by once more: they are
+        // told by their call site, which knows the name that was called.
+        let loaded = self.is_loaded(point, references);
         if loaded {
             let slots = point
                 .slots()

@@ -127,6 +127,11 @@ impl TextSink {
         }
     }
 
+    /// From now on lines name their thread in this way.
+    pub fn name_threads(&mut self, how: PidPrefix) {
+        self.options.pid = how;
+    }
+
     /// A call begins: `name(args`. The line stays open.
     pub fn entry(&mut self, out: &mut Vec<u8>, at: Moment, name: CallName<'_>, args: &[u8]) {
         self.close(out, UNFINISHED);

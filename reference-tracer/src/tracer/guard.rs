@@ -13,7 +13,7 @@ use arch_abi::x86::guard::{
 };
 use arch_abi::{Addr, Arch};
 use breakpoint::TrapId;
-use ptrace_core::{Memory, Signal, Stopped, procfs};
+use ptrace_core::{Memory, Signal, Stopped, Tid, procfs};
 
 use super::code::{CodeError, system_call};
 use super::space::Space;
@@ -21,7 +21,6 @@ use super::space::Space;
 /// x86-64's numbers of the system calls made here (`asm/unistd_64.h`).
 mod nr {
     pub(super) const MMAP: u64 = 9;
-    pub(super) const MPROTECT: u64 = 10;
     pub(super) const MUNMAP: u64 = 11;
     pub(super) const RT_SIGACTION: u64 = 13;
 }
@@ -48,6 +47,8 @@ pub(super) struct Guard {
     old_action: [u8; ACTION_LEN],
     table: Option<Table>,
     ranges: usize,
+    /// Whether the program's own disposition is in force for the moment, or ours may have been lost.
+    pub(super) away: bool,
     /// Everything that was mapped: address and length.
     mapped: Vec<(Addr, u64)>,
 }
@@ -76,6 +77,7 @@ impl Guard {
             old_action: [0; ACTION_LEN],
             table: None,
             ranges: 0,
+            away: false,
             mapped: vec![(data, PAGE), (code, PAGE)],
         };
         if let Err(error) = guard.set_up(stopped, memory) {
@@ -95,34 +97,51 @@ impl Guard {
         let words = [handler.get(), SA_FLAGS, restorer.get(), 0];
         self.action.copy_from_slice(&words.map(u64::to_le_bytes).concat());
         // What the program has now, first: the handler must hand on to it from its first moment.
-        let old = self.data.wrapping_add(OLD_ACTION);
-        let sigtrap = Signal::SIGTRAP.raw().unsigned_abs().into();
-        system_call(stopped, nr::RT_SIGACTION, [sigtrap, 0, old.get(), SIGSET, 0, 0])?;
-        memory.read_exact(old, &mut self.old_action)?;
+        self.old_action = self.current(stopped, memory)?;
         memory.write(self.data.wrapping_add(DATA_CHAIN), &self.old_action[..8])?;
-        self.write_action(memory)?;
-        system_call(
-            stopped,
-            nr::MPROTECT,
-            [self.data.get(), PAGE, prot(libc::PROT_READ), 0, 0, 0],
-        )?;
-        self.enable(stopped)
+        self.enable(stopped, memory)
     }
 
-    fn write_action(&self, memory: &Memory) -> Result<(), CodeError> {
-        Ok(memory.write(self.data.wrapping_add(NEW_ACTION), &self.action)?)
+    /// The process' disposition of SIGTRAP.
+    fn current(&self, stopped: &Stopped, memory: &Memory) -> Result<[u8; ACTION_LEN], CodeError> {
+        let old = self.data.wrapping_add(OLD_ACTION);
+        system_call(stopped, nr::RT_SIGACTION, [sigtrap(), 0, old.get(), SIGSET, 0, 0])?;
+        let mut action = [0; ACTION_LEN];
+        memory.read_exact(old, &mut action)?;
+        Ok(action)
+    }
+
+    fn set(&self, stopped: &Stopped, memory: &Memory, action: &[u8]) -> Result<(), CodeError> {
+        let at = self.data.wrapping_add(NEW_ACTION);
+        memory.write(at, action)?;
+        system_call(stopped, nr::RT_SIGACTION, [sigtrap(), at.get(), 0, SIGSET, 0, 0]).map(drop)
     }
 
     /// Makes the handler the process' disposition of SIGTRAP.
-    pub(super) fn enable(&self, stopped: &Stopped) -> Result<(), CodeError> {
-        let action = self.data.wrapping_add(NEW_ACTION);
-        let sigtrap = Signal::SIGTRAP.raw().unsigned_abs().into();
-        system_call(
-            stopped,
-            nr::RT_SIGACTION,
-            [sigtrap, action.get(), 0, SIGSET, 0, 0],
-        )
-        .map(drop)
+    fn enable(&self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        self.set(stopped, memory, &self.action)
+    }
+
+    /// Puts the program's own disposition in force, for a SIGTRAP of its own that is to be delivered.
+    fn stand_aside(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        if self.current(stopped, memory)?[..8] == self.action[..8] {
+            self.set(stopped, memory, &self.old_action)?;
+            self.away = true;
+        }
+        Ok(())
+    }
+
+    /// Takes over again after [`Guard::stand_aside`], or when the kernel has reset the disposition.
+    fn come_back(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        self.away = false;
+        let current = self.current(stopped, memory)?;
+        if current[..8] != self.action[..8] {
+            // What the program has set meanwhile is its own from now on.
+            self.old_action = current;
+            memory.write(self.data.wrapping_add(DATA_CHAIN), &current[..8])?;
+            self.enable(stopped, memory)?;
+        }
+        Ok(())
     }
 
     /// Lets the handler know an area of copies.
@@ -187,25 +206,13 @@ impl Guard {
         Ok(table)
     }
 
-    /// Whether the process still has a handler of SIGTRAP. The kernel takes it away when a thread hits
-    /// a trap while it blocks SIGTRAP.
-    // QUIRK sigtrap-blocked: a trap hit with SIGTRAP blocked or ignored resets its disposition to
-    // SIG_DFL and unblocks it. Seen: Linux 6.18. Source: kernel/signal.c, force_sig_info_to_task.
-    // Drop when: never, it is the ABI. Test: tests/tests/death.rs.
-    pub(super) fn is_in_place(stopped: &Stopped) -> bool {
-        let bit = 1 << (Signal::SIGTRAP.raw() - 1);
-        procfs::Status::of(stopped.tgid()).is_ok_and(|status| status.caught & bit != 0)
-    }
-
     /// Gives the program its own disposition back, and unmaps everything. All threads are stopped,
     /// none stands at a trap.
     pub(super) fn remove(&mut self, stopped: &Stopped, memory: &Memory) {
-        let action = self.data.wrapping_add(NEW_ACTION);
-        let restored = Self::is_in_place(stopped)
-            && memory.write(action, &self.old_action).is_ok()
-            && self.enable(stopped).is_ok();
+        let Ok(current) = self.current(stopped, memory) else { return };
+        let is_ours = current[..8] == self.action[..8];
         // A handler that could not be taken out must stay mapped.
-        if restored || !Self::is_in_place(stopped) {
+        if !is_ours || self.set(stopped, memory, &self.old_action).is_ok() {
             self.unmap(stopped);
         }
     }
@@ -216,6 +223,10 @@ impl Guard {
             let _: Result<_, CodeError> = system_call(stopped, nr::MUNMAP, [at.get(), len, 0, 0, 0, 0]);
         }
     }
+}
+
+fn sigtrap() -> u64 {
+    Signal::SIGTRAP.raw().unsigned_abs().into()
 }
 
 fn prot(bits: i32) -> u64 {
@@ -265,6 +276,32 @@ impl Space {
                 let why = super::linkage::chain(&error);
                 Some(format!("it would not survive a kill -9 of rltrace: {why}"))
             }
+        }
+    }
+
+    /// A SIGTRAP of the program's own is about to be delivered: to its own disposition.
+    pub(super) fn stand_aside(&mut self, stopped: &Stopped) {
+        if let Some(guard) = &mut self.guard {
+            // If it cannot be, the guard hands on what is not its own.
+            let _: Result<(), CodeError> = guard.stand_aside(stopped, &self.memory);
+        }
+    }
+
+    /// The guard takes over again where it stood aside or was reset.
+    pub(super) fn come_back(&mut self, stopped: &Stopped) {
+        if let Some(guard) = self.guard.as_mut().filter(|guard| guard.away) {
+            let _: Result<(), CodeError> = guard.come_back(stopped, &self.memory);
+        }
+    }
+
+    /// Looks whether the process still has a handler of SIGTRAP.
+    // QUIRK sigtrap-blocked: a trap that is hit while SIGTRAP is blocked or ignored resets its disposition
+    // to SIG_DFL and unblocks it. Seen: Linux 6.18. Source: kernel/signal.c, force_sig_info_to_task.
+    // Drop when: never, it is the ABI. Test: tests/tests/signals.rs, blocked_mask.
+    pub(super) fn look_after_guard(&mut self, tgid: Tid) {
+        let bit = 1 << (Signal::SIGTRAP.raw() - 1);
+        if let Some(guard) = &mut self.guard {
+            guard.away |= procfs::Status::of(tgid).is_ok_and(|status| status.caught & bit == 0);
         }
     }
 

@@ -1,11 +1,11 @@
 //! A thread has hit a trap: calls are entered, and return.
 
 use arch_abi::{Addr, Regs, StepPlan};
-use breakpoint::{Closed, Frame, How, Pushed};
+use breakpoint::{Closed, Frame, How, Pushed, TrapId};
 use ptrace_core::{Error, Memory, Stopped, Tid};
 
 use super::reporter::Reporter;
-use super::space::{Function, Space};
+use super::space::{Function, Role, Space};
 use super::thread::{Pending, StackMap, Stacks, Thread};
 use crate::memory::{Layered, Snapshot, TargetMemory};
 use crate::objects::Site;
@@ -52,8 +52,22 @@ pub(super) struct Hit<'a> {
 }
 
 impl Hit<'_> {
+    /// Plays the roles of the trap in the order in which their events happened.
+    pub(super) fn play(&mut self, role: Role, id: TrapId) -> Result<(), Error> {
+        if role.returns && self.arrival()? == 0 {
+            self.space.stray_return(self.stopped, id);
+        }
+        if let Some((point, site)) = role.entry {
+            self.entry(point, site)?;
+        }
+        if let Some(function) = role.function {
+            self.function(function)?;
+        }
+        Ok(())
+    }
+
     /// A call of `point` begins here.
-    pub(super) fn entry(&mut self, point: PointId, site: Site) -> Result<(), Error> {
+    fn entry(&mut self, point: PointId, site: Site) -> Result<(), Error> {
         // The call whose trap the thread met before a signal came.
         if self
             .thread
@@ -69,18 +83,16 @@ impl Hit<'_> {
     }
 
     /// The first instruction of a function that is met only here.
-    pub(super) fn function(&mut self, function: Function) -> Result<(), Error> {
+    fn function(&mut self, function: Function) -> Result<(), Error> {
         let again = (self.at, self.regs.sp());
         if self.thread.again.take_if(|was| *was == again).is_some() || !self.is_callers(function) {
             return Ok(());
         }
         let mut pending = self.buffers.pool.pop().unwrap_or_default();
         self.record(&mut pending, function.point, Site::Entry)?;
-        // A tail call from the caller was met where it jumped.
+        // A call from a known place was met there.
         let met = self.thread.calls.iter().next_back().is_some_and(|(frame, call)| {
-            call.point == function.point
-                && frame.return_to == pending.call.return_address
-                && call.call.sp == pending.call.sp
+            frame.return_to == pending.call.return_address && call.call.sp == pending.call.sp
         });
         if met {
             self.recycle(pending);
@@ -221,7 +233,7 @@ impl Hit<'_> {
     }
 
     /// The thread is where calls return to. Gives how many did.
-    pub(super) fn arrival(&mut self) -> Result<usize, Error> {
+    fn arrival(&mut self) -> Result<usize, Error> {
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let calls = &mut self.thread.calls;
         let mut stacks = stacks(&mut self.thread.stacks, self.thread.tgid, self.space);
@@ -249,6 +261,7 @@ impl Hit<'_> {
         Ok(())
     }
 
+    /// Shows a return, and adds its time to that of the call around it.
     fn show_return(&mut self, pending: &Pending) -> Result<(), Error> {
         let mut ret = RawReturn {
             time: self.reporter.clock.now(),
@@ -280,7 +293,10 @@ impl Hit<'_> {
             snapshot: &self.buffers.snapshot,
             memory: &reader,
         };
-        self.reporter.returned(self.points, pending, &plan, &ret, &memory);
+        let sample = self.reporter.returned(self.points, pending, &plan, &ret, &memory);
+        if let (Some(sample), Some((_, around))) = (sample, self.thread.calls.iter_mut().next_back()) {
+            around.open.add_inner(&sample);
+        }
         Ok(())
     }
 

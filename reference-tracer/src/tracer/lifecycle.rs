@@ -129,7 +129,7 @@ impl Tracer {
             return Birth::Leave;
         }
         self.add_thread(tid, tgid, &space);
-        if let Some(thread) = self.threads.get_mut(&tid) {
+        if let Some(thread) = self.threads.get_mut(&tid).filter(|_| follow) {
             // The child returns from the calls that its parent was in.
             thread.calls = calls;
             thread

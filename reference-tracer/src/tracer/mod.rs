@@ -161,14 +161,14 @@ impl Tracer {
             Ok(left) => left,
             Err(error) => {
                 self.depart();
-                self.reporter.finish();
+                self.reporter.finish(self.store.points());
                 return Err(error);
             }
         };
         if left.is_some() {
             self.depart();
         }
-        self.reporter.finish();
+        self.reporter.finish(self.store.points());
         Ok(self.outcome(left))
     }
 
@@ -195,6 +195,9 @@ impl Tracer {
     fn on_woken(&mut self) {
         if let Some(ticker) = &mut self.ticker {
             ticker.fired();
+        }
+        for (&tgid, process) in &self.processes {
+            process.space.borrow_mut().look_after_guard(tgid);
         }
         self.reporter.output.flush_idle();
     }
@@ -233,7 +236,7 @@ impl Tracer {
         let calls = reporter.calls();
         reporter.output.flush_idle();
         let mut notes = self.notes;
-        notes.extend(why_nothing(&self.store, calls));
+        notes.extend(why_nothing(&self.store));
         if let Err(error) = reporter.output.finish() {
             notes.push(error.to_string());
         }
@@ -248,10 +251,11 @@ impl Tracer {
 }
 
 /// Why filters saw no call: those that match nothing at all, each with the nearest names.
-fn why_nothing(store: &ObjectStore, calls: u64) -> Vec<String> {
+fn why_nothing(store: &ObjectStore) -> Vec<String> {
     let offered = store.offered();
     let unmatched = store.filters().unmatched();
-    if unmatched.is_empty() || (calls > 0 && offered.symbols.is_empty()) {
+    // Where there was nothing to choose from, the reason is another: a static program, say.
+    if unmatched.is_empty() || offered.symbols.is_empty() {
         return Vec::new();
     }
     let symbols = || offered.symbols.iter().map(|name| &**name);

@@ -11,8 +11,8 @@ use crate::memory::TargetMemory;
 use crate::output::Output;
 use crate::points::{Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
-use crate::summary::{Correction, Report, Summary};
-use crate::text::{CallName, Moment, TextSink};
+use crate::summary::{Column, Correction, Report, Sample, Summary};
+use crate::text::{CallName, Moment, PidPrefix, TextSink};
 use crate::value::{Decoder, Limits, NoDescription, RawReturn, Scratch};
 
 /// Nanoseconds since the epoch that never go back.
@@ -49,6 +49,8 @@ pub struct ReportOptions {
     pub callers: bool,
     /// Whether signals are shown.
     pub signals: bool,
+    /// How lines name their thread once there are several.
+    pub threads: PidPrefix,
 }
 
 /// Turns events into text, or counts them.
@@ -86,6 +88,11 @@ impl Reporter {
             result: Vec::new(),
             calls: 0,
         }
+    }
+
+    /// There is more than one thread: without its thread's name, a return cannot be given to its call.
+    pub(super) fn name_threads(&mut self) {
+        self.sink.name_threads(self.options.threads);
     }
 
     /// Whether calls are only counted, so that no argument need be fetched.
@@ -162,7 +169,7 @@ impl Reporter {
         self.output.end_line();
     }
 
-    /// A call returned.
+    /// A call returned. Gives what the call that it was made in counts as time of this one.
     pub(super) fn returned(
         &mut self,
         points: &Points,
@@ -170,12 +177,12 @@ impl Reporter {
         plan: &Plan,
         ret: &RawReturn,
         memory: &dyn TargetMemory,
-    ) {
+    ) -> Option<Sample> {
         let took = ret.time.saturating_sub(pending.call.time);
         if self.options.summary {
             let sample = pending.open.close(took, false, &Correction::default());
             self.summary.record(pending.point.0, &sample);
-            return;
+            return Some(sample);
         }
         let decoder = Decoder {
             types: self.prototypes.types(),
@@ -200,6 +207,7 @@ impl Reporter {
         self.sink
             .exit(self.output.buffer(), at, name, &self.args, &self.result, took);
         self.output.end_line();
+        None
     }
 
     /// A call's frame was left without a return.
@@ -280,14 +288,31 @@ impl Reporter {
         self.summary.report(|key| points.get(PointId(key)).name.as_ref())
     }
 
-    /// Ends the text: an open line is ended.
-    pub(super) fn finish(&mut self) {
-        if !self.options.summary {
+    /// Ends the output: an open line is ended, or the summary is written.
+    pub(super) fn finish(&mut self, points: &Points) {
+        if self.options.summary {
+            let table = self.summary(points).table(&COLUMNS, Column::SelfTime);
+            self.output.buffer().extend_from_slice(table.as_bytes());
+            self.output.end_line();
+        } else {
             self.sink.finish(self.output.buffer());
             self.output.end_line();
         }
     }
 }
+
+/// The columns of the summary.
+const COLUMNS: [Column; 9] = [
+    Column::TimePercent,
+    Column::SelfTime,
+    Column::Mean,
+    Column::P50,
+    Column::P99,
+    Column::Max,
+    Column::Calls,
+    Column::Errors,
+    Column::Name,
+];
 
 fn call_moment(pending: &Pending, time: u64) -> Moment {
     Moment {

@@ -28,8 +28,12 @@ impl Tracer {
     /// program: handlers and unwinders never see our memory.
     pub(super) fn deliver(&mut self, stopped: Stopped, mut regs: Regs, signal: Signal) -> Result<(), Error> {
         self.put_back(&stopped, &mut regs)?;
-        let followed = self.is_followed(stopped.tgid());
-        if followed {
+        if signal == Signal::SIGTRAP
+            && let Some(thread) = self.threads.get(&stopped.tid())
+        {
+            thread.space.borrow_mut().stand_aside(&stopped);
+        }
+        if self.is_followed(stopped.tgid()) {
             self.reporter.signal(stopped.tid(), regs.pc(), signal);
         }
         resume(stopped, Some(signal))

@@ -43,11 +43,17 @@ impl Tracer {
         id: TrapId,
     ) -> Result<(), Error> {
         let mut shared = space.borrow_mut();
+        shared.come_back(&stopped);
         let role = *shared.role(id);
         let at = shared.traps.addr(id).unwrap_or_default();
         let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
             return resume(stopped, None);
         };
+        if !self.processes.get(&thread.tgid).is_some_and(|process| process.followed) {
+            // A child that borrows its parent's memory: it only has to get past.
+            drop(shared);
+            return self.step_over(stopped, regs, space, id, at);
+        }
         let mut hit = Hit {
             stopped: &stopped,
             regs,
@@ -58,15 +64,7 @@ impl Tracer {
             reporter: &mut self.reporter,
             buffers: &mut self.buffers,
         };
-        if role.returns && hit.arrival()? == 0 {
-            hit.space.stray_return(&stopped, id);
-        }
-        if let Some((point, site)) = role.entry {
-            hit.entry(point, site)?;
-        }
-        if let Some(function) = role.function {
-            hit.function(function)?;
-        }
+        hit.play(role, id)?;
         drop(shared);
         self.follow_objects(&stopped, space, role);
         self.step_over(stopped, regs, space, id, at)
