@@ -208,7 +208,7 @@ pub enum AttachReason {
     },
     /// It runs as another user.
     #[error(
-        "it runs as user {uid} and this tracer as user {own_uid}: run the tracer as that user or as root"
+        "it runs as user {uid} and this tracer as user {own_uid}: run the tracer as that user, as root or with CAP_SYS_PTRACE"
     )]
     OtherUser {
         /// The process' effective user id.

@@ -46,7 +46,8 @@ const LINES: &[&str] = &[
     "--- SIGUSR1 (User defined signal 1) ---",
     r#"strlen("in the handler")                         = 14"#,
     "callee(1, 1, 1, 1)                               = 4990",
-    "exit(5 <no return ...>",
+    // What it calls inside: the start-up files' destructors.
+    "exit(5 <unfinished ...>",
     "+++ exited (status 5) +++",
 ];
 
@@ -161,7 +162,7 @@ fn a_summary() {
     let traced = traced(&Rltrace::new().arg("-c"));
     let text = &traced.trace.text;
     traced.assert(
-        text.starts_with("% time     seconds  usecs/call     calls      function\n"),
+        text.starts_with("% time ") && text.lines().next().is_some_and(|line| line.ends_with(" function")),
         "the header",
     );
     let strlen = text
@@ -169,11 +170,11 @@ fn a_summary() {
         .find(|line| line.ends_with(" strlen"))
         .unwrap_or_default();
     traced.assert(
-        strlen.split_whitespace().nth(3) == Some("6"),
+        strlen.split_whitespace().nth(6) == Some("6"),
         "strlen was called six times",
     );
     traced.assert(
-        text.lines().last().is_some_and(|line| line.ends_with(" total")),
+        text.lines().any(|line| line.ends_with(" total")),
         "the total",
     );
 }

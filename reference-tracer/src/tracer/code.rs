@@ -23,7 +23,7 @@ pub(super) struct Code<'a> {
 /// Why code cannot be read, written or given room.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CodeError {
+pub(super) enum CodeError {
     /// The memory cannot be accessed.
     #[error(transparent)]
     Memory(#[from] MemoryError),

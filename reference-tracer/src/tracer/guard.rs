@@ -14,6 +14,7 @@ use arch_abi::x86::guard::{
 use arch_abi::{Addr, Arch};
 use breakpoint::TrapId;
 use ptrace_core::{Memory, Signal, Stopped, Tid, procfs};
+use rustc_hash::FxHashSet;
 
 use super::code::{CodeError, system_call};
 use super::space::Space;
@@ -33,8 +34,16 @@ const PAGE: u64 = 4096;
 /// In the data page, after the handler's data: the new `struct sigaction`, then the old one.
 const NEW_ACTION: u64 = DATA_LEN.next_multiple_of(64);
 const OLD_ACTION: u64 = NEW_ACTION + 64;
+/// And the program's own, for a later tracer should this one die.
+const PROGRAMS_ACTION: u64 = OLD_ACTION + 64;
 /// A `struct sigaction` of the kernel: handler, flags, restorer, mask.
 const ACTION_LEN: usize = 32;
+/// At the end of the code page: [`MAGIC`], and where the data lies.
+const SIGNATURE: u64 = PAGE - 16;
+/// Tells a later tracer that a handler is a guard's, of this layout.
+const MAGIC: u64 = u64::from_le_bytes(*b"rltrace\x01");
+/// The most entries of a table that is believed.
+const MAX_TABLE: u64 = 1 << 24;
 /// Entries of the first table; each further one has twice as many.
 const FIRST_TABLE: u64 = 2048;
 
@@ -51,6 +60,8 @@ pub(super) struct Guard {
     pub(super) away: bool,
     /// Everything that was mapped: address and length.
     mapped: Vec<(Addr, u64)>,
+    /// The traps that a tracer which died has left, and that were taken out.
+    pub(super) inherited: FxHashSet<Addr>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +90,7 @@ impl Guard {
             ranges: 0,
             away: false,
             mapped: vec![(data, PAGE), (code, PAGE)],
+            inherited: FxHashSet::default(),
         };
         if let Err(error) = guard.set_up(stopped, memory) {
             guard.unmap(stopped);
@@ -94,12 +106,47 @@ impl Guard {
             restorer,
         } = assemble(self.code, self.data).map_err(|error| CodeError::Call(io::Error::other(error)))?;
         memory.write(self.code, &code)?;
+        let signature = [MAGIC, self.data.get()].map(u64::to_le_bytes).concat();
+        memory.write(self.code.wrapping_add(SIGNATURE), &signature)?;
         let words = [handler.get(), SA_FLAGS, restorer.get(), 0];
         self.action.copy_from_slice(&words.map(u64::to_le_bytes).concat());
         // What the program has now, first: the handler must hand on to it from its first moment.
         self.old_action = self.current(stopped, memory)?;
+        if let Some(data) = guard_behind(memory, &self.old_action) {
+            self.inherit(memory, data)?;
+        }
         memory.write(self.data.wrapping_add(DATA_CHAIN), &self.old_action[..8])?;
+        memory.write(self.data.wrapping_add(PROGRAMS_ACTION), &self.old_action)?;
         self.enable(stopped, memory)
+    }
+
+    /// Takes out the traps that a tracer which died has left behind, by its guard's table. That guard
+    /// stays mapped: a thread may be on its way through it.
+    fn inherit(&mut self, memory: &Memory, data: Addr) -> Result<(), CodeError> {
+        memory.read_exact(data.wrapping_add(PROGRAMS_ACTION), &mut self.old_action)?;
+        let at = Addr::new(read_word(memory, data.wrapping_add(DATA_TABLE))?);
+        if at.get() == 0 {
+            return Ok(());
+        }
+        let entries = read_word(memory, at)?.saturating_add(1);
+        if entries > MAX_TABLE {
+            return Ok(());
+        }
+        let len = |bytes: u64| usize::try_from(bytes).unwrap_or(0);
+        let mut table = vec![0; len(entries * 16)];
+        memory.read_exact(at.wrapping_add(TABLE_ENTRIES), &mut table)?;
+        let mut originals = vec![0; len(entries)];
+        memory.read_exact(at.wrapping_add(TABLE_ENTRIES + entries * 16), &mut originals)?;
+        for (entry, original) in table.chunks_exact(16).zip(originals) {
+            let trap = Addr::new(word(&entry[..8]));
+            let mut byte = [0];
+            // What was unmapped meanwhile, or written anew, is the program's.
+            let is_trap = trap.get() != 0 && memory.read_exact(trap, &mut byte).is_ok() && byte == [0xcc];
+            if is_trap && memory.write(trap, &[original]).is_ok() {
+                self.inherited.insert(trap);
+            }
+        }
+        Ok(())
     }
 
     /// The process' disposition of SIGTRAP.
@@ -139,6 +186,7 @@ impl Guard {
             // What the program has set meanwhile is its own from now on.
             self.old_action = current;
             memory.write(self.data.wrapping_add(DATA_CHAIN), &current[..8])?;
+            memory.write(self.data.wrapping_add(PROGRAMS_ACTION), &current)?;
             self.enable(stopped, memory)?;
         }
         Ok(())
@@ -166,12 +214,13 @@ impl Guard {
         memory: &Memory,
         trap: Addr,
         to: Addr,
+        original: u8,
     ) -> Result<(), CodeError> {
         let table = match self.table {
             Some(table) if table.used * 2 < table.mask => table,
             _ => self.grow(stopped, memory)?,
         };
-        let used = put(memory, table, trap, to)?;
+        let used = put(memory, table, trap, to, original)?;
         self.table = Some(Table {
             used: table.used + u64::from(used),
             ..table
@@ -182,7 +231,7 @@ impl Guard {
     /// A new table of twice the size, complete before the handler sees it.
     fn grow(&mut self, stopped: &Stopped, memory: &Memory) -> Result<Table, CodeError> {
         let entries = self.table.map_or(FIRST_TABLE, |table| (table.mask + 1) * 2);
-        let len = (TABLE_ENTRIES + entries * 16).next_multiple_of(PAGE);
+        let len = (TABLE_ENTRIES + entries * 17).next_multiple_of(PAGE);
         let at = map(stopped, len, libc::PROT_READ)?;
         self.mapped.push((at, len));
         memory.write(at, &(entries - 1).to_le_bytes())?;
@@ -192,12 +241,15 @@ impl Guard {
             used: 0,
         };
         if let Some(old) = self.table {
-            let mut bytes = vec![0; usize::try_from((old.mask + 1) * 16).unwrap_or(0)];
+            let entries = old.mask + 1;
+            let mut bytes = vec![0; usize::try_from(entries * 17).unwrap_or(0)];
             memory.read_exact(old.at.wrapping_add(TABLE_ENTRIES), &mut bytes)?;
-            for entry in bytes.chunks_exact(16) {
+            let (pairs, originals) = bytes.split_at(usize::try_from(entries * 16).unwrap_or(0));
+            for (entry, &original) in pairs.chunks_exact(16).zip(originals) {
                 let (trap, to) = (word(&entry[..8]), word(&entry[8..]));
                 if trap != 0 {
-                    table.used += u64::from(put(memory, table, Addr::new(trap), Addr::new(to))?);
+                    let used = put(memory, table, Addr::new(trap), Addr::new(to), original)?;
+                    table.used += u64::from(used);
                 }
             }
         }
@@ -244,8 +296,22 @@ fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(word)
 }
 
-/// Stores an entry: where to go first, then the trap, which makes it valid. Gives whether it is new.
-fn put(memory: &Memory, table: Table, trap: Addr, to: Addr) -> Result<bool, CodeError> {
+fn read_word(memory: &Memory, at: Addr) -> Result<u64, CodeError> {
+    let mut word = [0; 8];
+    memory.read_exact(at, &mut word)?;
+    Ok(u64::from_le_bytes(word))
+}
+
+/// The data of the guard whose handler this disposition is, if it is one.
+fn guard_behind(memory: &Memory, action: &[u8; ACTION_LEN]) -> Option<Addr> {
+    let page = Addr::new(word(&action[..8]) & !(PAGE - 1));
+    let magic = read_word(memory, page.wrapping_add(SIGNATURE)).ok()?;
+    let data = read_word(memory, page.wrapping_add(SIGNATURE + 8)).ok()?;
+    (magic == MAGIC).then(|| Addr::new(data))
+}
+
+/// Stores an entry: what it leads to first, then the trap, which makes it valid. Gives whether it is new.
+fn put(memory: &Memory, table: Table, trap: Addr, to: Addr, original: u8) -> Result<bool, CodeError> {
     let mut index = first_entry(trap, table.mask);
     loop {
         let at = table.at.wrapping_add(TABLE_ENTRIES + index * 16);
@@ -253,6 +319,8 @@ fn put(memory: &Memory, table: Table, trap: Addr, to: Addr) -> Result<bool, Code
         memory.read_exact(at, &mut bytes)?;
         let there = u64::from_le_bytes(bytes);
         if there == 0 || there == trap.get() {
+            let byte = TABLE_ENTRIES + (table.mask + 1) * 16 + index;
+            memory.write(table.at.wrapping_add(byte), &[original])?;
             memory.write(at.wrapping_add(8), &to.get().to_le_bytes())?;
             memory.write(at, &trap.get().to_le_bytes())?;
             return Ok(there == 0);
@@ -313,7 +381,8 @@ impl Space {
         self.guard_ranges(&mut guard);
         for (trap, to) in self.traps.copies() {
             // A full address space: this trap is not guarded.
-            let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to);
+            let original = self.original(trap);
+            let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to, original);
         }
         self.guard = Some(guard);
     }
@@ -325,9 +394,23 @@ impl Space {
         };
         self.guard_ranges(&mut guard);
         if let (Some(trap), Some(to)) = (self.traps.addr(id), self.traps.resume_at(id)) {
-            let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to);
+            let original = self.original(trap);
+            let _: Result<(), CodeError> = guard.add(stopped, &self.memory, trap, to, original);
         }
         self.guard = Some(guard);
+    }
+
+    /// The byte that the trap at `at` covers.
+    fn original(&self, at: Addr) -> u8 {
+        let plan = self.traps.lookup(at).and_then(|id| self.traps.plan(id));
+        plan.and_then(|plan| plan.bytes().first().copied()).unwrap_or(0xcc)
+    }
+
+    /// Where the thread has to go back to that hit a trap which a dead tracer had left, and which is out.
+    pub(super) fn inherited_trap(&self, pc: Addr) -> Option<Addr> {
+        let trap = pc.wrapping_sub(self.arch.abi().pc_past_trap());
+        let guard = self.guard.as_ref()?;
+        guard.inherited.contains(&trap).then_some(trap)
     }
 
     fn guard_ranges(&self, guard: &mut Guard) {

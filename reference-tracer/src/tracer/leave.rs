@@ -137,7 +137,8 @@ impl Tracer {
     fn behind_trap(&self, stopped: &Stopped) -> Option<Addr> {
         let thread = self.threads.get(&stopped.tid())?;
         let pc = stopped.regs().ok()?.pc();
-        thread.space.borrow().traps.late_hit_at(pc)
+        let space = thread.space.borrow();
+        space.traps.late_hit_at(pc).or_else(|| space.inherited_trap(pc))
     }
 
     /// The signal that a thread is to get when it is left: the one that it stopped for, unless that is

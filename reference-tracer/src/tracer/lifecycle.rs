@@ -82,6 +82,10 @@ impl Tracer {
 
     pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
         let arch = space.borrow().arch;
+        let followed = self.processes.get(&tgid).is_none_or(|process| process.followed);
+        if followed && !self.threads.is_empty() && !self.threads.contains_key(&tid) {
+            self.reporter.name_threads();
+        }
         self.threads
             .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
     }

@@ -139,6 +139,11 @@ impl Space {
     ) -> Result<TrapId, InsertError<CodeError>> {
         let (traps, mut code) = self.split(stopped);
         let id = traps.insert(at, &mut code)?;
+        if traps.resume_at(id).is_none() {
+            // A copy takes a thread past the trap more cheaply than emulation does, and without a
+            // tracer. Where there is no room for it the instruction is emulated.
+            let _: Result<(), _> = traps.prepare_copies(&mut code);
+        }
         if self.traps.users(id) == 1 {
             *self.role(id) = Role::default();
         }
@@ -172,13 +177,5 @@ impl Space {
         let (traps, mut code) = self.split(stopped);
         // What cannot be taken out stays in as a trap without a role: it is stepped over.
         let _: Result<Removed, _> = traps.remove(id, &mut code);
-    }
-
-    /// The object that holds `at`.
-    pub(super) fn object_at(&self, at: Addr) -> Option<&Loaded> {
-        self.objects.iter().find(|object| {
-            let (start, end) = object.range();
-            (start..end).contains(&at)
-        })
     }
 }

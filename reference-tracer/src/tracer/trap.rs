@@ -173,7 +173,12 @@ impl Tracer {
     /// A SIGTRAP at none of our traps: one that was taken out while the thread was on its way here, or
     /// the program's own.
     fn on_foreign_trap(&mut self, stopped: Stopped, regs: Regs, space: &SharedSpace) -> Result<(), Error> {
-        if let Some(at) = space.borrow().traps.late_hit_at(regs.pc()) {
+        let shared = space.borrow();
+        let late = shared.traps.late_hit_at(regs.pc()).or_else(|| shared.inherited_trap(regs.pc()));
+        drop(shared);
+        if let Some(at) = late
+            && stopped.siginfo()?.code() == SI_KERNEL
+        {
             stopped.set_pc(at)?;
             return resume(stopped, None);
         }
