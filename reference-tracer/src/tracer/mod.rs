@@ -10,6 +10,7 @@ mod hits;
 mod leave;
 mod lifecycle;
 mod linkage;
+mod pace;
 mod reporter;
 mod signal;
 mod sigtrap;
@@ -32,6 +33,7 @@ use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
 pub(crate) use linkage::chain;
+use pace::Pace;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 pub(crate) use sigtrap::is_watched;
@@ -104,6 +106,7 @@ pub struct Tracer {
     command_status: Option<ExitStatus>,
     leave: Leave,
     ticker: Option<Ticker>,
+    pace: Option<Pace>,
     notes: Vec<String>,
 }
 
@@ -134,6 +137,7 @@ impl Tracer {
             command_status: None,
             leave,
             ticker: None,
+            pace: None,
             notes: Vec::new(),
         }
     }
@@ -157,7 +161,7 @@ impl Tracer {
         }
         if self.options.hand_off {
             // Where the tracer cannot be pinned, threads are resumed wherever they are.
-            let _: std::io::Result<()> = self.session.set_hand_off(true);
+            self.pace = self.session.set_hand_off(true).is_ok().then(Pace::new);
         }
         let left = match self.trace() {
             Ok(left) => left,
@@ -180,7 +184,10 @@ impl Tracer {
                 return Ok(Some(signal));
             }
             match self.session.wait()? {
-                Wait::Stopped(stopped, stop) => self.on_stop(stopped, stop)?,
+                Wait::Stopped(stopped, stop) => {
+                    self.on_stop(stopped, stop)?;
+                    self.keep_pace();
+                }
                 Wait::Exited(tid, status) => self.on_exit(tid, status),
                 Wait::Woken => self.on_woken(),
                 Wait::NoTracees => return Ok(None),
@@ -190,6 +197,19 @@ impl Tracer {
             {
                 ticker.arm();
             }
+        }
+    }
+
+    /// Hands threads over where that is the quicker way: with one thread only, because the tracer is a
+    /// realtime thread meanwhile. With several there is always one more stop to see to, and a tracer
+    /// that never sleeps would keep everything else from its CPU.
+    fn keep_pace(&mut self) {
+        let alone = self.threads.len() == 1;
+        let Some(pace) = &mut self.pace else { return };
+        if let Some(on) = pace.stopped(alone)
+            && self.session.set_hand_off(on).is_err()
+        {
+            self.pace = None;
         }
     }
 
