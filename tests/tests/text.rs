@@ -162,7 +162,11 @@ fn a_summary() {
     let traced = traced(&Rltrace::new().arg("-c"));
     let text = &traced.trace.text;
     traced.assert(
-        text.starts_with("% time ") && text.lines().next().is_some_and(|line| line.ends_with(" function")),
+        text.starts_with("% time ")
+            && text
+                .lines()
+                .next()
+                .is_some_and(|line| line.ends_with(" function")),
         "the header",
     );
     let strlen = text
@@ -173,8 +177,5 @@ fn a_summary() {
         strlen.split_whitespace().nth(6) == Some("6"),
         "strlen was called six times",
     );
-    traced.assert(
-        text.lines().any(|line| line.ends_with(" total")),
-        "the total",
-    );
+    traced.assert(text.lines().any(|line| line.ends_with(" total")), "the total");
 }
