@@ -6,7 +6,7 @@
 //! need them.
 
 use arch_abi::Addr;
-use ptrace_core::{Error, Signal, Stop, Stopped, Tid, procfs};
+use ptrace_core::{Error, Signal, Stop, Stopped, Tid, Wait, procfs};
 use rustc_hash::FxHashSet;
 
 use super::Tracer;
@@ -115,12 +115,36 @@ impl Tracer {
                 drained.push((stopped, stop));
                 continue;
             }
-            let (tgid, signal) = (stopped.tgid(), signal_of(stop));
+            let (tid, signal) = (stopped.tid(), signal_of(stop));
             if stopped.cont(signal).is_ok() {
-                drained.extend(self.session.stop_all(tgid).unwrap_or_default());
+                self.await_stop(tid, &mut drained);
             }
         }
         drained
+    }
+
+    /// Waits until a thread stops by itself: one that were asked to stop would do that first, and keep its
+    /// SIGTRAP. All others are held.
+    fn await_stop(&mut self, tid: Tid, held: &mut Held) {
+        loop {
+            match self.session.wait() {
+                Ok(Wait::Stopped(stopped, stop)) => {
+                    let found = stopped.tid() == tid;
+                    held.push((stopped, stop));
+                    if found {
+                        return;
+                    }
+                }
+                Ok(Wait::Exited(gone, status)) => {
+                    self.on_exit(gone, status);
+                    if gone == tid {
+                        return;
+                    }
+                }
+                Ok(Wait::Woken) => {}
+                Ok(Wait::NoTracees) | Err(_) => return,
+            }
+        }
     }
 
     /// Whether the thread stands behind a trap that it hit, stopped for something else, and has its SIGTRAP

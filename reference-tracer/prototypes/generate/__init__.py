@@ -1,0 +1,1 @@
+"""Writes the database of prototypes; README.md tells how."""
