@@ -65,7 +65,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    say(&format!("{}; try 'rltrace --help'", first.trim_start_matches("error: ")));
+    say(&format!(
+        "{}; try 'rltrace --help'",
+        first.trim_start_matches("error: ")
+    ));
     ExitCode::FAILURE
 }
 
@@ -232,7 +235,11 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
 
 /// How lines name threads: in a file it can be seen from afar what the number is.
 fn thread_names(cli: &Cli) -> PidPrefix {
-    if cli.output.is_some() { PidPrefix::Bare } else { PidPrefix::Bracketed }
+    if cli.output.is_some() {
+        PidPrefix::Bare
+    } else {
+        PidPrefix::Bracketed
+    }
 }
 
 fn text_options(cli: &Cli, output: &Output) -> TextOptions {

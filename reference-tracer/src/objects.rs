@@ -364,8 +364,10 @@ impl Plan {
         self.probes
             .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
         for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
-            self.probes.extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
-            self.probes.extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
+            self.probes
+                .extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
+            self.probes
+                .extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
         }
         // A loaded slot is met in the function, where the direct calls come by once more: they are
         // told by their call site, which knows the name that was called.

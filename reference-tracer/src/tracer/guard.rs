@@ -261,7 +261,9 @@ impl Guard {
     /// Gives the program its own disposition back, and unmaps everything. All threads are stopped,
     /// none stands at a trap.
     pub(super) fn remove(&mut self, stopped: &Stopped, memory: &Memory) {
-        let Ok(current) = self.current(stopped, memory) else { return };
+        let Ok(current) = self.current(stopped, memory) else {
+            return;
+        };
         let is_ours = current[..8] == self.action[..8];
         // A handler that could not be taken out must stay mapped.
         if !is_ours || self.set(stopped, memory, &self.old_action).is_ok() {
@@ -403,7 +405,8 @@ impl Space {
     /// The byte that the trap at `at` covers.
     fn original(&self, at: Addr) -> u8 {
         let plan = self.traps.lookup(at).and_then(|id| self.traps.plan(id));
-        plan.and_then(|plan| plan.bytes().first().copied()).unwrap_or(0xcc)
+        plan.and_then(|plan| plan.bytes().first().copied())
+            .unwrap_or(0xcc)
     }
 
     /// Where the thread has to go back to that hit a trap which a dead tracer had left, and which is out.

@@ -154,7 +154,8 @@ impl Tracer {
         let bit = 1 << (Signal::SIGTRAP.raw() - 1);
         !at_trap
             && self.behind_trap(stopped).is_some()
-            && procfs::Status::of(stopped.tid()).is_ok_and(|status| status.pending & bit != 0)
+            && procfs::Status::of(stopped.tid())
+                .is_ok_and(|status| status.pending & bit != 0 && status.blocked & bit == 0)
     }
 
     /// The trap, taken out by now, right behind which the thread stands.

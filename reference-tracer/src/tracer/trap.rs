@@ -49,7 +49,11 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
             return resume(stopped, None);
         };
-        if !self.processes.get(&thread.tgid).is_some_and(|process| process.followed) {
+        if !self
+            .processes
+            .get(&thread.tgid)
+            .is_some_and(|process| process.followed)
+        {
             // A child that borrows its parent's memory: it only has to get past.
             drop(shared);
             return self.step_over(stopped, regs, space, id, at);
@@ -174,7 +178,10 @@ impl Tracer {
     /// the program's own.
     fn on_foreign_trap(&mut self, stopped: Stopped, regs: Regs, space: &SharedSpace) -> Result<(), Error> {
         let shared = space.borrow();
-        let late = shared.traps.late_hit_at(regs.pc()).or_else(|| shared.inherited_trap(regs.pc()));
+        let late = shared
+            .traps
+            .late_hit_at(regs.pc())
+            .or_else(|| shared.inherited_trap(regs.pc()));
         drop(shared);
         if let Some(at) = late
             && stopped.siginfo()?.code() == SI_KERNEL
