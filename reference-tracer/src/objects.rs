@@ -69,6 +69,8 @@ pub struct ObjectFile {
     pub probes: Vec<Probe>,
     /// What can be met only at the callee.
     pub loaded_slots: Vec<LoadedSlot>,
+    /// Where the main program calls functions that may concern the tracer's own signal.
+    pub watched: Vec<FileAddr>,
     segments: Vec<Segment>,
     phdr: Option<FileAddr>,
 }
@@ -223,6 +225,7 @@ impl ObjectStore {
         });
         self.offered.libraries.push(names.short().into());
         let (probes, loaded_slots) = self.select(&object, &names)?;
+        let watched = if is_main { watched(&object)? } else { Vec::new() };
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
         let is_linker = !is_main || object.interpreter().is_none();
         Ok(ObjectFile {
@@ -240,6 +243,7 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
+            watched,
             names,
         })
     }
@@ -280,6 +284,33 @@ impl ObjectStore {
         }
         Ok((plan.probes, plan.loaded))
     }
+}
+
+/// Where `object` calls functions that may block or ignore the tracer's own signal.
+fn watched(object: &Object<'_>) -> Result<Vec<FileAddr>, elf_plt::Error> {
+    let all = if object.is_static() {
+        Vec::new()
+    } else {
+        object.call_points()?
+    };
+    let concerned = all.iter().filter(|point| {
+        let name = point.name().and_then(|name| std::str::from_utf8(name).ok());
+        name.is_some_and(crate::tracer::is_watched)
+    });
+    let (with_plt, without): (Vec<_>, Vec<_>) = concerned.partition(|point| !point.plt().is_empty());
+    let mut places: Vec<_> = with_plt
+        .iter()
+        .flat_map(|point| point.plt().iter().map(|entry| entry.addr))
+        .collect();
+    if !without.is_empty() {
+        let references = object.references(&all, without)?;
+        places.extend(
+            references
+                .iter()
+                .flat_map(|(_, used)| used.calls.iter().chain(&used.jumps).copied()),
+        );
+    }
+    Ok(places)
 }
 
 fn library_names(names: &ObjectNames) -> LibraryNames<'_> {

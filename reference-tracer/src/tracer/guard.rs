@@ -192,6 +192,11 @@ impl Guard {
         Ok(())
     }
 
+    /// What the program would have without the guard.
+    pub(super) fn programs_action(&self) -> [u8; ACTION_LEN] {
+        self.old_action
+    }
+
     /// Lets the handler know an area of copies.
     pub(super) fn add_range(&mut self, memory: &Memory, start: Addr, len: u64) -> Result<(), CodeError> {
         if self.ranges == RANGES {
@@ -354,6 +359,13 @@ impl Space {
         if let Some(guard) = &mut self.guard {
             // If it cannot be, the guard hands on what is not its own.
             let _: Result<(), CodeError> = guard.stand_aside(stopped, &self.memory);
+        }
+    }
+
+    /// The program has set its disposition: it is noted, and the guard's is put in force again.
+    pub(super) fn take_over(&mut self, stopped: &Stopped) {
+        if let Some(guard) = &mut self.guard {
+            let _: Result<(), CodeError> = guard.come_back(stopped, &self.memory);
         }
     }
 

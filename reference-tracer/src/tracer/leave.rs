@@ -95,6 +95,7 @@ impl Tracer {
 
     /// Puts one thread back into its program, if it stands in a copy.
     fn settle(&mut self, stopped: &Stopped) {
+        self.give_back_sigtrap(stopped);
         let Ok(mut regs) = stopped.regs() else { return };
         let stepping = self
             .threads
@@ -105,6 +106,19 @@ impl Tracer {
         } else {
             self.put_back(stopped, &mut regs)
         };
+    }
+
+    /// What the program has blocked is blocked again.
+    pub(super) fn give_back_sigtrap(&self, stopped: &Stopped) {
+        if self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.blocks_sigtrap)
+            && let Ok(mut mask) = stopped.sigmask()
+        {
+            mask.insert(Signal::SIGTRAP);
+            let _: Result<(), Error> = stopped.set_sigmask(mask);
+        }
     }
 
     /// Lets each thread that has a SIGTRAP of ours to come run into it: it gets no further.

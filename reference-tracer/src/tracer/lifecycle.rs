@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
+use ptrace_core::{Error, ExitStatus, Signal, Stopped, Tid, procfs};
 
 use super::space::Space;
 use super::thread::{SharedSpace, Thread};
@@ -58,7 +58,15 @@ impl Tracer {
         let notes = space.take_up(stopped, &mut self.store);
         self.notes.extend(notes);
         let space = Rc::new(RefCell::new(space));
+        // The mask survives execve(2).
+        let blocks = self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.blocks_sigtrap);
         self.add_thread(stopped.tid(), tgid, &space);
+        if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
+            thread.blocks_sigtrap = blocks;
+        }
         self.processes.insert(
             tgid,
             Process {
@@ -101,9 +109,15 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        let blocks = parent
+            .and_then(|parent| self.threads.get(&parent))
+            .is_some_and(|t| t.blocks_sigtrap);
         if let Some(process) = self.processes.get(&tgid) {
             let space = SharedSpace::clone(&process.space);
             self.add_thread(tid, tgid, &space);
+            if let Some(thread) = self.threads.get_mut(&tid) {
+                thread.blocks_sigtrap = blocks;
+            }
             return Ok(Birth::Stay);
         }
         let Some(parent) = parent.filter(|parent| self.threads.contains_key(parent)) else {
@@ -119,7 +133,7 @@ impl Tracer {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
         let parent = &self.threads[&parent];
         let follow = self.options.follow && self.is_followed(parent.tgid);
-        let calls = parent.calls.clone();
+        let (calls, blocks) = (parent.calls.clone(), parent.blocks_sigtrap);
         let shares = sys::same_memory(parent.tid.raw(), tid.raw()).unwrap_or(false);
         let space = if shares {
             SharedSpace::clone(&parent.space)
@@ -127,6 +141,12 @@ impl Tracer {
             Rc::new(RefCell::new(parent.space.borrow().forked(stopped.memory())))
         };
         if !follow && !shares {
+            if parent.blocks_sigtrap
+                && let Ok(mut mask) = stopped.sigmask()
+            {
+                mask.insert(Signal::SIGTRAP);
+                let _: Result<(), Error> = stopped.set_sigmask(mask);
+            }
             let mut space = space.borrow_mut();
             space.clean(stopped);
             space.clear_away(stopped);
@@ -136,6 +156,7 @@ impl Tracer {
         if let Some(thread) = self.threads.get_mut(&tid).filter(|_| follow) {
             // The child returns from the calls that its parent was in.
             thread.calls = calls;
+            thread.blocks_sigtrap = blocks;
             thread
                 .calls
                 .iter_mut()

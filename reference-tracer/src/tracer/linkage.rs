@@ -199,6 +199,10 @@ impl Space {
                 Err(error) => failed = failed.or_else(|| Some(chain(&error))),
             }
         }
+        for &at in &object.file.watched {
+            // Where no trap can be, the program's view of SIGTRAP may be ours.
+            let _ = self.plant(stopped, object.base.resolve(at), |role| role.watched = true);
+        }
         for slot in &object.file.loaded_slots {
             let Some(at) = self.slot_value(object.base.resolve(slot.slot)) else {
                 continue;

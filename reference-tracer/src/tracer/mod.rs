@@ -12,6 +12,7 @@ mod lifecycle;
 mod linkage;
 mod reporter;
 mod signal;
+mod sigtrap;
 mod space;
 mod thread;
 mod ticker;
@@ -33,6 +34,7 @@ use hits::Buffers;
 pub(crate) use linkage::chain;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
+pub(crate) use sigtrap::is_watched;
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -223,9 +225,34 @@ impl Tracer {
             Stop::Group(_) => Ok(drop(stopped.listen()?)),
             Stop::Exec { former } => self.on_exec(stopped, former),
             Stop::Born { parent } => self.on_birth(stopped, parent),
+            Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),
             // A fork, vfork or clone is looked at when the child is born.
             _ => resume(stopped, None),
         }
+    }
+
+    /// A system call inside a watched function.
+    fn on_syscall(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        if stop == Stop::SyscallExit {
+            self.on_watched_call(&stopped)?;
+            if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
+                thread.watched_calls = thread.watched_calls.saturating_sub(1);
+            }
+        }
+        self.resume_watched(stopped)
+    }
+
+    /// Lets a thread run on, to the next system call if a watched function is under way.
+    fn resume_watched(&self, stopped: Stopped) -> Result<(), Error> {
+        if self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.watched_calls > 0)
+        {
+            stopped.cont_to_syscall(None)?;
+            return Ok(());
+        }
+        resume(stopped, None)
     }
 
     fn outcome(self, left: Option<Signal>) -> Outcome {

@@ -31,7 +31,12 @@ impl Tracer {
         if signal == Signal::SIGTRAP
             && let Some(thread) = self.threads.get(&stopped.tid())
         {
-            thread.space.borrow_mut().stand_aside(&stopped);
+            let mut space = thread.space.borrow_mut();
+            space.stand_aside(&stopped);
+            if space.guard.is_none() && space.own_sigtrap.is_some_and(|action| action.ignores()) {
+                drop(space);
+                return resume(stopped, None);
+            }
         }
         if self.is_followed(stopped.tgid()) {
             self.reporter.signal(stopped.tid(), regs.pc(), signal);

@@ -9,6 +9,7 @@ use ptrace_core::{Memory, Stopped};
 use super::code::{Code, CodeError};
 use super::guard::Guard;
 use super::linkage::Linkage;
+use super::sigtrap::Action;
 use crate::objects::{ObjectFile, Site};
 use crate::points::PointId;
 
@@ -23,6 +24,8 @@ pub(super) struct Role {
     pub(super) function: Option<Function>,
     /// The dynamic linker tells here that its list of objects changes.
     pub(super) link_map: bool,
+    /// The main program calls a function here that may concern SIGTRAP.
+    pub(super) watched: bool,
     /// The program's entry point, when there is nothing earlier to wait for.
     pub(super) program_entry: bool,
 }
@@ -74,6 +77,8 @@ pub(super) struct Space {
     pub(super) may_call: bool,
     /// What keeps the process alive if the tracer is killed.
     pub(super) guard: Option<Guard>,
+    /// The disposition of SIGTRAP that the program has set while it was traced.
+    pub(super) own_sigtrap: Option<Action>,
 }
 
 impl Space {
@@ -90,6 +95,7 @@ impl Space {
             copies: Vec::new(),
             may_call,
             guard: None,
+            own_sigtrap: None,
         }
     }
 
@@ -106,6 +112,7 @@ impl Space {
             copies: self.copies.clone(),
             may_call: self.may_call,
             guard: self.guard.clone(),
+            own_sigtrap: self.own_sigtrap,
         }
     }
 

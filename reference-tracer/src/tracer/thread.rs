@@ -45,6 +45,10 @@ pub(super) struct Thread {
     /// where, and with which stack pointer.
     pub(super) again: Option<(Addr, Addr)>,
     pub(super) stacks: StackMap,
+    /// Whether the program has blocked SIGTRAP in this thread. It is not really blocked.
+    pub(super) blocks_sigtrap: bool,
+    /// How many system calls of a watched function are still to be looked at.
+    pub(super) watched_calls: u8,
 }
 
 impl Thread {
@@ -57,6 +61,8 @@ impl Thread {
             stepping: None,
             again: None,
             stacks: StackMap::default(),
+            blocks_sigtrap: false,
+            watched_calls: 0,
         }
     }
 }

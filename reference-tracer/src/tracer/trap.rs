@@ -6,6 +6,7 @@ use ptrace_core::{Error, Signal, Stopped};
 
 use super::hits::Hit;
 use super::linkage::chain;
+use super::sigtrap::WATCHED_CALLS;
 use super::space::Role;
 use super::thread::SharedSpace;
 use super::{Tracer, resume};
@@ -22,6 +23,7 @@ impl Tracer {
             return resume(stopped, Some(Signal::SIGTRAP));
         };
         let regs = stopped.regs()?;
+        thread.watched_calls = 0;
         if thread.stepping.is_some() {
             return self.on_stepped(stopped, regs);
         }
@@ -69,6 +71,9 @@ impl Tracer {
             buffers: &mut self.buffers,
         };
         hit.play(role, id)?;
+        if role.watched {
+            hit.thread.watched_calls = WATCHED_CALLS;
+        }
         drop(shared);
         self.follow_objects(&stopped, space, role);
         self.step_over(stopped, regs, space, id, at)
@@ -124,7 +129,7 @@ impl Tracer {
                 return Ok(());
             }
         }
-        resume(stopped, None)
+        self.resume_watched(stopped)
     }
 
     /// There is no way past this trap: the trap goes, the program stays.
