@@ -279,7 +279,7 @@ fn report_options(cli: &Cli) -> ReportOptions {
             depth: cli.array_elements,
         },
         summary: cli.summary,
-        callers: !cli.filter.is_empty() || !cli.library.is_empty(),
+        callers: !cli.filter.is_empty(),
         signals: !cli.no_signals,
         threads: thread_names(cli),
     }

@@ -72,6 +72,11 @@ impl Tracer {
     /// Threads and processes whose first stop is among the new ones become known; a child that is not
     /// to be traced is cleaned and left at once.
     fn take_births(&mut self, held: &mut Held, from: usize) {
+        for (stopped, stop) in &held[from..] {
+            if let Stop::Fork { child } | Stop::Clone { child } = *stop {
+                self.note_fork(stopped, child);
+            }
+        }
         for (stopped, stop) in held.split_off(from) {
             let birth = match stop {
                 Stop::Born { parent } => self.register_birth(&stopped, parent),

@@ -98,6 +98,23 @@ impl Tracer {
             .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
     }
 
+    /// The parent's stop at a fork: the child's memory is a copy of its parent's as it is now. What the
+    /// parent gets later, the child has not.
+    pub(super) fn on_fork(&mut self, stopped: Stopped, child: Tid) -> Result<(), Error> {
+        self.note_fork(&stopped, child);
+        resume(stopped, None)
+    }
+
+    /// Keeps what the memory of a child holds that is about to be born, unless it is a thread.
+    pub(super) fn note_fork(&mut self, stopped: &Stopped, child: Tid) {
+        if let Some(thread) = self.threads.get(&stopped.tid())
+            && !procfs::threads(stopped.tgid()).is_ok_and(|threads| threads.contains(&child))
+        {
+            let space = thread.space.borrow().forked(stopped.memory());
+            self.forks.insert(child, space);
+        }
+    }
+
     /// The first stop of a new thread or process.
     pub(super) fn on_birth(&mut self, stopped: Stopped, parent: Option<Tid>) -> Result<(), Error> {
         match self.register_birth(&stopped, parent)? {
@@ -109,6 +126,7 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        let noted = self.forks.remove(&tid);
         let blocks = parent
             .and_then(|parent| self.threads.get(&parent))
             .is_some_and(|t| t.blocks_sigtrap);
@@ -125,11 +143,11 @@ impl Tracer {
             self.begin_program(stopped)?;
             return Ok(Birth::Stay);
         };
-        Ok(self.new_process(stopped, parent))
+        Ok(self.new_process(stopped, parent, noted))
     }
 
     /// A process that a tracee made: it has a copy of its parent's memory, traps included, or shares it.
-    fn new_process(&mut self, stopped: &Stopped, parent: Tid) -> Birth {
+    fn new_process(&mut self, stopped: &Stopped, parent: Tid, noted: Option<Space>) -> Birth {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
         let parent = &self.threads[&parent];
         let follow = self.options.follow && self.is_followed(parent.tgid);
@@ -138,7 +156,11 @@ impl Tracer {
         let space = if shares {
             SharedSpace::clone(&parent.space)
         } else {
-            Rc::new(RefCell::new(parent.space.borrow().forked(stopped.memory())))
+            let space = noted.unwrap_or_else(|| parent.space.borrow().forked(stopped.memory()));
+            Rc::new(RefCell::new(Space {
+                memory: stopped.memory(),
+                ..space
+            }))
         };
         if !follow && !shares {
             if parent.blocks_sigtrap

@@ -37,6 +37,7 @@ use pace::Pace;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 pub(crate) use sigtrap::is_watched;
+use space::Space;
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -101,6 +102,8 @@ pub struct Tracer {
     reporter: Reporter,
     processes: FxHashMap<Tid, Process>,
     threads: FxHashMap<Tid, Thread>,
+    /// What the memory of children holds that are not born yet: as it was at their parents' forks.
+    forks: FxHashMap<Tid, Space>,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
@@ -132,6 +135,7 @@ impl Tracer {
             reporter: Reporter::new(output, sink, prototypes, report),
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
+            forks: FxHashMap::default(),
             buffers: Buffers::default(),
             command: None,
             command_status: None,
@@ -246,7 +250,8 @@ impl Tracer {
             Stop::Exec { former } => self.on_exec(stopped, former),
             Stop::Born { parent } => self.on_birth(stopped, parent),
             Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),
-            // A fork, vfork or clone is looked at when the child is born.
+            Stop::Fork { child } | Stop::Clone { child } => self.on_fork(stopped, child),
+            // A vfork's child shares its parent's memory: it is looked at when it is born.
             _ => resume(stopped, None),
         }
     }
