@@ -9,7 +9,7 @@
 
 use std::path::Path;
 
-use arch_abi::{Addr, LANDING_LEN, Landing};
+use arch_abi::{Addr, Interrupted, LANDING_LEN, Landing};
 
 use crate::procfs;
 use crate::stopped::Stopped;
@@ -23,58 +23,203 @@ const MARGIN: usize = 64;
 /// More than any vDSO has.
 const MAX_VDSO: u64 = 1 << 20;
 
+/// Room for the pieces, and what lies before it.
+const MAX_READ: usize = WITNESS + MARGIN + ALIGN + MAX_PIECES * LANDING_LEN;
+const ALIGN: usize = 16;
+
 /// Bytes of a process in which landing code may be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Room {
+    /// The vDSO's last bytes, which show that it is still there.
+    witness: Option<(Addr, [u8; WITNESS])>,
     start: Addr,
     pieces: usize,
-    /// What lies before it, in the vDSO.
-    witness: Option<[u8; WITNESS]>,
+}
+
+/// What is known of a process' room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Search {
+    /// Nobody has looked.
+    Open,
+    /// What was found.
+    Done(Option<Room>),
 }
 
 impl Room {
     /// Memory that a caller gave for it.
     pub(crate) fn lent(start: Addr, len: usize) -> Option<Self> {
-        Self::new(start, len, None)
-    }
-
-    fn new(start: Addr, len: usize, witness: Option<[u8; WITNESS]>) -> Option<Self> {
         start.checked_add(len as u64)?;
         let pieces = (len / LANDING_LEN).min(MAX_PIECES);
         (pieces > 0).then_some(Self {
+            witness: None,
             start,
             pieces,
-            witness,
         })
+    }
+
+    /// The room of a stopped thread's process, looked for once.
+    fn of(stopped: &Stopped) -> Option<Self> {
+        let memory = stopped.memory();
+        let search = &memory.space().landing;
+        if let Search::Done(room) = search.get() {
+            return room;
+        }
+        let room = Self::in_vdso(stopped);
+        search.set(Search::Done(room));
+        room
     }
 
     fn in_vdso(stopped: &Stopped) -> Option<Self> {
         let maps = procfs::maps(stopped.tid()).ok()?;
         let vdso = maps
             .iter()
-            .find(|m| m.name == "[vdso]" && m.readable && m.executable)?;
-        if vdso.size() > MAX_VDSO {
-            return None;
-        }
+            .find(|m| m.name == "[vdso]" && m.readable && m.executable && m.size() <= MAX_VDSO)?;
         let mut image = vec![0; usize::try_from(vdso.size()).ok()?];
         stopped.memory().read_exact(vdso.start, &mut image).ok()?;
         Self::past_image(vdso.start, &image)
     }
 
-    /// The zeros at the end of `image`, which lies at `at`. Landing code there is of a dead tracer: the image ends before
-    /// the first of it.
+    /// The zeros at the end of `image`, which lies at `at`. Landing code of a tracer that died lies there,
+    /// too, and the image ends before it.
     fn past_image(at: Addr, image: &[u8]) -> Option<Self> {
-        let first = image
+        let code = image
             .windows(LANDING_LEN)
             .position(|bytes| bytes.first_chunk().and_then(Landing::owner).is_some());
-        let before = &image[..first.unwrap_or(image.len())];
+        let before = &image[..code.unwrap_or(image.len())];
         let end = before.iter().rposition(|&byte| byte != 0)? + 1;
-        let start = end.checked_add(MARGIN)?.next_multiple_of(16);
-        let witness = *image.get(..end)?.last_chunk()?;
-        let room = Self::new(at.checked_add(start as u64)?, image.len().checked_sub(start)?, None)?;
+        let witness = *before[..end].last_chunk()?;
+        let start = (end + MARGIN).next_multiple_of(ALIGN);
+        let room = Self::lent(at.checked_add(start as u64)?, image.len().checked_sub(start)?)?;
         Some(Self {
-            witness: Some(witness),
+            witness: Some((at.checked_add((end - WITNESS) as u64)?, witness)),
             ..room
         })
+    }
+
+    /// A piece that no thread needs.
+    fn free_piece(&self, stopped: &Stopped, pc: Addr) -> Option<Addr> {
+        let mut buf = [0; MAX_READ];
+        let from = self.witness.map_or(self.start, |(at, _)| at);
+        let before = usize::try_from(self.start.get() - from.get()).ok()?;
+        let buf = buf.get_mut(..before + self.pieces * LANDING_LEN)?;
+        stopped.memory().read_exact(from, buf).ok()?;
+        let (before, room) = buf.split_at(before);
+        if self.witness.is_some_and(|(_, bytes)| !before.starts_with(&bytes)) {
+            return None; // the program unmapped its vDSO
+        }
+        let (pieces, _) = room.as_chunks::<LANDING_LEN>();
+        let addr = |i: usize| self.start.checked_add((i * LANDING_LEN) as u64);
+        let unused = pieces
+            .iter()
+            .position(|piece| piece.iter().all(|&byte| byte == 0));
+        if let Some(unused) = unused {
+            return addr(unused);
+        }
+        let left = |(i, piece)| addr(i).filter(|&at| left(stopped, piece, at, pc));
+        pieces.iter().enumerate().find_map(left)
+    }
+}
+
+/// Whether the owner of a piece has left it: it ended, or is this thread, and elsewhere.
+fn left(stopped: &Stopped, piece: &[u8; LANDING_LEN], at: Addr, pc: Addr) -> bool {
+    let Some(owner) = Landing::owner(piece) else {
+        return false;
+    };
+    if owner == stopped.tid().raw() {
+        return !Landing::contains(at, pc);
+    }
+    // Its number counts only in this process: a fork copied the piece, and not the thread.
+    let task = format!("/proc/{}/task/{owner}", stopped.tgid());
+    matches!(Path::new(&task).try_exists(), Ok(false))
+}
+
+/// A piece of landing code in a process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Piece {
+    at: Addr,
+    code: [u64; 2],
+}
+
+impl Piece {
+    /// Writes it for a thread; `None` where that cannot be done: no room, or an ABI without such code.
+    pub(crate) fn write(stopped: &Stopped, thread: &Interrupted<'_>) -> Option<Self> {
+        let code = thread.regs.abi().landing(thread)?;
+        let at = Room::of(stopped)?.free_piece(stopped, thread.regs.pc())?;
+        stopped.memory().write(at, &code.bytes).ok()?;
+        Some(Self {
+            at,
+            code: [code.call, code.without_signal],
+        })
+    }
+
+    /// The system call instruction.
+    pub(crate) fn call(&self) -> Addr {
+        Addr::new(self.at.get() + self.code[0])
+    }
+
+    /// The way back that leaves the signal out.
+    pub(crate) fn without_signal(&self) -> Addr {
+        Addr::new(self.at.get() + self.code[1])
+    }
+
+    /// Zeroes it, when the thread is back. A failure means that the process is gone, or leaves a
+    /// piece that is used again at this thread's next call.
+    pub(crate) fn clear(self, stopped: &Stopped) {
+        let _ = stopped.memory().write(self.at, &[0; LANDING_LEN]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arch_abi::Regs;
+
+    const AT: Addr = Addr::new(0x7000_0000_0000);
+
+    fn image(zeros: usize) -> Vec<u8> {
+        let mut image = vec![7; 8192 - zeros];
+        image.resize(8192, 0);
+        image
+    }
+
+    #[test]
+    fn the_room_is_past_the_image() {
+        let room = Room::past_image(AT, &image(1519)).unwrap();
+        let start = (8192 - 1519 + MARGIN as u64).next_multiple_of(16);
+        assert_eq!(room.start.get(), AT.get() + start);
+        assert_eq!(room.pieces, 4);
+        assert!(start as usize + room.pieces * LANDING_LEN <= 8192);
+    }
+
+    #[test]
+    fn code_of_a_dead_tracer_does_not_move_it() {
+        let clean = Room::past_image(AT, &image(1519)).unwrap();
+        let bytes: Vec<u8> = (0_u64..27).flat_map(u64::to_le_bytes).collect();
+        let regs = Regs::from_regset(&bytes).unwrap();
+        let thread = Interrupted {
+            tid: 1,
+            regs: &regs,
+            mask: 0,
+            signal: None,
+        };
+        let code = regs.abi().landing(&thread).unwrap();
+        for dirty in 0..clean.pieces {
+            let mut image = image(1519);
+            let at = (clean.start.get() - AT.get()) as usize + dirty * LANDING_LEN;
+            image[at..at + LANDING_LEN].copy_from_slice(&code.bytes);
+            let room = Room::past_image(AT, &image).unwrap();
+            assert_eq!((room.start, room.pieces), (clean.start, clean.pieces), "{dirty}");
+        }
+    }
+
+    #[test]
+    fn no_room_is_no_room() {
+        assert!(Room::past_image(AT, &image(0)).is_none());
+        assert!(Room::past_image(AT, &image(LANDING_LEN)).is_none());
+        assert!(Room::past_image(AT, &image(8192)).is_none());
+        assert!(Room::past_image(AT, &[]).is_none());
+        assert!(Room::past_image(Addr::new(u64::MAX), &image(1519)).is_none());
+        assert!(Room::lent(Addr::new(u64::MAX - 10), LANDING_LEN).is_none());
+        assert!(Room::lent(AT, LANDING_LEN - 1).is_none());
     }
 }
