@@ -1,6 +1,5 @@
 //! Landing code: a system call that finds its own way back.
 
-use crate::addr::Addr;
 use crate::regs::Regs;
 
 /// How many bytes one piece of landing code takes, its data included.
@@ -64,11 +63,5 @@ impl Landing {
         let (magic, rest) = bytes.split_first_chunk::<OWNER>()?;
         let owner = rest.first_chunk::<4>()?;
         (u64::from_le_bytes(*magic) == MAGIC).then(|| i32::from_le_bytes(*owner))
-    }
-
-    /// Whether `pc` is inside the code that lies at `at`.
-    #[must_use]
-    pub fn contains(at: Addr, pc: Addr) -> bool {
-        pc.get().wrapping_sub(at.get()) < LANDING_LEN as u64
     }
 }

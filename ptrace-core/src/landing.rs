@@ -5,7 +5,7 @@
 //! every process has, and that can be written from outside without a system call in it (the page becomes the
 //! process' own copy, as with a breakpoint). A piece is zeroed when its call is over. One that is not zero
 //! belongs to a thread that another tracer left there when it died, and that has perhaps not
-//! been scheduled since: it is used again only when that thread has ended or is the one that is stopped here.
+//! been scheduled since: it is used again only when that thread has ended, or is stopped or asleep elsewhere.
 
 use std::path::Path;
 
@@ -109,28 +109,39 @@ impl Room {
         }
         let (pieces, _) = room.as_chunks::<LANDING_LEN>();
         let addr = |i: usize| self.start.checked_add((i * LANDING_LEN) as u64);
-        let unused = pieces
+        let mine = |piece: &[u8; LANDING_LEN]| Landing::owner(piece) == Some(stopped.tid().raw());
+        // Its own first, so that one thread never takes more than one but while it is still in that.
+        let found = pieces
             .iter()
-            .position(|piece| piece.iter().all(|&byte| byte == 0));
-        if let Some(unused) = unused {
-            return addr(unused);
+            .position(|piece| mine(piece) && !self.contains(pc))
+            .or_else(|| pieces.iter().position(|piece| *piece == [0; LANDING_LEN]))
+            .or_else(|| pieces.iter().position(|piece| self.was_left(stopped, piece)));
+        addr(found?)
+    }
+
+    /// Whether `pc` is in any of the pieces: from one the way may lead into another.
+    fn contains(&self, pc: Addr) -> bool {
+        pc.get().wrapping_sub(self.start.get()) < (self.pieces * LANDING_LEN) as u64
+    }
+
+    /// Whether the owner of a piece, another thread, ended, or is asleep or stopped elsewhere.
+    fn was_left(&self, stopped: &Stopped, piece: &[u8; LANDING_LEN]) -> bool {
+        let Some(owner) = Landing::owner(piece).filter(|&owner| owner != stopped.tid().raw()) else {
+            return false;
+        };
+        // The number counts only in this process: a fork copied the piece, and not the thread.
+        let task = format!("/proc/{}/task/{owner}", stopped.tgid());
+        match std::fs::read_to_string(format!("{task}/syscall")) {
+            Ok(text) => pc_of(&text).is_some_and(|pc| !self.contains(pc)),
+            Err(_) => matches!(Path::new(&task).try_exists(), Ok(false)),
         }
-        let left = |(i, piece)| addr(i).filter(|&at| left(stopped, piece, at, pc));
-        pieces.iter().enumerate().find_map(left)
     }
 }
 
-/// Whether the owner of a piece has left it: it ended, or is this thread, and elsewhere.
-fn left(stopped: &Stopped, piece: &[u8; LANDING_LEN], at: Addr, pc: Addr) -> bool {
-    let Some(owner) = Landing::owner(piece) else {
-        return false;
-    };
-    if owner == stopped.tid().raw() {
-        return !Landing::contains(at, pc);
-    }
-    // Its number counts only in this process: a fork copied the piece, and not the thread.
-    let task = format!("/proc/{}/task/{owner}", stopped.tgid());
-    matches!(Path::new(&task).try_exists(), Ok(false))
+/// The PC, the last word of `/proc/TID/syscall` (`proc_pid_syscall(5)`); `None` of a thread that runs.
+fn pc_of(text: &str) -> Option<Addr> {
+    let pc = text.split_whitespace().next_back()?.strip_prefix("0x")?;
+    u64::from_str_radix(pc, 16).ok().map(Addr::new)
 }
 
 /// A piece of landing code in a process.
@@ -188,7 +199,7 @@ mod tests {
         let start = (8192 - 1519 + MARGIN as u64).next_multiple_of(16);
         assert_eq!(room.start.get(), AT.get() + start);
         assert_eq!(room.pieces, 4);
-        assert!(start as usize + room.pieces * LANDING_LEN <= 8192);
+        assert!(start + (room.pieces * LANDING_LEN) as u64 <= 8192);
     }
 
     #[test]
@@ -205,11 +216,19 @@ mod tests {
         let code = regs.abi().landing(&thread).unwrap();
         for dirty in 0..clean.pieces {
             let mut image = image(1519);
-            let at = (clean.start.get() - AT.get()) as usize + dirty * LANDING_LEN;
+            let at = usize::try_from(clean.start.get() - AT.get()).unwrap() + dirty * LANDING_LEN;
             image[at..at + LANDING_LEN].copy_from_slice(&code.bytes);
             let room = Room::past_image(AT, &image).unwrap();
             assert_eq!((room.start, room.pieces), (clean.start, clean.pieces), "{dirty}");
         }
+    }
+
+    #[test]
+    fn the_pc_is_the_last_word() {
+        let asleep = "35 0x7ffd 0x0 0x0 0x0 0x0 0x0 0x7ffdb6c2e540 0x7f0a4c4e5c47\n";
+        assert_eq!(pc_of(asleep), Some(Addr::new(0x7f0a4c4e5c47)));
+        assert_eq!(pc_of("running\n"), None);
+        assert_eq!(pc_of(""), None);
     }
 
     #[test]

@@ -53,6 +53,8 @@ struct Call<'a> {
 /// What is put back.
 struct Before {
     regs: Regs,
+    /// The registers with which the thread goes on if the tracer dies.
+    alone: Regs,
     mask: SignalSet,
     /// The signal for which the thread had stopped.
     signal: Option<Held>,
@@ -78,6 +80,12 @@ impl Held {
         ];
         // <asm-generic/siginfo.h>: what the kernel raises has a positive code.
         RAISED.contains(&self.signal) && self.info.code() > 0
+    }
+
+    /// Whether it was raised in place of a system call, whose number and arguments are back in the registers
+    /// (`SECCOMP_RET_TRAP` of seccomp(2)), but the PC past the instruction.
+    fn is_of_a_system_call(&self) -> bool {
+        self.signal == Signal::SIGSYS && self.is_raised()
     }
 
     /// Whether sending it has no other effect than that it is pending: those that stop and continue
@@ -114,11 +122,20 @@ impl Place {
 impl Call<'_> {
     fn at_a_steady_stop(&mut self, mask: SignalSet, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
         let signal = self.reach_a_steady_stop()?;
-        let mut regs = self.stopped.regs()?;
-        if let Some(pc) = rseq::abort_address(self.stopped, regs.pc()) {
-            regs.set_pc(pc);
+        let mut alone = self.stopped.regs()?;
+        if let Some(pc) = rseq::abort_address(self.stopped, alone.pc()) {
+            alone.set_pc(pc);
         }
-        let before = Before { regs, mask, signal };
+        let mut regs = alone;
+        if signal.as_ref().is_some_and(Held::is_of_a_system_call) {
+            regs.set_pc(after_syscall(&regs));
+        }
+        let before = Before {
+            regs,
+            alone,
+            mask,
+            signal,
+        };
         let place = self.place(&before)?;
         let result = self.make(&before, place.call(), nr, args);
         self.come_back(&before, &place)?;
@@ -138,6 +155,10 @@ impl Call<'_> {
                 if held.is_raised() {
                     // The kernel lets go of it while the thread still stands where it was raised.
                     self.interrupt()?;
+                }
+                if held.is_of_a_system_call() {
+                    let regs = self.stopped.regs()?;
+                    self.stopped.set_pc(before_syscall(&regs))?;
                 }
                 return Ok(Some(held));
             }
@@ -176,7 +197,7 @@ impl Call<'_> {
         let signal = held.zip(status.filter(|s| s.seccomp == 0 && s.own_tid > 0));
         let thread = Interrupted {
             tid: self.stopped.tid().raw(),
-            regs: &before.regs,
+            regs: &before.alone,
             mask: before.mask.bits(),
             signal: signal.map(|(held, status)| QueuedSignal {
                 tgid: status.own_tgid,
@@ -306,6 +327,16 @@ fn next_stop(tid: Tid) -> Result<Report, Error> {
             Err(error) => return Err(Error::Wait(error)),
         }
     }
+}
+
+fn before_syscall(regs: &Regs) -> Addr {
+    let len = regs.abi().syscall_instruction().len() as u64;
+    Addr::new(regs.pc().get().wrapping_sub(len))
+}
+
+fn after_syscall(regs: &Regs) -> Addr {
+    let len = regs.abi().syscall_instruction().len() as u64;
+    Addr::new(regs.pc().get().wrapping_add(len))
 }
 
 /// Makes `regs` those of a thread that is about to make the call.

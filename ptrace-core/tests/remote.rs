@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use arch_abi::{Addr, LANDING_LEN, Landing};
 use common::{Untraced, compile, pass, start};
 use ptrace_core::{
     Command, ExitStatus, Options, Session, Signal, Stop, Stopped, SyscallStop, Tid, Wait, procfs,
@@ -126,7 +127,7 @@ fn call_in_all_threads(target: Tid) {
 
 /// Marks the begin and the end of what is looked at: a system call that is made nowhere else.
 fn mark() {
-    std::os::unix::process::parent_id();
+    let _parent = std::os::unix::process::parent_id();
 }
 
 fn leave(stopped: Stopped, stop: Stop) {
@@ -168,9 +169,9 @@ fn call_at_signal(target: Tid, signal: Signal) {
     leave(stopped, stop);
 }
 
-/// Runs a tracer with `role` and kills it at the entry of its system call number `step` after the first mark.
+/// Runs a tracer that does `what` and kills it at the entry of its system call number `at` after the first mark.
 /// Gives the name of what it was about to do; `None` if it came to the second mark.
-fn killed_at(target: Tid, what: &str, step: usize) -> Option<u64> {
+fn killed_at(target: Tid, what: &str, at: usize) -> Option<u64> {
     let exe = std::env::current_exe().unwrap();
     let [(name, value)] = role(target, what);
     let command = Command::new(exe)
@@ -202,10 +203,10 @@ fn killed_at(target: Tid, what: &str, step: usize) -> Option<u64> {
             if nr == getppid {
                 // The second ends what is looked at.
                 marked = marked.xor(Some(stopped.tid()));
-            } else if marked == Some(stopped.tid()) {
-                if steps == step {
+            } else if marked == Some(stopped.tid()) && !only_looks(nr) {
+                if steps == at {
                     killed = Some(nr);
-                    kill(stopped.tid());
+                    send(stopped.tid(), "-KILL");
                 }
                 steps += 1;
             }
@@ -221,11 +222,24 @@ fn killed_at(target: Tid, what: &str, step: usize) -> Option<u64> {
     }
 }
 
-fn kill(tid: Tid) {
-    let killed = std::process::Command::new("kill")
-        .args(["-KILL", &tid.to_string()])
+/// Whether a system call changes nothing in a tracee: to be killed before it is to be killed before the next.
+fn only_looks(nr: u64) -> bool {
+    [
+        libc::SYS_openat,
+        libc::SYS_statx,
+        libc::SYS_read,
+        libc::SYS_close,
+        libc::SYS_process_vm_readv,
+    ]
+    .map(|nr| u64::try_from(nr).unwrap())
+    .contains(&nr)
+}
+
+fn send(tid: Tid, signal: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([signal, &tid.to_string()])
         .status();
-    assert!(killed.unwrap().success());
+    assert!(sent.unwrap().success());
 }
 
 /// Kills a tracer at each step of a call in turn, and gives how many there were.
@@ -267,11 +281,12 @@ fn a_signal_survives_a_tracer_killed_at_each_step() {
         let steps = kill_at_each_step(&mut target, &format!("signal {number}"), |target, about| {
             target.goes_on(1, about);
         });
-        assert!(steps > 15, "{steps} steps are no call");
+        assert!(steps > 18, "{steps} steps are no call");
         let [_, twice, foreign, _] = target.counts();
         println!("signal {signal}: {steps} steps, {twice} twice, {foreign} of another origin");
-        // README, "the instants that remain".
-        assert!(twice <= 3 && foreign <= 6, "{twice} {foreign}");
+        // README, the table of what remains.
+        let realtime = u64::from(signal == 40);
+        assert!(twice <= 2 + realtime && foreign <= 5, "{twice} {foreign}");
     }
 }
 
@@ -281,8 +296,98 @@ fn a_fault_is_where_it_was_after_a_tracer_killed_at_each_step() {
     let steps = kill_at_each_step(&mut target, "signal 11", |target, about| {
         target.goes_on(1, about);
     });
-    assert!(steps > 15, "{steps} steps are no call");
+    assert!(steps > 18, "{steps} steps are no call");
     assert_eq!(target.counts()[1], 0, "a fault came twice");
+}
+
+#[test]
+fn a_system_call_that_a_filter_traps_is_trapped_after_a_tracer_killed_at_each_step() {
+    let mut target = Target::start("filtered", COUNTS_SIGNALS, &["31"]);
+    let steps = kill_at_each_step(&mut target, "signal 31", |target, about| {
+        target.goes_on(1, about);
+    });
+    assert!(steps > 18, "{steps} steps are no call");
+    let [_, twice, _, lost] = target.counts();
+    // README: while it is let go.
+    println!("signal 31: {steps} steps, {lost} lost");
+    assert!(twice == 0 && lost <= 4, "{twice} {lost}");
+}
+
+#[test]
+fn the_code_lies_where_it_was_lent() {
+    let target = Target::start("lent", CHECKS_ITSELF, &[]);
+    let vdso = target.vdso();
+    let mut session = Session::new(Options::new());
+    session.seize_process(target.tid()).unwrap();
+    let mut threads = session.stop_all(target.tid()).unwrap();
+    let (stopped, stop) = threads.remove(0);
+    for (other, stop) in threads {
+        leave(other, stop);
+    }
+    let (read_exec, private_anonymous) = (5, 0x22);
+    let at = stopped.remote_syscall(9, [0, 4096, read_exec, private_anonymous, u64::MAX, 0]);
+    let at = Addr::new(at.unwrap().cast_unsigned());
+    assert!(!stopped.lend_landing(at, LANDING_LEN - 1));
+    assert!(stopped.lend_landing(at, 4096));
+    // The call itself tells what lies there: pwrite64 to the file that the fixture opened.
+    let len = LANDING_LEN as u64;
+    let made = stopped
+        .remote_syscall(18, [3, at.get(), len, 1024, 0, 0])
+        .unwrap();
+    assert_eq!(made, i64::try_from(LANDING_LEN).unwrap());
+    let mut code = [0; LANDING_LEN];
+    let file = std::fs::File::open(&target.counts).unwrap();
+    file.read_exact_at(&mut code, 1024).unwrap();
+    assert_eq!(Landing::owner(&code), Some(stopped.tid().raw()));
+    stopped.memory().read_exact(at, &mut code).unwrap();
+    assert_eq!(code, [0; LANDING_LEN], "zeroed afterwards");
+    assert!(target.vdso() == vdso);
+    leave(stopped, stop);
+}
+
+#[test]
+fn signals_that_wait_at_a_fork_stay_pending() {
+    let exe = compile(
+        "forks_once",
+        r"
+        #include <signal.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        static volatile int came;
+        static void on(int s) { came += s; }
+        int main(void) {
+            signal(SIGUSR1, on); signal(SIGUSR2, on);
+            if (fork() == 0) _exit(0);
+            while (wait(0) < 0) {}
+            return came == SIGUSR1 + SIGUSR2 ? 0 : 1;
+        }",
+        &[],
+    );
+    let mut session = Session::new(Options::new().kill_on_exit(true));
+    let stopped = common::spawn(&mut session, &exe);
+    let tid = stopped.tid();
+    stopped.cont(None).unwrap();
+    let mut delivered = Vec::new();
+    loop {
+        match session.wait().unwrap() {
+            Wait::Stopped(stopped, stop) => {
+                if matches!(stop, Stop::Fork { .. }) {
+                    send(tid, "-USR1");
+                    send(tid, "-USR2");
+                }
+                if let Stop::SignalDelivery(signal) = stop {
+                    delivered.push(signal);
+                }
+                call(&stopped);
+                pass(stopped, stop);
+            }
+            Wait::Exited(who, status) if who == tid => break assert_eq!(status, ExitStatus::Exited(0)),
+            Wait::Exited(..) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    delivered.retain(|&signal| signal != Signal::SIGCHLD);
+    assert_eq!(delivered, [Signal::SIGUSR1, Signal::SIGUSR2]);
 }
 
 #[test]
