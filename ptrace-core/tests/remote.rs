@@ -141,9 +141,18 @@ fn leave(stopped: Stopped, stop: Stop) {
 fn call_in_thread(target: Tid, index: usize) {
     let mut session = Session::new(Options::new());
     session.seize_process(target).unwrap();
-    let mut threads = session.stop_all(target).unwrap();
-    let (stopped, stop) = threads.remove(index);
-    for (other, stop) in threads {
+    let wanted = procfs::threads(target).unwrap()[index];
+    let mut stops = session.stop_all(target).unwrap();
+    // A thread that sleeps for a moment where nothing interrupts it stops later.
+    while !stops.iter().any(|(stopped, _)| stopped.tid() == wanted) {
+        let Wait::Stopped(stopped, stop) = session.wait().unwrap() else {
+            panic!("the target lives");
+        };
+        stops.push((stopped, stop));
+    }
+    let at = stops.iter().position(|(stopped, _)| stopped.tid() == wanted);
+    let (stopped, stop) = stops.remove(at.unwrap());
+    for (other, stop) in stops {
         leave(other, stop);
     }
     mark();
