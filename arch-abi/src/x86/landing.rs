@@ -1,4 +1,4 @@
-//! x86-64: landing code (see [`Landing`]).
+//! x86-64: landing code (see `arch_abi::Landing`).
 //!
 //! A signal frame and `rt_sigreturn` would do it, too, and restore all in one instant. But `SYSCALL` changes `rax`, `rcx`
 //! and `r11` only (psABI, "Calling Conventions" of the Linux kernel), and the tracer the argument registers:
