@@ -246,7 +246,10 @@ impl Tracer {
         match stop {
             Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),
             Stop::SignalDelivery(signal) => self.on_signal(stopped, signal),
-            Stop::Group(_) => Ok(drop(stopped.listen()?)),
+            Stop::Group(_) => {
+                stopped.listen()?;
+                Ok(())
+            }
             Stop::Exec { former } => self.on_exec(stopped, former),
             Stop::Born { parent } => self.on_birth(stopped, parent),
             Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),

@@ -71,17 +71,13 @@ impl Pace {
         if self.left > 0 {
             return None;
         }
-        match self.phase {
-            Phase::Without { with } => {
-                let pays = with <= self.spent;
-                self.begin(Phase::Kept, KEEP);
-                self.turn(pays)
-            }
-            _ => {
-                self.begin(Phase::Without { with: self.spent }, TRIAL);
-                self.turn(false)
-            }
+        if let Phase::Without { with } = self.phase {
+            let pays = with <= self.spent;
+            self.begin(Phase::Kept, KEEP);
+            return self.turn(pays);
         }
+        self.begin(Phase::Without { with: self.spent }, TRIAL);
+        self.turn(false)
     }
 
     /// Adds the time since the last stop to that of the trial.
