@@ -32,12 +32,12 @@ use crate::proto::Prototypes;
 use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
+use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
 use pace::Pace;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 pub(crate) use sigtrap::is_watched;
-use space::Space;
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -103,7 +103,7 @@ pub struct Tracer {
     processes: FxHashMap<Tid, Process>,
     threads: FxHashMap<Tid, Thread>,
     /// What the memory of children holds that are not born yet: as it was at their parents' forks.
-    forks: FxHashMap<Tid, Space>,
+    forks: FxHashMap<Tid, Inheritance>,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
