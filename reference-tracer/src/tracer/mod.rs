@@ -110,6 +110,8 @@ pub struct Tracer {
     leave: Leave,
     ticker: Option<Ticker>,
     pace: Option<Pace>,
+    /// The thread that stopped last, and how often in a row.
+    run_of_stops: (Option<Tid>, u32),
     notes: Vec<String>,
 }
 
@@ -142,6 +144,7 @@ impl Tracer {
             leave,
             ticker: None,
             pace: None,
+            run_of_stops: (None, 0),
             notes: Vec::new(),
         }
     }
@@ -189,8 +192,9 @@ impl Tracer {
             }
             match self.session.wait()? {
                 Wait::Stopped(stopped, stop) => {
+                    let tid = stopped.tid();
                     self.on_stop(stopped, stop)?;
-                    self.keep_pace();
+                    self.keep_pace(tid);
                 }
                 Wait::Exited(tid, status) => self.on_exit(tid, status),
                 Wait::Woken => self.on_woken(),
@@ -204,11 +208,17 @@ impl Tracer {
         }
     }
 
-    /// Hands threads over where that is the quicker way: with one thread only, because the tracer is a
-    /// realtime thread meanwhile. With several there is always one more stop to see to, and a tracer
-    /// that never sleeps would keep everything else from its CPU.
-    fn keep_pace(&mut self) {
-        let alone = self.threads.len() == 1;
+    /// Hands threads over where that is the quicker way: while one thread makes all the calls, because the
+    /// tracer is a realtime thread meanwhile. With several there is always one more stop to see to, and
+    /// a tracer that never sleeps would keep everything else from its CPU.
+    fn keep_pace(&mut self, tid: Tid) {
+        let (last, stops) = self.run_of_stops;
+        self.run_of_stops = if last == Some(tid) {
+            (last, stops.saturating_add(1))
+        } else {
+            (Some(tid), 0)
+        };
+        let alone = self.threads.len() == 1 || self.run_of_stops.1 >= ALONE;
         let Some(pace) = &mut self.pace else { return };
         if let Some(on) = pace.stopped(alone)
             && self.session.set_hand_off(on).is_err()
@@ -320,6 +330,9 @@ fn why_nothing(store: &ObjectStore) -> Vec<String> {
         .map(|rule| rule.explain(symbols(), libraries()))
         .collect()
 }
+
+/// After how many stops in a row of one thread it counts as the only one that calls.
+const ALONE: u32 = 32;
 
 /// Lets a thread run on.
 fn resume(stopped: Stopped, signal: Option<Signal>) -> Result<(), Error> {
