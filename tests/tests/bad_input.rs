@@ -13,13 +13,7 @@ use rltrace_tests::{Build, Rltrace, Running, Traced, elf, process, wait_for};
 /// and the exit status.
 #[track_caller]
 fn refuses(traced: &Traced, code: i32, words: &[&str]) {
-    traced.expect_code(code);
-    let line = traced.run.err();
-    traced.assert(line.lines().count() == 1, "exactly one line on standard error");
-    traced.assert(line.starts_with("rltrace: "), "the line says who speaks");
-    for word in words {
-        traced.assert(line.contains(word), &format!("the line names {word:?}"));
-    }
+    traced.expect_refusal(code, words);
     traced.assert(traced.run.stdout.is_empty(), "nothing on standard output");
     let children = process::children(Pid::this());
     // Tests run in threads of one process: only what `rltrace` started would be a child of init or of us by its name.
