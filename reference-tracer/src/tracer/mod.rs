@@ -29,7 +29,6 @@ use crate::filter::FilterSet;
 use crate::objects::ObjectStore;
 use crate::output::Output;
 use crate::proto::Prototypes;
-use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
 use lifecycle::Inheritance;
@@ -80,8 +79,6 @@ pub struct Outcome {
     pub left: Option<Signal>,
     /// How many calls were seen.
     pub calls: u64,
-    /// The summary, if one was asked for.
-    pub summary: Option<Report>,
     /// Lines for the user, such as why nothing was seen.
     pub notes: Vec<String>,
 }
@@ -295,9 +292,6 @@ impl Tracer {
 
     fn outcome(self, left: Option<Signal>) -> Outcome {
         let mut reporter = self.reporter;
-        let summary = reporter
-            .counts_only()
-            .then(|| reporter.summary(self.store.points()));
         let calls = reporter.calls();
         reporter.output.flush_idle();
         let mut notes = self.notes;
@@ -309,7 +303,6 @@ impl Tracer {
             command: self.command_status,
             left,
             calls,
-            summary,
             notes,
         }
     }

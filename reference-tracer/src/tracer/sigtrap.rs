@@ -129,6 +129,15 @@ fn sigtrap() -> u64 {
     Signal::SIGTRAP.raw().unsigned_abs().into()
 }
 
+/// What the program has blocked is really blocked, where it is not traced any more.
+pub(super) fn block_sigtrap(stopped: &Stopped) {
+    if let Ok(mut mask) = stopped.sigmask() {
+        mask.insert(Signal::SIGTRAP);
+        // A thread that died has no mask.
+        let _: Result<(), Error> = stopped.set_sigmask(mask);
+    }
+}
+
 /// The mask was read or set: the program reads what it has set, and SIGTRAP is unblocked. Gives whether the
 /// program blocks it now.
 fn after_sigprocmask(
