@@ -11,6 +11,7 @@ use crate::fixture::Build;
 use crate::process;
 use crate::rltrace::{Background, NOTHING, Rltrace};
 use crate::run::{Running, wait_for};
+use crate::tools::tool;
 
 /// How many threads of it call.
 const THREADS: &str = "4";
@@ -19,18 +20,45 @@ const THREADS: &str = "4";
 #[derive(Debug)]
 pub struct Hot(Running);
 
+/// A machine whose programs run here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Machine {
+    /// x86-64.
+    X86_64,
+    /// i386.
+    I386,
+}
+
+impl Machine {
+    fn build(self, build: Build) -> Build {
+        match self {
+            Self::X86_64 => build,
+            Self::I386 => {
+                tool("/lib/ld-linux.so.2");
+                build.compiler("i686-linux-gnu-gcc")
+            }
+        }
+    }
+}
+
 impl Hot {
-    /// The program, for the machine of these flags (`-m32`).
-    pub fn program(flags: &[&str]) -> PathBuf {
-        let library = Build::library("callee.c").flags(flags).build();
-        let program = Build::program("hot.c").flags(["-O1"]).flags(flags);
+    /// The program.
+    pub fn program(machine: Machine) -> PathBuf {
+        let library = machine.build(Build::library("callee.c")).build();
+        let program = machine.build(Build::program("hot.c").flags(["-O1"]));
         program.uses(&library).build()
     }
 
     /// Starts it, and waits until all its threads call.
     #[track_caller]
     pub fn start() -> Self {
-        Self::start_file(&Self::program(&[]))
+        Self::start_on(Machine::X86_64)
+    }
+
+    /// The same for another machine.
+    #[track_caller]
+    pub fn start_on(machine: Machine) -> Self {
+        Self::start_file(&Self::program(machine))
     }
 
     /// The same from another file.

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Hot, NOTHING, Rltrace, Running, Traced, cycles, process, run, wait_for};
+use rltrace_tests::{Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, run, wait_for};
 
 #[track_caller]
 fn saw_calls(traced: &Traced) {
@@ -21,9 +21,7 @@ fn saw_calls(traced: &Traced) {
     traced.assert(right > 0, "calls are seen");
 }
 
-#[test]
-fn cycles_of_attaching_and_leaving() {
-    let mut target = Hot::start();
+fn attach_and_leave(mut target: Hot) {
     for cycle in 0..cycles(40) {
         let signal = if cycle % 2 == 0 {
             Signal::SIGINT
@@ -37,6 +35,16 @@ fn cycles_of_attaching_and_leaving() {
         target.unharmed(&format!("cycle {cycle}, {signal}"));
     }
     target.ends_well();
+}
+
+#[test]
+fn cycles_of_attaching_and_leaving() {
+    attach_and_leave(Hot::start());
+}
+
+#[test]
+fn cycles_of_attaching_and_leaving_i386() {
+    attach_and_leave(Hot::start_on(Machine::I386));
 }
 
 /// The signal may come at any moment of attaching.
@@ -314,7 +322,7 @@ fn a_program_whose_file_is_gone() {
     let directory = tempfile::tempdir().expect("a directory");
     let copy = directory.path().join("hot");
     for replacement in [None, Some(Path::new("/bin/true"))] {
-        std::fs::copy(Hot::program(&[]), &copy).expect("copied");
+        std::fs::copy(Hot::program(Machine::X86_64), &copy).expect("copied");
         let mut target = Hot::start_file(&copy);
         std::fs::remove_file(&copy).expect("removed");
         if let Some(other) = replacement {

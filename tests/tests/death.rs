@@ -6,11 +6,9 @@
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use rltrace_tests::{Hot, Rltrace, Running, cycles, process, runs_on, wait_for};
+use rltrace_tests::{Hot, Machine, Rltrace, Running, cycles, process, runs_on, wait_for};
 
-#[test]
-fn kills_of_the_tracer_under_load() {
-    let mut target = Hot::start();
+fn kill_the_tracer_under_load(mut target: Hot) {
     for cycle in 0..cycles(20) {
         let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
@@ -24,10 +22,18 @@ fn kills_of_the_tracer_under_load() {
     target.ends_well();
 }
 
-/// A later tracer finds the target as if none had been there.
 #[test]
-fn a_target_whose_tracer_died_can_be_traced_again() {
-    let mut target = Hot::start();
+fn kills_of_the_tracer_under_load() {
+    kill_the_tracer_under_load(Hot::start());
+}
+
+#[test]
+fn kills_of_the_tracer_under_load_i386() {
+    kill_the_tracer_under_load(Hot::start_on(Machine::I386));
+}
+
+/// A later tracer finds the target as if none had been there.
+fn trace_again_after_a_death(mut target: Hot) {
     for cycle in 0..cycles(5) {
         let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
@@ -48,10 +54,20 @@ fn a_target_whose_tracer_died_can_be_traced_again() {
     target.ends_well();
 }
 
+#[test]
+fn a_target_whose_tracer_died_can_be_traced_again() {
+    trace_again_after_a_death(Hot::start());
+}
+
+#[test]
+fn a_target_whose_tracer_died_can_be_traced_again_i386() {
+    trace_again_after_a_death(Hot::start_on(Machine::I386));
+}
+
 /// The command that `rltrace` started outlives it.
 #[test]
 fn a_command_survives_the_kill_of_its_tracer() {
-    let program = Hot::program(&[]);
+    let program = Hot::program(Machine::X86_64);
     for _ in 0..cycles(5) {
         let mut rltrace = Rltrace::new()
             .filter("callee")
@@ -120,7 +136,7 @@ fn a_command_is_killed_from_outside() {
     let mut rltrace = Rltrace::new()
         .filter("callee")
         .with_input()
-        .start(Hot::command(&Hot::program(&[])));
+        .start(Hot::command(&Hot::program(Machine::X86_64)));
     let input = rltrace.running.stdin();
     rltrace.wait_for("callee(");
     kill(process::children(rltrace.running.pid())[0], Signal::SIGKILL).expect("kill");
