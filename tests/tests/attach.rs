@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, run, wait_for};
+use rltrace_tests::{
+    Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, run, runs_on, wait_for,
+};
 
 #[track_caller]
 fn saw_calls(traced: &Traced) {
@@ -104,6 +106,75 @@ fn a_reader_that_goes_away() {
     run(Command::new("sh").args(["-c", &script]));
     target.unharmed("a broken pipe");
     target.ends_well();
+}
+
+/// A pipe that is open for reading, and never read.
+struct Unread {
+    directory: tempfile::TempDir,
+    _reader: std::fs::File,
+}
+
+impl Unread {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        // fifo(7): opened for both, it does not wait for a writer.
+        let reader = std::fs::File::options().read(true).write(true).open(path);
+        Self {
+            directory,
+            _reader: reader.expect("the fifo"),
+        }
+    }
+
+    /// `rltrace` that writes to it.
+    fn rltrace(&self) -> Rltrace {
+        let path = self.directory.path().join("fifo");
+        Rltrace::new().own_output().arg("-o").arg(path).filter("callee")
+    }
+}
+
+/// Waits until `rltrace` sleeps in write(2) (number 1 in `asm/unistd_64.h`).
+#[track_caller]
+fn wait_for_a_blocked_write(rltrace: &mut Running) {
+    let file = format!("/proc/{}/syscall", rltrace.pid());
+    wait_for("a write that blocks", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with("1 "))
+    });
+}
+
+#[test]
+fn a_reader_that_never_reads() {
+    let mut target = Hot::start();
+    let unread = Unread::new();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut rltrace = unread.rltrace().pid(target.pid()).start(NOTHING);
+        wait_for_a_blocked_write(&mut rltrace.running);
+        let traced = rltrace.end_by(signal);
+        traced.expect_refusal(1, &["fifo", "nobody reads", "lost"]);
+        target.unharmed(signal.as_str());
+    }
+    target.ends_well();
+}
+
+#[test]
+fn a_command_whose_trace_nobody_reads() {
+    let program = Hot::program(Machine::X86_64);
+    let unread = Unread::new();
+    let rltrace = unread.rltrace().with_input();
+    let mut rltrace = rltrace.start(Hot::command(&program));
+    let input = rltrace.running.stdin();
+    wait_for_a_blocked_write(&mut rltrace.running);
+    let command = process::children(rltrace.running.pid())[0];
+    rltrace.running.signal(Signal::SIGINT);
+    wait_for("the release of the command", || process::held(command).is_empty());
+    runs_on(command);
+    assert!(process::alive(command), "{}", rltrace.running.said());
+    drop(input);
+    wait_for("the command's own end", || !process::alive(command));
+    let traced = rltrace.finish();
+    traced.assert(traced.run.out() == "ready\ndone\n", "the command came to its end");
+    traced.expect_code(1);
 }
 
 #[test]

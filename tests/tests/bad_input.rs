@@ -183,11 +183,25 @@ fn an_output_that_fills_up() {
         traced.run.out().lines().count() == 1000,
         "the program did all it had to do",
     );
+    traced.expect_refusal(1, &["No space left on device", "/dev/full", "lost"]);
+}
+
+/// The command outlives its output: `rltrace` ends when it does, and says once that its trace was not all read.
+#[test]
+fn an_output_that_goes_away() {
+    let traced = Rltrace::new().own_output().arg("-o").arg("|exec <&-").run([
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; echo all; exit 3",
+    ]);
+    traced.assert(traced.run.out() == "all\n", "the command came to its end");
+    traced.expect_code(1);
+    let lines = traced.run.err();
+    let told = lines.lines().filter(|line| line.starts_with("rltrace: ")).count();
     traced.assert(
-        traced.run.err().contains("No space left on device"),
-        "the reason is given",
+        told == 1 && lines.contains("Broken pipe"),
+        "the loss is said once",
     );
-    traced.assert(traced.run.err().contains("/dev/full"), "the file is named");
 }
 
 #[test]
