@@ -27,7 +27,8 @@ fn deaths(kills: u32, kill: impl Fn(&Hot, u32)) -> u32 {
         kill(&at, round);
         if !lives(&mut at) {
             dead += 1;
-            at = Hot::start();
+            let died = std::mem::replace(&mut at, Hot::start()).finish();
+            println!("kill {round}: the target ended by {}", died.status);
         }
     }
     dead
