@@ -1,7 +1,7 @@
 //! Kills the tracer at random moments of attaching and of leaving, and counts the targets that die of it.
 //!
-//! `cargo run -p rltrace-tests --example random_kills -- [KILLS]` prints both counts. Some instants remain at which a
-//! target dies; ARCHITECTURE.md names them. So this measures, and the tests hold what never fails.
+//! `cargo run -p rltrace-tests --example random_kills -- [KILLS]` prints both counts, and how each target ended.
+//! ARCHITECTURE.md says which instants remain.
 
 use std::thread::sleep;
 use std::time::Duration;
