@@ -10,7 +10,7 @@ use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation
 use rustc_hash::FxHashMap;
 
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
-use crate::points::{ObjectNames, PointId, Points};
+use crate::points::{Kind, ObjectNames, PointId, Points};
 use crate::sys;
 
 /// How a probe sees the call.
@@ -153,13 +153,13 @@ pub struct Offered {
 const MAX_OFFERED: usize = 100_000;
 
 impl ObjectStore {
-    /// A store whose call points are selected by `filters`.
+    /// A store whose call points are selected by `filters`, and shown demangled or not.
     #[must_use]
-    pub fn new(filters: FilterSet) -> Self {
+    pub fn new(filters: FilterSet, demangle: bool) -> Self {
         Self {
             files: FxHashMap::default(),
             filters,
-            points: Points::default(),
+            points: Points::new(demangle),
             offered: Offered::default(),
         }
     }
@@ -278,7 +278,7 @@ impl ObjectStore {
         };
         for (point, name) in &selected {
             if plan.is_met(point, &references) {
-                let id = self.points.add(name, names);
+                let id = self.points.add(Kind::Import, name, names);
                 plan.add(point, id, &references);
             }
         }

@@ -17,6 +17,9 @@ use std::thread::{self, JoinHandle};
 /// An open descriptor, close-on-exec as all that Rust opens.
 pub(super) struct Sink {
     file: File,
+    /// Whether what the file held before is still in it: it goes when the first line comes, or at the end of a
+    /// trace without lines, so that a command line that cannot be carried out overwrites nothing.
+    holds_old: bool,
     /// The thread that waits for the command.
     command: Option<JoinHandle<io::Result<ExitStatus>>>,
 }
@@ -33,6 +36,7 @@ impl Sink {
                 })?;
                 return Ok(Self {
                     file,
+                    holds_old: false,
                     command: Some(waiter),
                 });
             }
@@ -41,7 +45,13 @@ impl Sink {
             target: target.clone(),
             reason,
         })?;
-        Ok(Self { file, command: None })
+        let append = !matches!(target, Target::File { append: false, .. });
+        let holds_old = !append && file.metadata().is_ok_and(|meta| meta.is_file());
+        Ok(Self {
+            file,
+            holds_old,
+            command: None,
+        })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -50,6 +60,7 @@ impl Sink {
 
     /// Writes all of `bytes`, also where another process has made the descriptor non-blocking.
     pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        self.truncate()?;
         while !bytes.is_empty() {
             match self.file.write(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -63,6 +74,13 @@ impl Sink {
         Ok(())
     }
 
+    fn truncate(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.holds_old) {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+
     fn wait_until_writable(&self) -> io::Result<()> {
         let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
         match poll(&mut asked, PollTimeout::NONE) {
@@ -72,7 +90,11 @@ impl Sink {
     }
 
     /// Closes, and waits for the command to end.
-    pub(super) fn close(self, target: &Target) -> Result<(), OutputError> {
+    pub(super) fn close(mut self, target: &Target) -> Result<(), OutputError> {
+        self.truncate().map_err(|reason| OutputError::Write {
+            target: target.clone(),
+            reason,
+        })?;
         drop(self.file);
         let Some(waiter) = self.command else { return Ok(()) };
         let ended = waiter
@@ -96,7 +118,7 @@ fn open_file(path: &Path, append: bool) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
-        .truncate(!append)
+        .truncate(false)
         .append(append)
         // A terminal that is written to does not become ours.
         .custom_flags(OFlag::O_NOCTTY.bits())

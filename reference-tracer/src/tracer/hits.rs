@@ -234,6 +234,12 @@ impl Hit<'_> {
             memory: &reader,
         };
         self.reporter.entry(self.points, pending, plan, &memory);
+        // What was done about the entry is no part of the call.
+        pending.started = if self.reporter.measures() {
+            self.reporter.clock.now()
+        } else {
+            pending.call.time
+        };
     }
 
     /// The thread is where calls return to. Gives how many did.
@@ -276,8 +282,8 @@ impl Hit<'_> {
             .plan(pending.point, self.points.get(pending.point), self.space.arch);
         let snapshot = &mut self.buffers.snapshot;
         snapshot.clear();
+        ret.take_registers(self.regs);
         if !self.reporter.counts_only() {
-            ret.take_registers(self.regs);
             if plan.wants_fp_at_return() {
                 ret.fp = Some(self.stopped.fp_regs()?);
             }

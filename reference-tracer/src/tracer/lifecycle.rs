@@ -197,6 +197,7 @@ impl Tracer {
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        self.reporter.out.focus(tgid);
         self.close_calls(tid);
         self.threads.remove(&tid);
         if tid != tgid {
@@ -205,6 +206,7 @@ impl Tracer {
         }
         if self.is_followed(tgid) {
             self.reporter.exited(tgid, status);
+            self.reporter.process_end(self.store.points(), tgid);
         }
         self.processes.remove(&tgid);
         if self.command == Some(tgid) {
@@ -222,6 +224,7 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
+        self.reporter.out.focus(thread.tgid);
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
         let followed = self

@@ -15,6 +15,7 @@ mod reporter;
 mod signal;
 mod sigtrap;
 mod space;
+mod streams;
 mod thread;
 mod ticker;
 mod trap;
@@ -27,17 +28,16 @@ use rustc_hash::FxHashMap;
 
 use crate::filter::FilterSet;
 use crate::objects::ObjectStore;
-use crate::output::Output;
 use crate::proto::Prototypes;
 use crate::summary::Report;
-use crate::text::TextSink;
 use hits::Buffers;
 use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
 use pace::Pace;
-pub use reporter::ReportOptions;
 use reporter::Reporter;
+pub use reporter::{ReportOptions, SummaryOptions};
 pub(crate) use sigtrap::is_watched;
+pub use streams::Destination;
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -50,24 +50,50 @@ pub struct TraceOptions {
     pub hand_off: bool,
     /// Whether the tracees are killed when the tracer dies.
     pub kill_on_exit: bool,
+    /// Whether names are shown as they stand in the source.
+    pub demangle: bool,
 }
 
 /// What leads to the end of a trace, from other threads.
 #[derive(Debug, Clone, Default)]
 pub struct Leave(Arc<AtomicI32>);
 
+/// In [`Leave`]: the time is over.
+const TIME: i32 = -1;
+
+/// Why a trace ended before its processes did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// This signal asked for it.
+    Signal(Signal),
+    /// It has lasted as long as it should.
+    Time,
+    /// As many calls were seen as should be.
+    Limit,
+    /// What is seen cannot be written.
+    Output,
+}
+
 impl Leave {
     /// Asks the tracer to leave because of `signal`; wake its session after.
     pub fn ask(&self, signal: Signal) {
         // The first signal counts: a second Ctrl-C changes nothing.
-        let (new, order) = (signal.raw(), Ordering::SeqCst);
-        let _: Result<i32, i32> = self.0.compare_exchange(0, new, order, order);
+        let first = |now: i32| (now <= 0).then_some(signal.raw());
+        let _: Result<i32, i32> = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, first);
     }
 
-    fn asked(&self) -> Option<Signal> {
-        Some(self.0.load(Ordering::SeqCst))
-            .filter(|&signal| signal != 0)
-            .map(Signal::new)
+    /// Asks the tracer to leave because its time is over; wake its session after.
+    pub fn time_is_over(&self) {
+        let order = Ordering::SeqCst;
+        let _: Result<i32, i32> = self.0.compare_exchange(0, TIME, order, order);
+    }
+
+    fn asked(&self) -> Option<Left> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => None,
+            TIME => Some(Left::Time),
+            signal => Some(Left::Signal(Signal::new(signal))),
+        }
     }
 }
 
@@ -76,14 +102,16 @@ impl Leave {
 pub struct Outcome {
     /// How the command ended; `None` if there was none, or it runs on.
     pub command: Option<ExitStatus>,
-    /// The signal that made the tracer leave.
-    pub left: Option<Signal>,
+    /// Why the tracer left.
+    pub left: Option<Left>,
     /// How many calls were seen.
     pub calls: u64,
     /// The summary, if one was asked for.
     pub summary: Option<Report>,
     /// Lines for the user, such as why nothing was seen.
     pub notes: Vec<String>,
+    /// Whether some of the trace could not be written, which the user has been told.
+    pub lost: bool,
 }
 
 /// A process under trace.
@@ -123,8 +151,7 @@ impl Tracer {
         report: ReportOptions,
         filters: FilterSet,
         prototypes: Prototypes,
-        sink: TextSink,
-        output: Output,
+        destination: Destination,
         leave: Leave,
     ) -> Self {
         let session_options = ptrace_core::Options::new()
@@ -133,8 +160,8 @@ impl Tracer {
         Self {
             session: Session::new(session_options),
             options,
-            store: ObjectStore::new(filters),
-            reporter: Reporter::new(output, sink, prototypes, report),
+            store: ObjectStore::new(filters, options.demangle),
+            reporter: Reporter::new(destination, prototypes, report),
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
             forks: FxHashMap::default(),
@@ -162,7 +189,7 @@ impl Tracer {
     /// # Errors
     /// Waiting failed. All tracees that could be left in order were.
     pub fn run(mut self) -> Result<Outcome, Error> {
-        if !self.reporter.output.is_terminal() {
+        if !self.reporter.out.is_terminal() {
             // Without the thread, lines stay in the buffer until it is full.
             self.ticker = self.session.waker().and_then(Ticker::start).ok();
         }
@@ -182,13 +209,31 @@ impl Tracer {
             self.depart();
         }
         self.reporter.finish(self.store.points());
+        let left = left.map(|left| self.await_command(left)).transpose()?;
         Ok(self.outcome(left))
     }
 
-    fn trace(&mut self) -> Result<Option<Signal>, Error> {
+    /// Where no signal is the reason to leave, the command has run on, and its end is ours, too.
+    fn await_command(&mut self, left: Left) -> Result<Left, Error> {
+        self.reporter.out.flush();
+        while self.command.is_some() && self.command_status.is_none() {
+            if let Some(Left::Signal(signal)) = self.leave.asked() {
+                return Ok(Left::Signal(signal));
+            }
+            match self.session.wait()? {
+                Wait::Exited(tid, status) if Some(tid) == self.command => self.command_status = Some(status),
+                Wait::NoTracees => break,
+                Wait::Stopped(stopped, _) => stopped.detach(None)?,
+                Wait::Exited(..) | Wait::Woken => {}
+            }
+        }
+        Ok(left)
+    }
+
+    fn trace(&mut self) -> Result<Option<Left>, Error> {
         loop {
-            if let Some(signal) = self.should_leave() {
-                return Ok(Some(signal));
+            if let Some(left) = self.should_leave() {
+                return Ok(Some(left));
             }
             match self.session.wait()? {
                 Wait::Stopped(stopped, stop) => {
@@ -201,7 +246,7 @@ impl Tracer {
                 Wait::NoTracees => return Ok(None),
             }
             if let Some(ticker) = &mut self.ticker
-                && !self.reporter.output.buffer().is_empty()
+                && self.reporter.out.is_waiting()
             {
                 ticker.arm();
             }
@@ -235,17 +280,19 @@ impl Tracer {
         for (&tgid, process) in &self.processes {
             process.space.borrow_mut().look_after_guard(tgid);
         }
-        self.reporter.output.flush_idle();
+        self.reporter.out.flush();
     }
 
-    fn should_leave(&self) -> Option<Signal> {
-        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE);
-        self.leave.asked().or_else(broken)
+    fn should_leave(&self) -> Option<Left> {
+        let broken = || self.reporter.out.is_broken().then_some(Left::Output);
+        let full = || self.reporter.is_full().then_some(Left::Limit);
+        self.leave.asked().or_else(broken).or_else(full)
     }
 
     /// One stop: what it concerns is done, and the thread runs on. The death of a tracee in the
     /// middle is no error: its end is reported by itself.
     fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        self.reporter.out.focus(stopped.tgid());
         match self.dispatch(stopped, stop) {
             Err(error) if error.is_death() => Ok(()),
             other => other,
@@ -293,16 +340,13 @@ impl Tracer {
         resume(stopped, None)
     }
 
-    fn outcome(self, left: Option<Signal>) -> Outcome {
-        let mut reporter = self.reporter;
-        let summary = reporter
-            .counts_only()
-            .then(|| reporter.summary(self.store.points()));
-        let calls = reporter.calls();
-        reporter.output.flush_idle();
+    fn outcome(self, left: Option<Left>) -> Outcome {
+        let reporter = self.reporter;
         let mut notes = self.notes;
         notes.extend(why_nothing(&self.store));
-        if let Err(error) = reporter.output.finish() {
+        let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
+        let finished = reporter.out.finish();
+        if let Err(Some(error)) = &finished {
             notes.push(error.to_string());
         }
         Outcome {
@@ -311,6 +355,7 @@ impl Tracer {
             calls,
             summary,
             notes,
+            lost: finished.is_err(),
         }
     }
 }

@@ -25,8 +25,12 @@ pub(super) struct Pending {
     pub(super) point: PointId,
     /// The record of its entry.
     pub(super) call: RawCall,
+    /// When the thread was sent into it, where that is measured.
+    pub(super) started: u64,
     /// What of it was shown.
     pub(super) shown: Shown,
+    /// Whether nothing of it is shown: it is beyond the number that was asked for.
+    pub(super) hidden: bool,
     /// The trap that it returns to.
     pub(super) return_trap: Option<TrapId>,
     /// What the calls inside it took.
