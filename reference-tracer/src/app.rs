@@ -19,7 +19,9 @@ use crate::output::{Output, PerProcess, Target, describe};
 use crate::proto::Prototypes;
 use crate::summary::{Column, Comparison, Report};
 use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
-use crate::tracer::{Destination, Leave, Left, Outcome, ReportOptions, SummaryOptions, TraceOptions, Tracer};
+use crate::tracer::{
+    Destination, Leave, Left, Outcome, ReportOptions, SummaryOptions, Syscalls, TraceOptions, Tracer,
+};
 use crate::value::Limits;
 use crate::{diagnose, signals, sys};
 
@@ -196,7 +198,20 @@ fn trace_options(cli: &Cli) -> TraceOptions {
         follow: cli.follows(),
         hand_off: !cli.no_handoff,
         kill_on_exit: cli.kill_on_exit,
+        syscalls: syscalls(cli),
         demangle: cli.demangle,
+    }
+}
+
+/// Which system calls are shown: all by `-S`, or those that a filter names as functions of `SYS`.
+fn syscalls(cli: &Cli) -> Syscalls {
+    match (
+        cli.syscalls,
+        cli.filter.iter().any(|filter| filter.contains("@SYS")),
+    ) {
+        (_, true) => Syscalls::Selected,
+        (true, false) => Syscalls::All,
+        (false, false) => Syscalls::None,
     }
 }
 
@@ -391,7 +406,11 @@ fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
 /// The prototypes: those of `-F` go before the built-in ones.
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
-    let mut problems = Vec::new();
+    let mut problems = if syscalls(cli) == Syscalls::None {
+        Vec::new()
+    } else {
+        prototypes.describe_syscalls()
+    };
     let paths = cli
         .config
         .iter()
@@ -467,6 +486,7 @@ fn report_options(cli: &Cli, destination: &Destination) -> ReportOptions {
         summary: cli.counts().then(|| summary_options(cli)),
         callers: !cli.filter.is_empty() || !cli.library.is_empty(),
         signals: !cli.no_signals,
+        raw_errors: false,
         threads: thread_names(cli),
         limit: cli.limit,
     }

@@ -13,6 +13,7 @@ pub mod proto;
 pub mod signals;
 pub mod summary;
 mod sys;
+pub mod syscalls;
 pub mod text;
 pub mod tracer;
 pub mod value;

@@ -170,6 +170,16 @@ impl ObjectStore {
         &self.points
     }
 
+    /// The call points, to add those that are in no object.
+    pub fn points_mut(&mut self) -> &mut Points {
+        &mut self.points
+    }
+
+    /// The filters and the call points.
+    pub fn filters_and_points(&mut self) -> (&FilterSet, &mut Points) {
+        (&self.filters, &mut self.points)
+    }
+
     /// The filters, which know what they have matched.
     #[must_use]
     pub fn filters(&self) -> &FilterSet {

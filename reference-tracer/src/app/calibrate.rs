@@ -11,7 +11,7 @@ use crate::output::{Output, Target};
 use crate::proto::Prototypes;
 use crate::summary::{Column, Correction, Report};
 use crate::text::{PidPrefix, TextOptions};
-use crate::tracer::{Destination, Leave, ReportOptions, SummaryOptions, TraceOptions, Tracer};
+use crate::tracer::{Destination, Leave, ReportOptions, SummaryOptions, Syscalls, TraceOptions, Tracer};
 use crate::value::Limits;
 
 /// The function whose calls are measured: it does next to nothing, and no compiler knows what.
@@ -47,6 +47,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         follow: false,
         hand_off,
         kill_on_exit: true,
+        syscalls: Syscalls::None,
         demangle: false,
     };
     let report = ReportOptions {
@@ -62,6 +63,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         }),
         callers: false,
         signals: false,
+        raw_errors: false,
         threads: PidPrefix::None,
         limit: None,
     };

@@ -225,12 +225,16 @@ impl Tracer {
             return;
         };
         self.reporter.out.focus(thread.tgid);
+        let syscall = thread.syscall.take();
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
         let followed = self
             .processes
             .get(&thread.tgid)
             .is_some_and(|process| process.followed);
+        if let Some(call) = syscall.filter(|_| followed) {
+            self.reporter.no_return(self.store.points(), &call);
+        }
         for call in closed {
             if followed {
                 self.reporter.no_return(self.store.points(), &call.token);

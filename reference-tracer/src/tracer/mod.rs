@@ -16,6 +16,7 @@ mod signal;
 mod sigtrap;
 mod space;
 mod streams;
+mod syscalls;
 mod thread;
 mod ticker;
 mod trap;
@@ -38,6 +39,7 @@ use reporter::Reporter;
 pub use reporter::{ReportOptions, SummaryOptions};
 pub(crate) use sigtrap::is_watched;
 pub use streams::Destination;
+pub use syscalls::Syscalls;
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -50,6 +52,8 @@ pub struct TraceOptions {
     pub hand_off: bool,
     /// Whether the tracees are killed when the tracer dies.
     pub kill_on_exit: bool,
+    /// Which system calls are shown.
+    pub syscalls: Syscalls,
     /// Whether names are shown as they stand in the source.
     pub demangle: bool,
 }
@@ -127,6 +131,7 @@ pub struct Tracer {
     session: Session,
     options: TraceOptions,
     store: ObjectStore,
+    syscalls: Option<syscalls::Table>,
     reporter: Reporter,
     processes: FxHashMap<Tid, Process>,
     threads: FxHashMap<Tid, Thread>,
@@ -156,11 +161,18 @@ impl Tracer {
     ) -> Self {
         let session_options = ptrace_core::Options::new()
             .follow_forks(true)
-            .kill_on_exit(options.kill_on_exit);
+            .kill_on_exit(options.kill_on_exit)
+            .stop_at_syscalls(options.syscalls != Syscalls::None);
+        let mut store = ObjectStore::new(filters, options.demangle);
+        let syscalls = (options.syscalls != Syscalls::None).then(|| {
+            let (filters, points) = store.filters_and_points();
+            syscalls::Table::new(options.syscalls, filters, points)
+        });
         Self {
             session: Session::new(session_options),
             options,
-            store: ObjectStore::new(filters, options.demangle),
+            store,
+            syscalls,
             reporter: Reporter::new(destination, prototypes, report),
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
@@ -318,6 +330,7 @@ impl Tracer {
 
     /// A system call inside a watched function.
     fn on_syscall(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        self.show_syscall(&stopped, stop)?;
         if stop == Stop::SyscallExit {
             self.on_watched_call(&stopped)?;
             if let Some(thread) = self.threads.get_mut(&stopped.tid()) {

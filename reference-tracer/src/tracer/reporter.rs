@@ -54,6 +54,8 @@ pub struct ReportOptions {
     pub callers: bool,
     /// Whether signals are shown.
     pub signals: bool,
+    /// Whether errors of system calls are shown as the kernel's negative numbers, as ltrace does.
+    pub raw_errors: bool,
     /// How lines name their thread once there are several.
     pub threads: PidPrefix,
     /// After how many calls the trace ends.
@@ -136,6 +138,11 @@ impl Reporter {
         self.calls
     }
 
+    /// Whether errors of system calls are shown as the kernel's negative numbers.
+    pub(super) fn raw_errors(&self) -> bool {
+        self.options.raw_errors
+    }
+
     /// The bounds of values.
     pub(super) fn limits(&self) -> Limits {
         self.options.limits
@@ -155,7 +162,10 @@ impl Reporter {
         let prototypes = &mut self.prototypes;
         let plan = self.plans[index].get_or_insert_with(|| {
             let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
-            Rc::new(prototypes.plan(arch, &sonames, &point.name))
+            Rc::new(match point.kind {
+                Kind::Syscall => prototypes.syscall_plan(arch, &point.name),
+                Kind::Import | Kind::Entry => prototypes.plan(arch, &sonames, &point.name),
+            })
         });
         Rc::clone(plan)
     }
