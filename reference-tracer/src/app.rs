@@ -13,10 +13,11 @@ use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, Use
 
 use crate::cli::generate::generate;
 use crate::cli::{Cli, Variable, help};
-use crate::filter::{Filter, FilterSet};
+use crate::filter::{Filter, FilterError, FilterSet};
 use crate::leave::exit_like;
 use crate::output::{Output, PerProcess, Target, describe};
 use crate::proto::Prototypes;
+use crate::selection::{Entry, Selection};
 use crate::summary::{Column, Comparison, Report};
 use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
 use crate::tracer::{
@@ -166,7 +167,7 @@ fn say(line: &str) {
 }
 
 fn trace(cli: &Cli) -> Result<End, Refusal> {
-    let filters = filters(cli)?;
+    let selection = selection(cli)?;
     let user = user(cli)?;
     if let Some(name) = cli.command.first() {
         check_command(name)?;
@@ -179,7 +180,7 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     let mut tracer = Tracer::new(
         trace_options(cli),
         report,
-        filters,
+        selection,
         prototypes,
         destination,
         leave.clone(),
@@ -389,18 +390,39 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     Ok(Some(user))
 }
 
-fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
-    let parse = |text: &String| {
+/// What is traced.
+fn selection(cli: &Cli) -> Result<Selection, Refusal> {
+    let bad = |error: FilterError| Refusal::new(error.to_string());
+    let filled = |text: &String| {
         if text.trim().is_empty() {
             return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
         }
-        Filter::parse(text).map_err(|error| Refusal::new(error.to_string()))
+        Ok(())
     };
-    let mut filters = cli.filter.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    if filters.is_empty() && cli.library.is_empty() && !cli.no_library_calls {
-        filters.push(parse(&"@MAIN".to_owned())?);
+    let mut calls = Vec::new();
+    for text in &cli.filter {
+        filled(text)?;
+        calls.push(Filter::parse(text).map_err(bad)?);
     }
-    Ok(FilterSet::new(filters))
+    if calls.is_empty() && cli.library.is_empty() && !cli.no_library_calls {
+        calls.push(Filter::parse("@MAIN").map_err(bad)?);
+    }
+    let exporters = cli.library.iter().map(|text| Filter::parse_library(text));
+    let exporters = exporters.collect::<Result<_, _>>().map_err(bad)?;
+    let (mut entries, mut places) = (Vec::new(), Vec::new());
+    for text in &cli.entry {
+        filled(text)?;
+        match Entry::parse(text).map_err(bad)? {
+            Entry::Filter(filter) => entries.push(filter),
+            Entry::Place(place) => places.push(place),
+        }
+    }
+    Ok(Selection {
+        calls: FilterSet::new(calls),
+        exporters: FilterSet::new(exporters),
+        entries: FilterSet::new(entries),
+        places,
+    })
 }
 
 /// The prototypes: those of `-F` go before the built-in ones.

@@ -10,6 +10,7 @@ pub mod objects;
 pub mod output;
 pub mod points;
 pub mod proto;
+pub mod selection;
 pub mod signals;
 pub mod summary;
 mod sys;

@@ -7,10 +7,11 @@ use std::rc::Rc;
 
 use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
 use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points};
+use crate::selection::{self, Selection};
 use crate::sys;
 
 /// How a probe sees the call.
@@ -32,6 +33,8 @@ pub struct Probe {
     pub at: FileAddr,
     /// What the call looks like there.
     pub site: Site,
+    /// Whether it is traced only if it leads to a library that was asked for ([`ObjectStore::leads_to_wanted`]).
+    pub by_callee: bool,
 }
 
 /// A call point whose slot is loaded into a register and called from there: its calls are met only in
@@ -42,6 +45,8 @@ pub struct LoadedSlot {
     pub point: PointId,
     /// The slot that holds the function's address.
     pub slot: FileAddr,
+    /// As [`Probe::by_callee`].
+    pub by_callee: bool,
 }
 
 /// What is known of an object file, and which of its calls are traced.
@@ -133,7 +138,9 @@ pub enum ObjectError {
 #[derive(Debug)]
 pub struct ObjectStore {
     files: FxHashMap<FileKey, Rc<ObjectFile>>,
-    filters: FilterSet,
+    selection: Selection,
+    /// What the libraries export that were asked for by `-l`.
+    wanted: FxHashSet<String>,
     points: Points,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
@@ -153,12 +160,13 @@ pub struct Offered {
 const MAX_OFFERED: usize = 100_000;
 
 impl ObjectStore {
-    /// A store whose call points are selected by `filters`, and shown demangled or not.
+    /// A store whose call points are selected by `selection`, and shown demangled or not.
     #[must_use]
-    pub fn new(filters: FilterSet, demangle: bool) -> Self {
+    pub fn new(selection: Selection, demangle: bool) -> Self {
         Self {
             files: FxHashMap::default(),
-            filters,
+            selection,
+            wanted: FxHashSet::default(),
             points: Points::new(demangle),
             offered: Offered::default(),
         }
@@ -177,13 +185,26 @@ impl ObjectStore {
 
     /// The filters and the call points.
     pub fn filters_and_points(&mut self) -> (&FilterSet, &mut Points) {
-        (&self.filters, &mut self.points)
+        (&self.selection.calls, &mut self.points)
     }
 
-    /// The filters, which know what they have matched.
+    /// What was asked for, which knows what it has matched.
     #[must_use]
-    pub fn filters(&self) -> &FilterSet {
-        &self.filters
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Whether a library that was asked for exports a function of this name. More may be known when more
+    /// libraries are loaded: [`ObjectStore::wanted_count`] grows then.
+    #[must_use]
+    pub fn leads_to_wanted(&self, point: PointId) -> bool {
+        self.wanted.contains(&*self.points.get(point).name)
+    }
+
+    /// Of how many functions [`ObjectStore::leads_to_wanted`] is true.
+    #[must_use]
+    pub fn wanted_count(&self) -> usize {
+        self.wanted.len()
     }
 
     /// The names that the filters have seen.
@@ -234,7 +255,10 @@ impl ObjectStore {
             is_main,
         });
         self.offered.libraries.push(names.short().into());
-        let (probes, loaded_slots) = self.select(&object, &names)?;
+        let (mut probes, loaded_slots) = self.select(&object, &names)?;
+        probes.extend(self.select_entries(&object, &names)?);
+        let exports = selection::exports(&self.selection, &object, library_names(&names))?;
+        self.wanted.extend(exports);
         let watched = if is_main { watched(&object)? } else { Vec::new() };
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
         let is_linker = !is_main || object.interpreter().is_none();
@@ -265,16 +289,15 @@ impl ObjectStore {
         names: &Rc<ObjectNames>,
     ) -> Result<(Vec<Probe>, Vec<LoadedSlot>), elf_plt::Error> {
         let library = library_names(names);
-        let Some(filter) = self.filters.in_library(library) else {
-            return Ok((Vec::new(), Vec::new()));
-        };
-        if object.is_static() {
+        let filter = self.selection.calls.in_library(library);
+        let by_callee = !self.selection.exporters.is_empty();
+        if object.is_static() || (filter.is_none() && !by_callee) {
             return Ok((Vec::new(), Vec::new()));
         }
         let all = object.call_points()?;
-        let selected = selected(&filter, &all, &mut self.offered);
+        let selected = selected(filter.as_ref(), by_callee, &all, &mut self.offered);
         // Whether a loaded slot is a call or an address taken is told by how the whole object calls.
-        let needs_code = selected.iter().any(|(point, _)| used_directly(point));
+        let needs_code = selected.iter().any(|selected| used_directly(selected.point));
         let references = if needs_code {
             object.references(&all, all.iter().filter(|point| used_directly(point)))?
         } else {
@@ -286,13 +309,48 @@ impl ObjectStore {
             loaded: Vec::new(),
             no_plt_style,
         };
-        for (point, name) in &selected {
+        for Selected {
+            point,
+            name,
+            by_callee,
+        } in &selected
+        {
             if plan.is_met(point, &references) {
                 let id = self.points.add(Kind::Import, name, names);
-                plan.add(point, id, &references);
+                plan.add(point, id, *by_callee, &references);
             }
         }
         Ok((plan.probes, plan.loaded))
+    }
+
+    /// The functions of `object` that are met where they begin.
+    fn select_entries(
+        &mut self,
+        object: &Object<'_>,
+        names: &Rc<ObjectNames>,
+    ) -> Result<Vec<Probe>, elf_plt::Error> {
+        let offered = &mut self.offered.symbols;
+        let offer = |name: &str| {
+            if offered.len() < MAX_OFFERED {
+                offered.push(name.into());
+            }
+        };
+        let found = selection::beginnings(&self.selection, object, library_names(names), offer)?;
+        let points = &mut self.points;
+        let probe = |beginning: selection::Beginning| {
+            let kind = if beginning.is_place {
+                Kind::Place
+            } else {
+                Kind::Entry
+            };
+            Probe {
+                point: points.add(kind, &beginning.name, names),
+                at: beginning.addr,
+                site: Site::Entry,
+                by_callee: false,
+            }
+        };
+        Ok(found.into_iter().map(probe).collect())
     }
 }
 
@@ -332,12 +390,21 @@ fn library_names(names: &ObjectNames) -> LibraryNames<'_> {
     }
 }
 
-/// The named call points that the filter selects.
+/// A call point that may be traced.
+struct Selected<'p, 'data> {
+    point: &'p CallPoint<'data>,
+    name: String,
+    /// Only if it leads to a library that was asked for.
+    by_callee: bool,
+}
+
+/// The named call points that the filter selects; with `by_callee` all others, too.
 fn selected<'p, 'data>(
-    filter: &InLibrary<'_>,
+    filter: Option<&InLibrary<'_>>,
+    by_callee: bool,
     all: &'p [CallPoint<'data>],
     offered: &mut Offered,
-) -> Vec<(&'p CallPoint<'data>, String)> {
+) -> Vec<Selected<'p, 'data>> {
     let mut selected = Vec::new();
     for point in all {
         // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
@@ -347,8 +414,13 @@ fn selected<'p, 'data>(
         if offered.symbols.len() < MAX_OFFERED {
             offered.symbols.push(name.as_ref().into());
         }
-        if filter.selects(&name, &[]) {
-            selected.push((point, name.into_owned()));
+        let by_caller = filter.is_some_and(|filter| filter.selects(&name, &[]));
+        if by_caller || by_callee {
+            selected.push(Selected {
+                point,
+                name: name.into_owned(),
+                by_callee: !by_caller,
+            });
         }
     }
     selected
@@ -400,8 +472,13 @@ impl Plan {
             && uses.any(|used| used.loaded)
     }
 
-    fn add(&mut self, point: &CallPoint<'_>, id: PointId, references: &References) {
-        let probe = |at, site| Probe { point: id, at, site };
+    fn add(&mut self, point: &CallPoint<'_>, id: PointId, by_callee: bool, references: &References) {
+        let probe = |at, site| Probe {
+            point: id,
+            at,
+            site,
+            by_callee,
+        };
         self.probes
             .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
         for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
@@ -421,6 +498,7 @@ impl Plan {
             self.loaded.extend(slots.map(|slot| LoadedSlot {
                 point: id,
                 slot: slot.addr,
+                by_callee,
             }));
         }
     }

@@ -71,6 +71,8 @@ pub enum Kind {
     Import,
     /// A call of a function of [`Point::caller`] itself, met where it begins, whoever makes it.
     Entry,
+    /// Code at an address that the user named, whoever comes by.
+    Place,
     /// A system call.
     Syscall,
 }
@@ -101,7 +103,7 @@ impl Point {
     #[must_use]
     pub fn shown_library(&self) -> Option<&str> {
         match self.kind {
-            Kind::Import => None,
+            Kind::Import | Kind::Place => None,
             Kind::Entry => (!self.caller.is_main).then(|| self.caller.short()),
             Kind::Syscall => Some("SYS"),
         }
@@ -147,7 +149,7 @@ impl Points {
             caller: Rc::clone(caller),
             returns: match kind {
                 Kind::Syscall => Returns::Once,
-                Kind::Import | Kind::Entry => Returns::of(name),
+                Kind::Import | Kind::Entry | Kind::Place => Returns::of(name),
             },
         });
         PointId(id)

@@ -9,6 +9,7 @@ use ptrace_core::Command;
 use crate::filter::{Filter, FilterSet};
 use crate::output::{Output, Target};
 use crate::proto::Prototypes;
+use crate::selection::Selection;
 use crate::summary::{Column, Correction, Report};
 use crate::text::{PidPrefix, TextOptions};
 use crate::tracer::{Destination, Leave, ReportOptions, SummaryOptions, Syscalls, TraceOptions, Tracer};
@@ -75,7 +76,10 @@ fn traced(hand_off: bool) -> Option<Report> {
     let mut tracer = Tracer::new(
         options,
         report,
-        FilterSet::new(vec![filter]),
+        Selection {
+            calls: FilterSet::new(vec![filter]),
+            ..Selection::default()
+        },
         Prototypes::new(),
         Destination::One(output),
         Leave::default(),

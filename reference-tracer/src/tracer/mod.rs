@@ -27,9 +27,9 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use ptrace_core::{Error, ExitStatus, Session, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
-use crate::filter::FilterSet;
 use crate::objects::ObjectStore;
 use crate::proto::Prototypes;
+use crate::selection::Selection;
 use crate::summary::Report;
 use hits::Buffers;
 use lifecycle::Inheritance;
@@ -154,7 +154,7 @@ impl Tracer {
     pub fn new(
         options: TraceOptions,
         report: ReportOptions,
-        filters: FilterSet,
+        selection: Selection,
         prototypes: Prototypes,
         destination: Destination,
         leave: Leave,
@@ -163,7 +163,7 @@ impl Tracer {
             .follow_forks(true)
             .kill_on_exit(options.kill_on_exit)
             .stop_at_syscalls(options.syscalls != Syscalls::None);
-        let mut store = ObjectStore::new(filters, options.demangle);
+        let mut store = ObjectStore::new(selection, options.demangle);
         let syscalls = (options.syscalls != Syscalls::None).then(|| {
             let (filters, points) = store.filters_and_points();
             syscalls::Table::new(options.syscalls, filters, points)
@@ -376,17 +376,30 @@ impl Tracer {
 /// Why filters saw no call: those that match nothing at all, each with the nearest names.
 fn why_nothing(store: &ObjectStore) -> Vec<String> {
     let offered = store.offered();
-    let unmatched = store.filters().unmatched();
+    let selection = store.selection();
+    let unmatched: Vec<_> = selection
+        .filters()
+        .flat_map(crate::filter::FilterSet::unmatched)
+        .collect();
+    let mut notes: Vec<String> = selection
+        .places
+        .iter()
+        .filter(|place| place.is_unmet())
+        .map(|place| {
+            format!(
+                "the place '{}' is in the code of no object",
+                place.text().escape_debug()
+            )
+        })
+        .collect();
     // Where there was nothing to choose from, the reason is another: a static program, say.
     if unmatched.is_empty() || offered.symbols.is_empty() {
-        return Vec::new();
+        return notes;
     }
     let symbols = || offered.symbols.iter().map(|name| &**name);
     let libraries = || offered.libraries.iter().map(|name| &**name);
-    unmatched
-        .iter()
-        .map(|rule| rule.explain(symbols(), libraries()))
-        .collect()
+    notes.extend(unmatched.iter().map(|rule| rule.explain(symbols(), libraries())));
+    notes
 }
 
 /// After how many stops in a row of one thread it counts as the only one that calls.

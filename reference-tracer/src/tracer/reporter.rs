@@ -164,7 +164,8 @@ impl Reporter {
             let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
             Rc::new(match point.kind {
                 Kind::Syscall => prototypes.syscall_plan(arch, &point.name),
-                Kind::Import | Kind::Entry => prototypes.plan(arch, &sonames, &point.name),
+                Kind::Import => prototypes.plan(arch, &sonames, &point.name),
+                Kind::Entry | Kind::Place => prototypes.plan(arch, &[point.caller.short()], &point.name),
             })
         });
         Rc::clone(plan)
