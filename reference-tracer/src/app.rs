@@ -1,11 +1,12 @@
 //! From a command line to an exit status.
 
 mod calibrate;
+mod meaning;
+mod stored;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -13,18 +14,13 @@ use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, Use
 
 use crate::cli::generate::generate;
 use crate::cli::{Cli, Variable, help};
-use crate::filter::{Filter, FilterError, FilterSet};
 use crate::leave::exit_like;
-use crate::output::{Output, PerProcess, Target, describe};
+use crate::output::describe;
 use crate::proto::Prototypes;
-use crate::selection::{Entry, Selection};
-use crate::summary::{Column, Comparison, Report};
-use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
-use crate::tracer::{
-    Destination, Leave, Left, Outcome, ReportOptions, SummaryOptions, Syscalls, TraceOptions, Tracer,
-};
-use crate::value::Limits;
+use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer};
 use crate::{diagnose, signals, sys};
+use meaning::{destination, report_options, selection, syscalls, trace_options};
+use stored::{JsonFile, compare};
 
 /// What ends a run before it has begun: one line for the user, and an exit status.
 #[derive(Debug)]
@@ -115,16 +111,14 @@ fn complaint(error: &clap::Error) -> String {
     let context = |kind| error.get(kind).map(ToString::to_string);
     let value = context(ContextKind::InvalidValue);
     let option = context(ContextKind::InvalidArg);
-    match (error.kind(), value, option, std::error::Error::source(error)) {
-        (ErrorKind::ValueValidation, Some(value), Some(option), Some(why)) => {
-            format!("bad value '{}' for {option}: {why}", printable(&value))
-        }
-        _ => {
-            let text = error.to_string();
-            let first = text.lines().next().unwrap_or_default();
-            printable(first.trim_start_matches("error: "))
-        }
+    if let (ErrorKind::ValueValidation, Some(value), Some(option), Some(why)) =
+        (error.kind(), value, option, std::error::Error::source(error))
+    {
+        return format!("bad value '{}' for {option}: {why}", printable(&value));
     }
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    printable(first.trim_start_matches("error: "))
 }
 
 /// Text from the command line as it may stand in a line on a terminal.
@@ -145,19 +139,6 @@ fn no_command() -> ExitCode {
     let usage = help::usage_lines(&Cli::table());
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{usage}Try 'rltrace --help'.");
     ExitCode::FAILURE
-}
-
-/// Compares two stored summaries: 3 where a limit is passed.
-fn compare(cli: &Cli, base: &Path, new: &Path) -> Result<End, Refusal> {
-    let read = |path: &Path| {
-        let named = |error: &dyn std::fmt::Display| Refusal::new(format!("'{}': {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| named(&describe(&error)))?;
-        Report::from_json(&text).map_err(|error| named(&error))
-    };
-    let (base, new) = (read(base)?, read(new)?);
-    let comparison = Comparison::new(&base, &new, &cli.fail_over);
-    print(|out| out.write_all(comparison.table().as_bytes()))?;
-    Ok(End::With(if comparison.failed() { 3 } else { 0 }))
 }
 
 /// One line to the user.
@@ -194,52 +175,6 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     Ok(finish(cli, &outcome))
 }
 
-fn trace_options(cli: &Cli) -> TraceOptions {
-    TraceOptions {
-        follow: cli.follows(),
-        hand_off: !cli.no_handoff,
-        kill_on_exit: cli.kill_on_exit,
-        syscalls: syscalls(cli),
-        demangle: cli.demangle,
-    }
-}
-
-/// Which system calls are shown: all by `-S`, or those that a filter names as functions of `SYS`.
-fn syscalls(cli: &Cli) -> Syscalls {
-    match (
-        cli.syscalls,
-        cli.filter.iter().any(|filter| filter.contains("@SYS")),
-    ) {
-        (_, true) => Syscalls::Selected,
-        (true, false) => Syscalls::All,
-        (false, false) => Syscalls::None,
-    }
-}
-
-/// Where the lines go.
-fn destination(cli: &Cli) -> Result<Destination, Refusal> {
-    let target = match &cli.output {
-        Some(path) => Target::parse(path, cli.output_append),
-        None => Target::Stderr,
-    };
-    if cli.follow < 2 {
-        let output = Output::open(&target).map_err(|error| Refusal::new(error.to_string()))?;
-        return Ok(Destination::One(output));
-    }
-    let Target::File { path, append } = target else {
-        return Err(Refusal::new("-ff needs -o FILE: each process gets its FILE.PID"));
-    };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    if !folder.is_dir() || path.file_name().is_none() {
-        return Err(Refusal::new(format!(
-            "cannot write to '{}': its folder is not there",
-            path.display()
-        )));
-    }
-    Ok(Destination::Each(PerProcess::new(path, append)))
-}
-
 /// Sees to it that signals, and the end of the time of `--for`, end the trace in order. Gives the signals
 /// that a command is to start with.
 fn watch(cli: &Cli, tracer: &mut Tracer, leave: Leave) -> Result<SignalState, Refusal> {
@@ -267,45 +202,6 @@ fn watch(cli: &Cli, tracer: &mut Tracer, leave: Leave) -> Result<SignalState, Re
             .map_err(|error| Refusal::new(format!("no thread for --for: {error}")))?;
     }
     Ok(inherited)
-}
-
-/// The file of `--summary-json`. It keeps what it holds until there is a summary.
-struct JsonFile {
-    path: PathBuf,
-    file: File,
-}
-
-impl JsonFile {
-    fn open(path: &Path) -> Result<Self, Refusal> {
-        let opened = File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path);
-        match opened {
-            Ok(file) => Ok(Self {
-                path: path.to_owned(),
-                file,
-            }),
-            Err(error) => Err(Self::refusal(path, &error)),
-        }
-    }
-
-    fn write(mut self, summary: &Report) -> Result<(), Refusal> {
-        let is_file = self.file.metadata().is_ok_and(|meta| meta.is_file());
-        let truncated = if is_file { self.file.set_len(0) } else { Ok(()) };
-        truncated
-            .and_then(|()| self.file.write_all(summary.to_json().as_bytes()))
-            .map_err(|error| Self::refusal(&self.path, &error))
-    }
-
-    fn refusal(path: &Path, error: &std::io::Error) -> Refusal {
-        Refusal::new(format!(
-            "cannot write to '{}': {}",
-            path.display(),
-            describe(error)
-        ))
-    }
 }
 
 /// Starts the command and attaches to the processes. A process that cannot be attached to is told of,
@@ -390,41 +286,6 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     Ok(Some(user))
 }
 
-/// What is traced.
-fn selection(cli: &Cli) -> Result<Selection, Refusal> {
-    let bad = |error: FilterError| Refusal::new(error.to_string());
-    let filled = |text: &String| {
-        if text.trim().is_empty() {
-            return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
-        }
-        Ok(())
-    };
-    let mut calls = Vec::new();
-    for text in &cli.filter {
-        filled(text)?;
-        calls.push(Filter::parse(text).map_err(bad)?);
-    }
-    if calls.is_empty() && cli.library.is_empty() && !cli.no_library_calls {
-        calls.push(Filter::parse("@MAIN").map_err(bad)?);
-    }
-    let exporters = cli.library.iter().map(|text| Filter::parse_library(text));
-    let exporters = exporters.collect::<Result<_, _>>().map_err(bad)?;
-    let (mut entries, mut places) = (Vec::new(), Vec::new());
-    for text in &cli.entry {
-        filled(text)?;
-        match Entry::parse(text).map_err(bad)? {
-            Entry::Filter(filter) => entries.push(filter),
-            Entry::Place(place) => places.push(place),
-        }
-    }
-    Ok(Selection {
-        calls: FilterSet::new(calls),
-        exporters: FilterSet::new(exporters),
-        entries: FilterSet::new(entries),
-        places,
-    })
-}
-
 /// The prototypes: those of `-F` go before the built-in ones.
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
@@ -451,78 +312,6 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
         say(&problem.to_string());
     }
     Ok(prototypes)
-}
-
-/// How lines name threads: in a file it can be seen from afar what the number is.
-fn thread_names(cli: &Cli) -> PidPrefix {
-    if cli.output.is_some() {
-        PidPrefix::Bare
-    } else {
-        PidPrefix::Bracketed
-    }
-}
-
-fn text_options(cli: &Cli, destination: &Destination) -> TextOptions {
-    let many = cli.follow == 1 || cli.pid.len() + usize::from(!cli.command.is_empty()) > 1;
-    let pid = if many { thread_names(cli) } else { PidPrefix::None };
-    let time = match (cli.timestamps, cli.relative_time) {
-        (0, false) => TimePrefix::None,
-        (0, true) => TimePrefix::Relative,
-        (1, _) => TimePrefix::Clock,
-        (2, _) => TimePrefix::ClockMicros,
-        _ => TimePrefix::Epoch,
-    };
-    let is_terminal = matches!(destination, Destination::One(output) if output.is_terminal());
-    let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
-    TextOptions {
-        align: cli.align.unwrap_or_else(|| align_for(columns(is_terminal))),
-        indent: cli.indent,
-        pid,
-        time,
-        address: cli.instruction_pointer,
-        duration: cli.durations,
-        color: cli
-            .color
-            .decide(is_terminal, no_color.as_deref(), term.as_deref()),
-        utc_offset: sys::utc_offset,
-    }
-}
-
-/// The width of the output: `$COLUMNS`, or the terminal's.
-fn columns(is_terminal: bool) -> Option<usize> {
-    let from_env = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
-    from_env.or_else(|| is_terminal.then(sys::terminal_columns).flatten())
-}
-
-fn report_options(cli: &Cli, destination: &Destination) -> ReportOptions {
-    ReportOptions {
-        limits: Limits {
-            string: cli.string_length,
-            array: cli.array_elements,
-            depth: cli.array_elements,
-        },
-        text: text_options(cli, destination),
-        lines: cli.shows_lines(),
-        summary: cli.counts().then(|| summary_options(cli)),
-        callers: !cli.filter.is_empty() || !cli.library.is_empty(),
-        signals: !cli.no_signals,
-        raw_errors: false,
-        threads: thread_names(cli),
-        limit: cli.limit,
-    }
-}
-
-fn summary_options(cli: &Cli) -> SummaryOptions {
-    let columns = cli.columns.as_ref().map(|columns| columns.0.clone());
-    SummaryOptions {
-        correction: calibrate::measure(!cli.no_handoff),
-        columns: columns.unwrap_or_else(|| Column::ALL.to_vec()),
-        sort: cli.sort.unwrap_or(Column::SelfTime),
-        ltrace: false,
-        table: cli.summary || cli.summary_and_trace,
-    }
 }
 
 /// What is told at the end, and how to end.

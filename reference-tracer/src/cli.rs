@@ -248,7 +248,7 @@ impl Cli {
 
     /// The variables of `-E`.
     pub fn variables(&self) -> impl Iterator<Item = Variable<'_>> {
-        self.env.iter().map(|text| Variable::parse(text))
+        self.env.iter().map(Variable::parse)
     }
 
     /// Whether a table is made.

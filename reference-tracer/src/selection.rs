@@ -133,7 +133,9 @@ pub fn beginnings(
         let mut name = text(function.public().name);
         let aliases: Vec<String> = function.aliases().iter().map(|alias| text(alias.name)).collect();
         let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
-        aliases.iter().for_each(|alias| offer(alias));
+        for alias in &aliases {
+            offer(alias);
+        }
         if filter.selects(&name, &aliases) {
             if function.is_ifunc() {
                 name.push_str(".IFUNC");

@@ -99,29 +99,24 @@ impl Tracer {
         let info = stopped.syscall_info()?;
         match info.stop {
             SyscallStop::Enter { nr, args } if stop == Stop::SyscallEnter => {
-                self.enter_syscall(stopped, &info, nr, args)
+                self.enter_syscall(stopped, &info, nr, args);
             }
             SyscallStop::Exit { value, is_error } => self.leave_syscall(stopped, value, is_error),
-            _ => Ok(()),
+            _ => {}
         }
+        Ok(())
     }
 
-    fn enter_syscall(
-        &mut self,
-        stopped: &Stopped,
-        info: &SyscallInfo,
-        nr: u64,
-        args: [u64; 6],
-    ) -> Result<(), Error> {
+    fn enter_syscall(&mut self, stopped: &Stopped, info: &SyscallInfo, nr: u64, args: [u64; 6]) {
         let arch = syscalls::arch_of(info.arch);
         let Some(table) = &mut self.syscalls else {
-            return Ok(());
+            return;
         };
         let point = table.point(arch, nr, self.store.points_mut());
         let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
-            return Ok(());
+            return;
         };
-        let Some(point) = point else { return Ok(()) };
+        let Some(point) = point else { return };
         let mut pending = thread.spare_syscall.take().unwrap_or_default();
         record(&mut pending, stopped, info, args, point);
         pending.call.time = self.reporter.clock.now();
@@ -143,15 +138,14 @@ impl Tracer {
         self.reporter.entry(points, &mut pending, &plan, &memory);
         pending.started = self.reporter.clock.now();
         thread.syscall = Some(pending);
-        Ok(())
     }
 
-    fn leave_syscall(&mut self, stopped: &Stopped, value: i64, is_error: bool) -> Result<(), Error> {
+    fn leave_syscall(&mut self, stopped: &Stopped, value: i64, is_error: bool) {
         let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
-            return Ok(());
+            return;
         };
         let Some(pending) = thread.syscall.take() else {
-            return Ok(());
+            return;
         };
         let points = self.store.points();
         let point = points.get(pending.point);
@@ -183,7 +177,6 @@ impl Tracer {
             around.open.add_inner(&sample);
         }
         thread.spare_syscall = Some(pending);
-        Ok(())
     }
 }
 
