@@ -8,9 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
-use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User};
+use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User, Waker};
 
 use crate::cli::generate::generate;
 use crate::cli::{Cli, Variable, help};
@@ -63,6 +65,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         _ if cli.calibrate => return calibrate::target(),
         (Some(what), _) => print(|out| generate(what, out)),
         (None, [base, new]) => compare(cli, base, new),
+        _ if !cli.fail_over.is_empty() => Err(Refusal::new("--fail-over is for --compare BASE NEW")),
         _ if cli.command.is_empty() && cli.pid.is_empty() => return no_command(),
         _ => trace(cli),
     };
@@ -156,8 +159,10 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     let prototypes = prototypes(cli)?;
     let json = cli.summary_json.as_deref().map(JsonFile::open).transpose()?;
     let destination = destination(cli)?;
-    let report = report_options(cli, &destination);
     let leave = Leave::default();
+    // Before there are other threads, as those of a calibration.
+    let (inherited, waker) = watch(leave.clone())?;
+    let report = report_options(cli, &destination);
     let mut tracer = Tracer::new(
         trace_options(cli),
         report,
@@ -166,7 +171,14 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
         destination,
         leave.clone(),
     );
-    let inherited = watch(cli, &mut tracer, leave)?;
+    let own = tracer
+        .waker()
+        .map_err(|error| Refusal::new(format!("no signal to be woken by: {error}")))?;
+    // It is set once.
+    let _ = waker.set(own.clone());
+    if let Some(time) = cli.time {
+        leave_after(time, leave, own)?;
+    }
     start(cli, &mut tracer, user, inherited)?;
     let outcome = tracer.run().map_err(|error| Refusal::new(sys_chain(&error)))?;
     if let (Some(json), Some(summary)) = (json, &outcome.summary) {
@@ -175,33 +187,34 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     Ok(finish(cli, &outcome))
 }
 
-/// Sees to it that signals, and the end of the time of `--for`, end the trace in order. Gives the signals
-/// that a command is to start with.
-fn watch(cli: &Cli, tracer: &mut Tracer, leave: Leave) -> Result<SignalState, Refusal> {
-    let waker = tracer
-        .waker()
-        .map_err(|error| Refusal::new(format!("no signal to be woken by: {error}")))?;
-    let on_signal = {
-        let (waker, leave) = (waker.clone(), leave.clone());
-        move |signal: Signal| {
-            leave.ask(signal);
+/// Sees to it that signals end the trace in order, once there is a waker. Gives the signals that a command is to
+/// start with.
+fn watch(leave: Leave) -> Result<(SignalState, Arc<OnceLock<Waker>>), Refusal> {
+    let waker = Arc::new(OnceLock::<Waker>::new());
+    let shared = Arc::clone(&waker);
+    let on_signal = move |signal: Signal| {
+        leave.ask(signal);
+        if let Some(waker) = shared.get() {
             waker.wake();
         }
     };
     let inherited = signals::start(on_signal)
         .map_err(|error| Refusal::new(format!("signals cannot be watched: {error}")))?;
-    if let Some(time) = cli.time {
-        let wait = move || {
-            std::thread::sleep(time);
-            leave.time_is_over();
-            waker.wake();
-        };
-        std::thread::Builder::new()
-            .name("time".to_owned())
-            .spawn(wait)
-            .map_err(|error| Refusal::new(format!("no thread for --for: {error}")))?;
-    }
-    Ok(inherited)
+    Ok((inherited, waker))
+}
+
+/// Ends the trace after `time`.
+fn leave_after(time: Duration, leave: Leave, waker: Waker) -> Result<(), Refusal> {
+    let wait = move || {
+        std::thread::sleep(time);
+        leave.time_is_over();
+        waker.wake();
+    };
+    std::thread::Builder::new()
+        .name("time".to_owned())
+        .spawn(wait)
+        .map(drop)
+        .map_err(|error| Refusal::new(format!("no thread for --for: {error}")))
 }
 
 /// Starts the command and attaches to the processes. A process that cannot be attached to is told of,

@@ -168,7 +168,7 @@ pub struct Cli {
     pub compare: Vec<PathBuf>,
 
     /// Exit with 3 where a number of NEW is more than that of BASE: `malloc:calls:20%`
-    #[arg(long, value_name = "LIMIT", requires = "compare", value_parser = Limit::parse)]
+    #[arg(long, value_name = "LIMIT", value_parser = Limit::parse)]
     #[arg(help_heading = help::SUMMARY)]
     pub fail_over: Vec<Limit>,
 

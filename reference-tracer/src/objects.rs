@@ -207,6 +207,13 @@ impl ObjectStore {
         self.wanted.len()
     }
 
+    /// A name that a filter could have matched.
+    pub fn offer(&mut self, name: &str) {
+        if self.offered.symbols.len() < MAX_OFFERED {
+            self.offered.symbols.push(name.into());
+        }
+    }
+
     /// The names that the filters have seen.
     #[must_use]
     pub fn offered(&self) -> &Offered {

@@ -24,6 +24,7 @@ mod trap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use arch_abi::Arch;
 use ptrace_core::{Error, ExitStatus, Session, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
@@ -168,6 +169,10 @@ impl Tracer {
             let (filters, points) = store.filters_and_points();
             syscalls::Table::new(options.syscalls, filters, points)
         });
+        if options.syscalls == Syscalls::Selected {
+            let numbers = crate::syscalls::numbers(Arch::X86_64);
+            numbers.for_each(|number| store.offer(&crate::syscalls::name(Arch::X86_64, number)));
+        }
         Self {
             session: Session::new(session_options),
             options,
