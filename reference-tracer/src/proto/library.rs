@@ -283,6 +283,15 @@ impl Prototypes {
             .or_else(|| embedded.prototype(None, name, types))
     }
 
+    /// Reads the built-in descriptions of system calls, which later files go before. Gives what is wrong with
+    /// them, which is nothing.
+    pub fn describe_syscalls(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let text = include_str!("../../prototypes/syscalls.conf");
+        self.load(Path::new("syscalls.conf"), text, Some("syscalls"), &mut problems);
+        problems
+    }
+
     /// How to show system call `name` under `arch`: as `SYS_name` or, in a file `syscalls.conf`, as
     /// `name` of the user's files says, otherwise six words. Its record's
     /// [`words`](crate::value::RawCall::words) are the arguments of the system call.

@@ -193,6 +193,7 @@ impl Tracer {
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        self.reporter.out.focus(tgid);
         self.close_calls(tid);
         self.threads.remove(&tid);
         if tid != tgid {
@@ -201,6 +202,7 @@ impl Tracer {
         }
         if self.is_followed(tgid) {
             self.reporter.exited(tgid, status);
+            self.reporter.process_end(self.store.points(), tgid);
         }
         self.processes.remove(&tgid);
         if self.command == Some(tgid) {
@@ -218,12 +220,17 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
+        self.reporter.out.focus(thread.tgid);
+        let syscall = thread.syscall.take();
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
         let followed = self
             .processes
             .get(&thread.tgid)
             .is_some_and(|process| process.followed);
+        if let Some(call) = syscall.filter(|_| followed) {
+            self.reporter.no_return(self.store.points(), &call);
+        }
         for call in closed {
             if followed {
                 self.reporter.no_return(self.store.points(), &call.token);
