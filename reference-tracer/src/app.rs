@@ -12,14 +12,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
-use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User, Waker};
+use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User};
 
 use crate::cli::generate::generate;
 use crate::cli::{Cli, Variable, help};
 use crate::leave::exit_like;
 use crate::output::describe;
 use crate::proto::Prototypes;
-use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer};
+use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer, Waker};
 use crate::{diagnose, signals, sys};
 use meaning::{destination, report_options, selection, syscalls, trace_options};
 use stored::{JsonFile, compare};
@@ -208,7 +208,7 @@ fn leave_after(time: Duration, leave: Leave, waker: Waker) -> Result<(), Refusal
     let wait = move || {
         std::thread::sleep(time);
         leave.time_is_over();
-        waker.wake();
+        waker.look();
     };
     std::thread::Builder::new()
         .name("time".to_owned())

@@ -21,14 +21,19 @@ mod thread;
 mod ticker;
 mod trap;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use arch_abi::Arch;
-use ptrace_core::{Error, ExitStatus, Session, Signal, Stop, Stopped, Tid, Wait};
+use nix::errno::Errno;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use ptrace_core::{Error, ExitStatus, Interruptible, Session, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
 use crate::objects::ObjectStore;
+use crate::output::OutputError;
 use crate::proto::Prototypes;
 use crate::selection::Selection;
 use crate::summary::Report;
@@ -102,6 +107,26 @@ impl Leave {
     }
 }
 
+/// Wakes a [`Tracer`] that is to leave, whatever it waits for.
+#[derive(Debug, Clone)]
+pub struct Waker {
+    session: ptrace_core::Waker,
+    calls: ptrace_core::Waker,
+}
+
+impl Waker {
+    /// Wakes it where it waits for its tracees; what else it waits for goes on.
+    pub fn look(&self) {
+        self.session.wake();
+    }
+
+    /// Wakes it.
+    pub fn wake(&self) {
+        self.session.wake();
+        self.calls.wake();
+    }
+}
+
 /// How a trace ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -113,10 +138,10 @@ pub struct Outcome {
     pub calls: u64,
     /// The summary, if one was asked for.
     pub summary: Option<Report>,
+    /// Whether a part of the trace could not be written, which was told.
+    pub lost: bool,
     /// Lines for the user, such as why nothing was seen.
     pub notes: Vec<String>,
-    /// Whether some of the trace could not be written, which the user has been told.
-    pub lost: bool,
 }
 
 /// A process under trace.
@@ -142,6 +167,8 @@ pub struct Tracer {
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
     leave: Leave,
+    /// What the tracer's thread may wait for beside its tracees.
+    calls: Option<Interruptible>,
     ticker: Option<Ticker>,
     pace: Option<Pace>,
     /// The thread that stopped last, and how often in a row.
@@ -186,6 +213,7 @@ impl Tracer {
             command: None,
             command_status: None,
             leave,
+            calls: None,
             ticker: None,
             pace: None,
             run_of_stops: (None, 0),
@@ -193,12 +221,21 @@ impl Tracer {
         }
     }
 
-    /// A handle that wakes this tracer from another thread, to see that it should leave.
+    /// A handle that wakes this tracer from another thread, to see that it should leave. A write that it is in
+    /// is interrupted.
     ///
     /// # Errors
     /// No signal could be set up for it.
-    pub fn waker(&mut self) -> std::io::Result<ptrace_core::Waker> {
-        self.session.waker()
+    pub fn waker(&mut self) -> io::Result<Waker> {
+        let calls = match &self.calls {
+            Some(calls) => calls,
+            None => self.calls.insert(Interruptible::new()?),
+        };
+        self.reporter.out.interrupt_by(calls);
+        Ok(Waker {
+            session: self.session.waker()?,
+            calls: calls.waker(),
+        })
     }
 
     /// Traces until all processes have ended or the tracer is asked to leave.
@@ -226,27 +263,35 @@ impl Tracer {
             self.depart();
         }
         self.reporter.finish(self.store.points());
-        let left = left.map(|left| self.await_command(left)).transpose()?;
+        let left = left.map(|left| self.await_command(left));
         Ok(self.outcome(left))
     }
 
-    /// Where no signal is the reason to leave, the command has run on, and its end is ours, too.
-    fn await_command(&mut self, left: Left) -> Result<Left, Error> {
-        self.reporter.out.flush();
-        while self.command.is_some() && self.command_status.is_none() {
-            if let Some(Left::Signal(signal)) = self.leave.asked() {
-                return Ok(Left::Signal(signal));
-            }
-            match self.session.wait()? {
-                Wait::Exited(tid, status) if Some(tid) == self.command => self.command_status = Some(status),
-                Wait::NoTracees => break,
-                Wait::Stopped(stopped, _) => stopped.detach(None)?,
-                Wait::Exited(..) | Wait::Woken => {}
-            }
+    /// Where no signal is the reason to leave, the command has run on, and its end is awaited, as its user awaits it:
+    /// until it has ended, or the user asks to leave.
+    fn await_command(&mut self, left: Left) -> Left {
+        if matches!(left, Left::Signal(_)) {
+            return left;
         }
-        Ok(left)
+        self.reporter.out.flush();
+        let unfinished = self.command.filter(|_| self.command_status.is_none());
+        if let (Some(calls), Some(command)) = (&self.calls, unfinished) {
+            let command = Pid::from_raw(command.raw());
+            let ended = loop {
+                match calls.run(|| waitpid(command, None)) {
+                    Some(Err(Errno::EINTR)) => {}
+                    other => break other,
+                }
+            };
+            self.command_status = ended.and_then(Result::ok).and_then(exit_status);
+        }
+        self.leave
+            .asked()
+            .filter(|asked| matches!(asked, Left::Signal(_)))
+            .unwrap_or(left)
     }
 
+    /// Traces to the end, or until there is a reason to leave, which it gives.
     fn trace(&mut self) -> Result<Option<Left>, Error> {
         loop {
             if let Some(left) = self.should_leave() {
@@ -363,17 +408,17 @@ impl Tracer {
         let mut notes = self.notes;
         notes.extend(why_nothing(&self.store));
         let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
-        let finished = reporter.out.finish();
-        if let Err(Some(error)) = &finished {
-            notes.push(error.to_string());
-        }
+        let lost = match reporter.out.finish() {
+            Ok(()) => false,
+            Err(error) => matches!(error, OutputError::Write { .. } | OutputError::Open { .. }),
+        };
         Outcome {
             command: self.command_status,
             left,
             calls,
             summary,
+            lost,
             notes,
-            lost: finished.is_err(),
         }
     }
 }
@@ -398,12 +443,15 @@ fn why_nothing(store: &ObjectStore) -> Vec<String> {
         })
         .collect();
     // Where there was nothing to choose from, the reason is another: a static program, say.
-    if unmatched.is_empty() || offered.symbols.is_empty() {
+    if unmatched.is_empty() || offered.symbols().next().is_none() {
         return notes;
     }
-    let symbols = || offered.symbols.iter().map(|name| &**name);
     let libraries = || offered.libraries.iter().map(|name| &**name);
-    notes.extend(unmatched.iter().map(|rule| rule.explain(symbols(), libraries())));
+    notes.extend(
+        unmatched
+            .iter()
+            .map(|rule| rule.explain(offered.symbols(), libraries())),
+    );
     notes
 }
 
@@ -414,4 +462,16 @@ const ALONE: u32 = 32;
 fn resume(stopped: Stopped, signal: Option<Signal>) -> Result<(), Error> {
     stopped.cont(signal)?;
     Ok(())
+}
+
+/// How a child ended that waitpid(2) told of.
+fn exit_status(status: WaitStatus) -> Option<ExitStatus> {
+    match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).ok().map(ExitStatus::Exited),
+        WaitStatus::Signaled(_, signal, core_dumped) => Some(ExitStatus::Signaled {
+            signal: Signal::new(signal as i32),
+            core_dumped,
+        }),
+        _ => None,
+    }
 }
