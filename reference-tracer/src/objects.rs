@@ -258,6 +258,12 @@ impl ObjectStore {
                 path: path.to_owned(),
                 source,
             })?;
+        tracing::debug!(
+            path,
+            probes = object.probes.len(),
+            by_callee = object.loaded_slots.len(),
+            "object file"
+        );
         let object = Rc::new(object);
         self.files.insert(key, Rc::clone(&object));
         Ok(object)

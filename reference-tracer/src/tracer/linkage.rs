@@ -204,6 +204,7 @@ impl Space {
             .filter(|(at, probe)| !self.has_entry(*at, *probe))
             .collect();
         let places: Vec<Addr> = probes.iter().map(|(at, _)| *at).collect();
+        tracing::debug!(path = object.file.names.path, base = ?object.base, traps = places.len(), "traps");
         let (traps, mut code) = self.split(stopped);
         let results = traps.insert_all(&places, &mut code);
         for (result, (_, probe)) in results.into_iter().zip(probes) {

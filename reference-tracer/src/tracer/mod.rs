@@ -355,6 +355,7 @@ impl Tracer {
     /// middle is no error: its end is reported by itself.
     fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
         self.reporter.out.focus(stopped.tgid());
+        tracing::trace!(tid = %stopped.tid(), ?stop, "stop");
         match self.dispatch(stopped, stop) {
             Err(error) if error.is_death() => Ok(()),
             other => other,
