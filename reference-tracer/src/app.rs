@@ -61,6 +61,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Does what the options say.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
+    if let Some(level) = cli.debug {
+        tell_of_own_work(level);
+    }
     let ended = match (cli.generate, cli.compare.as_slice()) {
         _ if cli.calibrate => return calibrate::target(),
         (Some(what), _) => print(|out| generate(what, out)),
@@ -77,6 +80,17 @@ pub fn run(cli: &Cli) -> ExitCode {
             ExitCode::from(refusal.status)
         }
     }
+}
+
+/// Lets the tracer tell of its own work on standard error: `-D`.
+fn tell_of_own_work(level: tracing::level_filters::LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time();
+    // It fails where there is one already: then that one is told.
+    let _ = subscriber.try_init();
 }
 
 /// How to end.
@@ -208,7 +222,7 @@ fn leave_after(time: Duration, leave: Leave, waker: Waker) -> Result<(), Refusal
     let wait = move || {
         std::thread::sleep(time);
         leave.time_is_over();
-        waker.wake();
+        waker.look();
     };
     std::thread::Builder::new()
         .name("time".to_owned())

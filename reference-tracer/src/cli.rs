@@ -23,9 +23,10 @@ pub use values::{Columns, Generate, Variable};
 #[command(override_usage = "rltrace [OPTION]... [--] COMMAND [ARG]...\n       rltrace [OPTION]... -p PID...")]
 #[command(after_help = help::EXAMPLES)]
 pub struct Cli {
-    /// Trace the calls that FILTER selects: [+-][FUNCTION][@LIBRARY]...
+    /// Trace the calls that FILTER selects, such as malloc+free, or @LIBRARY
     ///
-    /// LIBRARY is the calling library, and `MAIN` the program. Names are globs, or regular expressions between
+    /// A filter is a chain of rules, `[+-][FUNCTION][@LIBRARY]` each. LIBRARY is the calling one, `MAIN` the program, and `SYS`
+    /// has the system calls. Names are globs, or regular expressions between
     /// slashes. Each function runs through all rules, and the last one that matches decides. Without -e, -l and -L
     /// it is `@MAIN`.
     #[arg(short = 'e', long, value_name = "FILTER", allow_hyphen_values = true)]
@@ -68,12 +69,12 @@ pub struct Cli {
     #[arg(long, requires = "output", help_heading = help::OUTPUT)]
     pub output_append: bool,
 
-    /// Put the results at column N [5/8 of the width, or 50]
+    /// Put the results at column N (default: 5/8 of the width, or 50)
     #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = help::OUTPUT)]
     #[arg(value_parser = values::small)]
     pub align: Option<usize>,
 
-    /// Show at most N elements of an array [4]
+    /// Show at most N elements of an array (default: 4)
     #[arg(
         short = 'A',
         long,
@@ -84,7 +85,7 @@ pub struct Cli {
     #[arg(allow_hyphen_values = true, value_parser = values::size, help_heading = help::OUTPUT)]
     pub array_elements: usize,
 
-    /// Show at most N bytes of a string [32]
+    /// Show at most N bytes of a string (default: 32)
     #[arg(
         short,
         long,
@@ -152,7 +153,7 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = help::SUMMARY)]
     pub summary_json: Option<PathBuf>,
 
-    /// Sort the table by COLUMN [self]
+    /// Sort the table by COLUMN (default: self)
     #[arg(long, value_name = "COLUMN", help_heading = help::SUMMARY)]
     pub sort: Option<Column>,
 
@@ -167,7 +168,7 @@ pub struct Cli {
     #[arg(conflicts_with_all = ["command", "pid"])]
     pub compare: Vec<PathBuf>,
 
-    /// Exit with 3 where a number of NEW is more than that of BASE: `malloc:calls:20%`
+    /// Exit with 3 where NEW has more than BASE: `malloc:calls:20%`
     #[arg(long, value_name = "LIMIT", value_parser = Limit::parse)]
     #[arg(help_heading = help::SUMMARY)]
     pub fail_over: Vec<Limit>,

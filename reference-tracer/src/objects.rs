@@ -258,6 +258,12 @@ impl ObjectStore {
                 path: path.to_owned(),
                 source,
             })?;
+        tracing::debug!(
+            path,
+            probes = object.probes.len(),
+            by_callee = object.loaded_slots.len(),
+            "object file"
+        );
         let object = Rc::new(object);
         self.files.insert(key, Rc::clone(&object));
         Ok(object)
@@ -419,17 +425,16 @@ fn selected<'data>(
     let points = object.call_points_where(|name| {
         let name = String::from_utf8_lossy(name);
         offered.add(&name);
-        by_callee || by_caller(&name)
+        by_caller(&name) || by_callee
     })?;
     // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
     // select or to print it by.
     let named = points.into_iter().filter_map(|point| {
         let name = String::from_utf8_lossy(point.name()?).into_owned();
-        let by_callee = !by_caller(&name);
         Some(Selected {
+            by_callee: !by_caller(&name),
             point,
             name,
-            by_callee,
         })
     });
     Ok(named.collect())

@@ -77,10 +77,11 @@ mod tests {
         assert_eq!(problems, []);
         for arch in [Arch::X86_64, Arch::I386] {
             assert!(numbers(arch).count() > 350);
-            for number in numbers(arch) {
-                let name = name(arch, number);
-                assert!(prototypes.syscall_plan(arch, &name).known, "{name}");
-            }
+            let bare: Vec<String> = numbers(arch)
+                .map(|number| name(arch, number))
+                .filter(|name| !prototypes.syscall_plan(arch, name).known)
+                .collect();
+            assert!(bare.is_empty(), "{bare:?}");
         }
     }
 }

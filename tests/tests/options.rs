@@ -407,6 +407,26 @@ fn colors() {
     gives(&["--color=auto"], PLAIN);
 }
 
+/// Each level tells more than the one before, on standard error; the trace is the same.
+#[test]
+fn the_tracers_own_work() {
+    let told = |level: &str| {
+        let traced = Rltrace::new().arg("-D").arg(level).run([program()]);
+        assert_eq!(masked(&traced.trace.text), PLAIN);
+        traced.run.err()
+    };
+    let levels = ["off", "warn", "info", "debug", "trace"].map(|level| told(level).lines().count());
+    assert_eq!(levels[..2], [0, 0]);
+    assert!(
+        levels[1..].is_sorted() && levels[2] < levels[3] && levels[3] < levels[4],
+        "{levels:?}"
+    );
+    assert!(told("info").contains("command started"), "{}", told("info"));
+    assert!(told("debug").contains("libcallee.so"), "{}", told("debug"));
+    // ltrace's masks.
+    assert_eq!((told("0").lines().count(), told("77").is_empty()), (0, false));
+}
+
 /// All that stands behind the command is the command's.
 #[test]
 fn options_end_at_the_command() {

@@ -30,6 +30,7 @@ impl Tracer {
     /// A new program: every address is stale. The other threads of the process are gone.
     pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
         let tgid = stopped.tgid();
+        tracing::info!(%tgid, %former, "new program");
         if former != tgid {
             self.forget_thread(former);
         }
@@ -136,6 +137,7 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        tracing::info!(%tid, %tgid, ?parent, "born");
         let noted = self.forks.remove(&tid);
         let blocks = parent
             .and_then(|parent| self.threads.get(&parent))
@@ -193,6 +195,7 @@ impl Tracer {
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        tracing::info!(%tid, ?status, "ended");
         self.reporter.out.focus(tgid);
         self.close_calls(tid);
         self.threads.remove(&tid);

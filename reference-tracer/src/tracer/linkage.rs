@@ -48,7 +48,8 @@ impl Space {
             Err(note) => return vec![note],
         };
         let file = std::rc::Rc::clone(&main.file);
-        if file.is_static && file.interpreter.is_none() && file.state_function.is_none() {
+        let nothing_else = store.points().is_empty();
+        if file.is_static && file.interpreter.is_none() && file.state_function.is_none() && nothing_else {
             notes.push(static_note(&file.names.path));
         }
         self.linkage.debug_slot = file.debug_slot.map(|slot| main.base.resolve(slot));
@@ -203,6 +204,7 @@ impl Space {
             .filter(|(at, probe)| !self.has_entry(*at, *probe))
             .collect();
         let places: Vec<Addr> = probes.iter().map(|(at, _)| *at).collect();
+        tracing::debug!(path = object.file.names.path, base = ?object.base, traps = places.len(), "traps");
         let (traps, mut code) = self.split(stopped);
         let results = traps.insert_all(&places, &mut code);
         for (result, (_, probe)) in results.into_iter().zip(probes) {
@@ -270,7 +272,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 fn static_note(path: &str) -> Note {
     format!(
         "{path} is statically linked: it has no PLT, so there are no library calls to trace; \
-         strace shows its system calls"
+         -x shows its functions, -S its system calls"
     )
 }
 

@@ -26,10 +26,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use arch_abi::Arch;
+use nix::errno::Errno;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
 use ptrace_core::{Error, ExitStatus, Interruptible, Session, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
 use crate::objects::ObjectStore;
+use crate::output::OutputError;
 use crate::proto::Prototypes;
 use crate::selection::Selection;
 use crate::summary::Report;
@@ -111,6 +115,11 @@ pub struct Waker {
 }
 
 impl Waker {
+    /// Wakes it where it waits for its tracees; what else it waits for goes on.
+    pub fn look(&self) {
+        self.session.wake();
+    }
+
     /// Wakes it.
     pub fn wake(&self) {
         self.session.wake();
@@ -129,10 +138,10 @@ pub struct Outcome {
     pub calls: u64,
     /// The summary, if one was asked for.
     pub summary: Option<Report>,
+    /// Whether a part of the trace could not be written, which was told.
+    pub lost: bool,
     /// Lines for the user, such as why nothing was seen.
     pub notes: Vec<String>,
-    /// Whether some of the trace could not be written, which the user has been told.
-    pub lost: bool,
 }
 
 /// A process under trace.
@@ -222,7 +231,7 @@ impl Tracer {
             Some(calls) => calls,
             None => self.calls.insert(Interruptible::new()?),
         };
-        self.reporter.out.interrupt_by(calls.clone());
+        self.reporter.out.interrupt_by(calls);
         Ok(Waker {
             session: self.session.waker()?,
             calls: calls.waker(),
@@ -254,27 +263,35 @@ impl Tracer {
             self.depart();
         }
         self.reporter.finish(self.store.points());
-        let left = left.map(|left| self.await_command(left)).transpose()?;
+        let left = left.map(|left| self.await_command(left));
         Ok(self.outcome(left))
     }
 
-    /// Where no signal is the reason to leave, the command has run on, and its end is ours, too.
-    fn await_command(&mut self, left: Left) -> Result<Left, Error> {
-        self.reporter.out.flush();
-        while self.command.is_some() && self.command_status.is_none() {
-            if let Some(Left::Signal(signal)) = self.leave.asked() {
-                return Ok(Left::Signal(signal));
-            }
-            match self.session.wait()? {
-                Wait::Exited(tid, status) if Some(tid) == self.command => self.command_status = Some(status),
-                Wait::NoTracees => break,
-                Wait::Stopped(stopped, _) => stopped.detach(None)?,
-                Wait::Exited(..) | Wait::Woken => {}
-            }
+    /// Where no signal is the reason to leave, the command has run on, and its end is awaited, as its user awaits it:
+    /// until it has ended, or the user asks to leave.
+    fn await_command(&mut self, left: Left) -> Left {
+        if matches!(left, Left::Signal(_)) {
+            return left;
         }
-        Ok(left)
+        self.reporter.out.flush();
+        let unfinished = self.command.filter(|_| self.command_status.is_none());
+        if let (Some(calls), Some(command)) = (&self.calls, unfinished) {
+            let command = Pid::from_raw(command.raw());
+            let ended = loop {
+                match calls.run(|| waitpid(command, None)) {
+                    Some(Err(Errno::EINTR)) => {}
+                    other => break other,
+                }
+            };
+            self.command_status = ended.and_then(Result::ok).and_then(exit_status);
+        }
+        self.leave
+            .asked()
+            .filter(|asked| matches!(asked, Left::Signal(_)))
+            .unwrap_or(left)
     }
 
+    /// Traces to the end, or until there is a reason to leave, which it gives.
     fn trace(&mut self) -> Result<Option<Left>, Error> {
         loop {
             if let Some(left) = self.should_leave() {
@@ -338,6 +355,7 @@ impl Tracer {
     /// middle is no error: its end is reported by itself.
     fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
         self.reporter.out.focus(stopped.tgid());
+        tracing::trace!(tid = %stopped.tid(), ?stop, "stop");
         match self.dispatch(stopped, stop) {
             Err(error) if error.is_death() => Ok(()),
             other => other,
@@ -391,17 +409,17 @@ impl Tracer {
         let mut notes = self.notes;
         notes.extend(why_nothing(&self.store));
         let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
-        let finished = reporter.out.finish();
-        if let Err(Some(error)) = &finished {
-            notes.push(error.to_string());
-        }
+        let lost = match reporter.out.finish() {
+            Ok(()) => false,
+            Err(error) => matches!(error, OutputError::Write { .. } | OutputError::Open { .. }),
+        };
         Outcome {
             command: self.command_status,
             left,
             calls,
             summary,
+            lost,
             notes,
-            lost: finished.is_err(),
         }
     }
 }
@@ -445,4 +463,16 @@ const ALONE: u32 = 32;
 fn resume(stopped: Stopped, signal: Option<Signal>) -> Result<(), Error> {
     stopped.cont(signal)?;
     Ok(())
+}
+
+/// How a child ended that waitpid(2) told of.
+fn exit_status(status: WaitStatus) -> Option<ExitStatus> {
+    match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).ok().map(ExitStatus::Exited),
+        WaitStatus::Signaled(_, signal, core_dumped) => Some(ExitStatus::Signaled {
+            signal: Signal::new(signal as i32),
+            core_dumped,
+        }),
+        _ => None,
+    }
 }

@@ -1,5 +1,7 @@
 //! Where the lines of a trace go: all to one output, or those of each process to its own.
 
+use std::io::Write as _;
+
 use ptrace_core::{Interruptible, Tid};
 use rustc_hash::FxHashMap;
 
@@ -54,13 +56,6 @@ impl Streams {
         }
     }
 
-    /// Lets writes end when `calls` are over. Files of processes are not waited for.
-    pub(super) fn interrupt_by(&mut self, calls: Interruptible) {
-        if let Destination::One(output) = &mut self.destination {
-            output.interrupt_by(calls);
-        }
-    }
-
     /// From now on lines name their thread in this way.
     pub(super) fn name_threads(&mut self, how: PidPrefix) {
         self.options.pid = how;
@@ -86,7 +81,11 @@ impl Streams {
                     );
                     output.end_line();
                 }
-                Err(error) => self.failed = Some(error),
+                Err(error) => {
+                    // When standard error is what broke, nobody is left to be told.
+                    let _ = writeln!(std::io::stderr(), "rltrace: {error}");
+                    self.failed = Some(error);
+                }
             },
             Destination::Each(_) => {}
         }
@@ -135,18 +134,24 @@ impl Streams {
         }
     }
 
-    /// Ends open lines, writes all there is and closes.
+    /// Lets writes end when `calls` are over; those to the files of processes are not interrupted.
+    pub(super) fn interrupt_by(&mut self, calls: &Interruptible) {
+        if let Destination::One(output) = &mut self.destination {
+            output.interrupt_by(calls.clone());
+        }
+    }
+
+    /// Writes all there is and closes.
     ///
     /// # Errors
-    /// What broke an output and has not been told yet: `None` if it has.
-    pub(super) fn finish(mut self) -> Result<(), Option<OutputError>> {
+    /// What broke an output, which was told.
+    pub(super) fn finish(mut self) -> Result<(), OutputError> {
         if let Some(error) = self.failed.take() {
-            return Err(Some(error));
+            return Err(error);
         }
-        // An output tells of its errors itself.
         match self.destination {
-            Destination::One(output) => output.finish().map_err(|_| None),
-            Destination::Each(files) => files.finish().map_err(|_| None),
+            Destination::One(output) => output.finish(),
+            Destination::Each(files) => files.finish(),
         }
     }
 
