@@ -1,7 +1,7 @@
 //! From a command line to an exit status.
 
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use crate::cli::Cli;
 use crate::filter::{Filter, FilterSet};
 use crate::leave::exit_like;
 use crate::output::{Output, Target};
-use crate::proto::Prototypes;
+use crate::proto::{Prototypes, places};
 use crate::text::{PidPrefix, TextOptions, TextSink, TimePrefix, align_for};
 use crate::tracer::{Leave, Outcome, ReportOptions, TraceOptions, Tracer};
 use crate::value::Limits;
@@ -45,6 +45,9 @@ impl<E: diagnose::Diagnosis> From<E> for Refusal {
 /// Traces as the command line says. Ends as the command did.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
+    if cli.list_prototypes {
+        return list_prototypes();
+    }
     match trace(cli) {
         Ok(Some(status)) => exit_like(status),
         Ok(None) => ExitCode::SUCCESS,
@@ -52,6 +55,21 @@ pub fn run(cli: &Cli) -> ExitCode {
             say(&refusal.line);
             ExitCode::from(refusal.status)
         }
+    }
+}
+
+/// Prints the embedded prototypes, one a line.
+fn list_prototypes() -> ExitCode {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let written = Prototypes::embedded()
+        .try_for_each(|(soname, name, line)| writeln!(out, "{soname}\t{name}\t{line}"))
+        .and_then(|()| out.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            say(&format!("cannot write to standard output: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS, // a reader that has seen enough has gone
     }
 }
 
@@ -209,10 +227,14 @@ fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
     Ok(FilterSet::new(filters))
 }
 
-/// The prototypes: those of `-F` go before the built-in ones.
+/// The prototypes: those of `-F` go before those of the usual places.
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
     let mut problems = Vec::new();
+    let usual = places(std::env::home_dir().as_deref(), |name| std::env::var_os(name));
+    for (path, error) in prototypes.load_places(&usual, &mut problems) {
+        say(&format!("cannot read '{}': {error}", path.display()));
+    }
     let paths = cli
         .config
         .iter()

@@ -92,6 +92,10 @@ pub struct Cli {
     )]
     pub config: Vec<String>,
 
+    /// Print the built-in prototypes, one a line: SONAME, FUNCTION, PROTOTYPE, separated by tabs
+    #[arg(long, exclusive = true, help_heading = "What is traced")]
+    pub list_prototypes: bool,
+
     /// Trace the running process PID and all its threads (may be repeated)
     #[arg(short = 'p', value_name = "PID", help_heading = "Processes")]
     #[arg(value_parser = clap::value_parser!(i32).range(1..))]
