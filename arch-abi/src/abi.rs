@@ -2,6 +2,7 @@
 
 use crate::addr::{Addr, FileAddr};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::landing::{Interrupted, Landing};
 use crate::regs::{RegLayout, Regs};
 use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
 use std::ops::RangeInclusive;
@@ -82,6 +83,11 @@ pub trait Abi: Sync + std::fmt::Debug {
 
     /// The instruction that enters the kernel for a system call.
     fn syscall_instruction(&self) -> &'static [u8];
+
+    /// The landing code for an interrupted thread of this ABI; `None` where none is known.
+    fn landing(&self, _thread: &Interrupted<'_>) -> Option<Landing> {
+        None
+    }
 
     /// How to get past the instruction at `at`, whose bytes `code` starts with. More bytes than the
     /// instruction has do no harm; [`Abi::max_instruction`] are always enough.

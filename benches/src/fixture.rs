@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How many functions [`Fixtures::imports`] imports.
+/// How many functions the fixture of imports has.
 pub const IMPORTS: u32 = 20_000;
 
 /// Where the compiled programs lie.

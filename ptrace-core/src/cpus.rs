@@ -134,7 +134,13 @@ pub(crate) struct OwnMask {
     seen: CpuSet,
     /// What to set so that it is as it was.
     restore: CpuSet,
+    /// At how many stops to come the thread's scheduling policy is not asked for again.
+    trusted: u8,
 }
+
+/// After how many stops a thread's policy is asked for again. One that becomes a realtime thread in
+/// between may run before its mask is put back, and see it: as rare as that, and it is no harm.
+const TRUSTED_STOPS: u8 = 63;
 
 /// Calls `resume`, which resumes `tracee`, so that it wakes on the tracer's CPU if it may run there and elsewhere.
 pub(crate) fn hand_over(tracee: &Tracee, resume: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -155,14 +161,19 @@ fn narrow(tracee: &Tracee, hand_off: &HandOff) -> Option<OwnMask> {
     // The mask is read each time: the program, taskset(1) or a cpuset may have changed it since, and a
     // stale one put back would undo that.
     let seen = CpuSet::of(tracee.tid).ok()?;
-    if !seen.contains(hand_off.cpu) || seen == hand_off.narrow || !sys::yields_to_realtime(tracee.tid) {
+    if !seen.contains(hand_off.cpu) || seen == hand_off.narrow {
         return None;
     }
     let mut known = tracee.own_mask.borrow_mut();
-    let own = match *known {
+    let mut own = match *known {
         Some(own) if own.seen == seen => own,
-        _ => *known.insert(learn(tracee.tid, seen)?),
+        _ => learn(tracee.tid, seen)?,
     };
+    if own.trusted == 0 && !sys::yields_to_realtime(tracee.tid) {
+        return None;
+    }
+    own.trusted = own.trusted.checked_sub(1).unwrap_or(TRUSTED_STOPS);
+    *known = Some(own);
     hand_off.narrow.apply(tracee.tid).ok()?;
     Some(own)
 }
@@ -179,7 +190,11 @@ fn learn(tid: Tid, seen: CpuSet) -> Option<OwnMask> {
             seen
         }
     };
-    Some(OwnMask { seen, restore })
+    Some(OwnMask {
+        seen,
+        restore,
+        trusted: 0,
+    })
 }
 
 fn put_back(tid: Tid, own: &OwnMask) {

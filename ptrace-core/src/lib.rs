@@ -7,6 +7,7 @@ mod cpus;
 mod error;
 mod host;
 mod id;
+mod landing;
 mod memory;
 mod options;
 pub mod procfs;

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use arch_abi::{Addr, Arch};
 
 use crate::id::Tid;
+use crate::landing::Search;
 use crate::procfs;
 use crate::sys;
 
@@ -21,6 +22,8 @@ pub(crate) struct Space {
     by_file: Cell<bool>,
     /// Where a system call instruction lies (see `remote`).
     pub(crate) syscall_at: Cell<Option<(Arch, Addr)>>,
+    /// Where landing code may lie.
+    pub(crate) landing: Cell<Search>,
 }
 
 impl Space {
@@ -30,6 +33,7 @@ impl Space {
             file: OnceCell::new(),
             by_file: Cell::new(false),
             syscall_at: Cell::new(None),
+            landing: Cell::new(Search::Open),
         }
     }
 

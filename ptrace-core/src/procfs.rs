@@ -34,6 +34,10 @@ pub struct Status {
     pub state: char,
     /// The process.
     pub tgid: i32,
+    /// The process, as the target itself numbers it in its pid namespace (Linux 4.1; 0 before).
+    pub own_tgid: i32,
+    /// The thread, likewise.
+    pub own_tid: i32,
     /// The parent process.
     pub ppid: i32,
     /// The tracing thread, 0 if there is none or it is in another pid namespace.
@@ -89,6 +93,8 @@ impl Status {
             b"Name" => self.name = OsString::from_vec(value.to_vec()),
             b"State" => self.state = char::from(*value.first()?),
             b"Tgid" => self.tgid = number(value)?,
+            b"NStgid" => self.own_tgid = innermost(value)?,
+            b"NSpid" => self.own_tid = innermost(value)?,
             b"PPid" => self.ppid = number(value)?,
             b"TracerPid" => self.tracer = number(value)?,
             b"Uid" => self.uid = four(value)?,
@@ -111,6 +117,11 @@ impl Status {
 
 fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// The last of the ids that a thread has in nested pid namespaces (`proc_pid_status(5)`, `NSpid`).
+fn innermost(text: &[u8]) -> Option<i32> {
+    number(text.rsplit(u8::is_ascii_whitespace).next()?)
 }
 
 fn hex(text: &[u8]) -> Option<u64> {

@@ -1,19 +1,23 @@
 //! System calls in a tracee's name.
 //!
-//! The thread is sent to a system call instruction that its memory has already (the vDSO's), with all signals
-//! blocked, so that what is pending stays in the kernel's queues as it is; it stops at the call's entry and
-//! exit, and is brought to the kind of stop at which it was before its registers are put back. The kind
-//! matters: a thread that a signal or an interrupt took out of a system call carries the request to
-//! restart it in its registers (`-ERESTARTSYS` and its kin in the result, the number in
-//! `orig_rax`), and the kernel acts on that only on the way out of `get_signal`, where
-//! signal-delivery-stops and `PTRACE_EVENT_STOP` are. And only a signal-delivery-stop can deliver the
-//! signal for which the thread had stopped.
+//! The thread is sent to a system call instruction, with all signals blocked, so that what is pending stays in the
+//! kernel's queues as it is; it stops at the call's entry and exit, and is brought to the kind of
+//! stop at which it was before its registers are put back. The kind matters: a thread that a signal or an interrupt took
+//! out of a system call carries the request to restart it in its registers (`-ERESTARTSYS` and its kin in
+//! the result, the number in `orig_rax`), and the kernel acts on that only on the way out of `get_signal`,
+//! where signal-delivery-stops and `PTRACE_EVENT_STOP` are. And only a signal-delivery-stop can deliver
+//! the signal for which the thread had stopped.
+//!
+//! The tracer may be killed between any two requests. The instruction is the first of landing code (see
+//! `landing`), which restores mask and registers. So the order is: landing code, registers, mask; and back: mask,
+//! registers, landing code. While the mask is not the thread's own, its PC is in the landing code.
 
-use arch_abi::{Addr, Arch, Regs};
+use arch_abi::{Addr, Arch, Interrupted, QueuedSignal, Regs, SIGINFO_LEN};
 
 use crate::cpus;
 use crate::error::Error;
 use crate::id::{Signal, Tid};
+use crate::landing::Piece;
 use crate::procfs::{self, Mapping};
 use crate::rseq;
 use crate::stop::{Status, SyscallStop};
@@ -28,17 +32,15 @@ pub(crate) fn syscall(stopped: &Stopped, nr: u64, args: [u64; 6]) -> Result<i64,
         stopped,
         must_stop: false,
     };
-    let arch = stopped.regs()?.arch();
-    let at = instruction(stopped, arch)?;
-    let result = call.at_a_steady_stop(at, nr, args);
-    // Also after a failure: the thread must not be left deaf.
-    let restored = stopped.set_sigmask(mask);
+    let result = call.at_a_steady_stop(mask, nr, args);
+    if result.is_err() {
+        // The thread must not be left deaf.
+        let _ = stopped.set_sigmask(mask);
+    }
     if call.must_stop {
         let _ = sys::tgkill(stopped.tgid(), stopped.tid(), libc::SIGSTOP);
     }
-    let result = result?;
-    restored?;
-    Ok(result)
+    result
 }
 
 /// One call under way.
@@ -51,60 +53,170 @@ struct Call<'a> {
 /// What is put back.
 struct Before {
     regs: Regs,
+    /// The registers with which the thread goes on if the tracer dies.
+    alone: Regs,
+    mask: SignalSet,
     /// The signal for which the thread had stopped.
-    signal: Option<SigInfo>,
+    signal: Option<Held>,
+}
+
+/// A signal for which a thread had stopped.
+struct Held {
+    signal: Signal,
+    info: SigInfo,
+}
+
+impl Held {
+    /// Whether an instruction raised it, so that it comes again when the thread executes that again.
+    /// A trap's `SIGTRAP` is the tracer's, who sets the PC right before he does anything else.
+    fn is_raised(&self) -> bool {
+        const RAISED: [Signal; 6] = [
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGILL,
+            Signal::SIGFPE,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
+        ];
+        // <asm-generic/siginfo.h>: what the kernel raises has a positive code.
+        RAISED.contains(&self.signal) && self.info.code() > 0
+    }
+
+    /// Whether it was raised in place of a system call, whose number and arguments are back in the registers
+    /// (`SECCOMP_RET_TRAP` of seccomp(2)), but the PC past the instruction.
+    fn is_of_a_system_call(&self) -> bool {
+        self.signal == Signal::SIGSYS && self.is_raised()
+    }
+
+    /// Whether sending it has no other effect than that it is pending: those that stop and continue
+    /// cancel each other in the queues (signal(7)).
+    fn can_be_sent(&self) -> bool {
+        ![
+            Signal::SIGSTOP,
+            Signal::SIGTSTP,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+            Signal::SIGCONT,
+        ]
+        .contains(&self.signal)
+    }
+}
+
+/// Where the thread makes the call.
+enum Place {
+    /// In code that finds its own way back.
+    Landing(Piece),
+    /// At an instruction of the program.
+    Borrowed(Addr),
+}
+
+impl Place {
+    fn call(&self) -> Addr {
+        match self {
+            Self::Landing(piece) => piece.call(),
+            Self::Borrowed(at) => *at,
+        }
+    }
 }
 
 impl Call<'_> {
-    fn at_a_steady_stop(&mut self, at: Addr, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
-        let signal = match Status::of(self.stopped.tracee().status.get()) {
-            Status::Signal(_) => Some(self.stopped.siginfo()?),
-            Status::EventStop(_) => None,
+    fn at_a_steady_stop(&mut self, mask: SignalSet, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
+        let signal = self.reach_a_steady_stop()?;
+        let mut alone = self.stopped.regs()?;
+        if let Some(pc) = rseq::abort_address(self.stopped, alone.pc()) {
+            alone.set_pc(pc);
+        }
+        let mut regs = alone;
+        if signal.as_ref().is_some_and(Held::is_of_a_system_call) {
+            regs.set_pc(after_syscall(&regs));
+        }
+        let before = Before {
+            regs,
+            alone,
+            mask,
+            signal,
+        };
+        let place = self.place(&before)?;
+        let result = self.make(&before, place.call(), nr, args);
+        self.come_back(&before, &place)?;
+        if let Place::Landing(piece) = place {
+            piece.clear(self.stopped);
+        }
+        result
+    }
+
+    /// Brings the thread to a stop from which it can be sent elsewhere and come back; gives
+    /// the signal for which it had stopped.
+    fn reach_a_steady_stop(&mut self) -> Result<Option<Held>, Error> {
+        match Status::of(self.stopped.tracee().status.get()) {
+            Status::Signal(signal) => {
+                let info = self.stopped.siginfo()?;
+                let held = Held { signal, info };
+                if held.is_raised() {
+                    // The kernel lets go of it while the thread still stands where it was raised.
+                    self.interrupt()?;
+                }
+                if held.is_of_a_system_call() {
+                    let regs = self.stopped.regs()?;
+                    self.stopped.set_pc(before_syscall(&regs))?;
+                }
+                return Ok(Some(held));
+            }
+            Status::EventStop(_) => {}
             Status::Syscall => {
                 let SyscallStop::Exit { .. } = self.stopped.syscall_info()?.stop else {
-                    return Err(Error::InSyscall {
-                        tid: self.stopped.tid(),
-                    });
+                    return Err(self.in_syscall());
                 };
-                self.finish_own_call()?;
-                None
+                self.interrupt()?;
             }
             Status::Event(
                 libc::PTRACE_EVENT_EXEC
                 | libc::PTRACE_EVENT_FORK
                 | libc::PTRACE_EVENT_CLONE
                 | libc::PTRACE_EVENT_VFORK_DONE,
-            ) => {
-                self.finish_own_call()?;
-                None
-            }
-            Status::Event(_) => {
-                return Err(Error::InSyscall {
-                    tid: self.stopped.tid(),
-                });
-            }
-        };
-        let mut regs = self.stopped.regs()?;
-        if let Some(pc) = rseq::abort_address(self.stopped, regs.pc()) {
-            regs.set_pc(pc);
+            ) => self.interrupt()?,
+            Status::Event(_) => return Err(self.in_syscall()),
         }
-        self.stopped.set_sigmask(SignalSet::ALL)?;
-        let before = Before { regs, signal };
-        let result = self.make(&before, at, nr, args);
-        self.come_back(&before)?;
-        result
+        Ok(None)
     }
 
-    /// Lets the system call end in which the thread stands, up to the way out of the kernel.
-    fn finish_own_call(&mut self) -> Result<(), Error> {
-        self.stopped.set_sigmask(SignalSet::ALL)?;
-        self.interrupt()
+    fn in_syscall(&self) -> Error {
+        Error::InSyscall {
+            tid: self.stopped.tid(),
+        }
+    }
+
+    fn place(&self, before: &Before) -> Result<Place, Error> {
+        let held = before.signal.as_ref().filter(|held| !held.is_raised());
+        let status = match held {
+            Some(_) => Some(procfs::Status::of(self.stopped.tid())?),
+            None => None,
+        };
+        let info = held.map_or([0; SIGINFO_LEN], |held| held.info.kernel_part());
+        // A filter that kills whoever makes this call must not be asked.
+        let signal = held.zip(status.filter(|s| s.seccomp == 0 && s.own_tid > 0));
+        let thread = Interrupted {
+            tid: self.stopped.tid().raw(),
+            regs: &before.alone,
+            mask: before.mask.bits(),
+            signal: signal.map(|(held, status)| QueuedSignal {
+                tgid: status.own_tgid,
+                tid: status.own_tid,
+                number: held.signal.raw(),
+                info: &info,
+            }),
+        };
+        match Piece::write(self.stopped, &thread) {
+            Some(piece) => Ok(Place::Landing(piece)),
+            None => instruction(self.stopped, before.regs.arch()).map(Place::Borrowed),
+        }
     }
 
     fn make(&mut self, before: &Before, at: Addr, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
         let mut regs = before.regs;
         aim(&mut regs, at, nr, args);
         self.stopped.set_regs(&regs)?;
+        self.stopped.set_sigmask(SignalSet::ALL)?;
         for _entry_then_exit in 0..2 {
             self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
         }
@@ -114,35 +226,61 @@ impl Call<'_> {
     }
 
     /// Brings the thread to the kind of stop where it was, and puts back what it had.
-    fn come_back(&mut self, before: &Before) -> Result<(), Error> {
+    fn come_back(&mut self, before: &Before, place: &Place) -> Result<(), Error> {
         match &before.signal {
-            Some(info) => {
-                self.carrier_signal()?;
-                self.stopped.set_siginfo(info)?;
+            Some(held) => {
+                self.come_back_to(held, place)?;
+                self.stopped.set_siginfo(&held.info)?;
             }
             None => self.interrupt()?,
         }
+        self.stopped.set_sigmask(before.mask)?;
         self.stopped.set_regs(&before.regs)
     }
 
+    /// Stops the thread by a signal that it does not have pending, so that no signal of its own is merged
+    /// with it or taken in its place. Wherever that can be, it is the one for which the thread had stopped: if the
+    /// tracer is killed at this stop, the kernel delivers it. The others are never delivered.
+    fn come_back_to(&mut self, held: &Held, place: &Place) -> Result<(), Error> {
+        let status = procfs::Status::of(self.stopped.tid())?;
+        let pending = SignalSet::from_bits(status.pending);
+        if !held.is_raised() && held.can_be_sent() && !pending.contains(held.signal) {
+            self.send(held.signal)?;
+            if let Place::Landing(piece) = place {
+                self.stopped.set_pc(piece.without_signal())?;
+            }
+            return self.stop_by(held.signal);
+        }
+        let caught = SignalSet::from_bits(status.caught);
+        let free = |signal: &Signal| !pending.contains(*signal);
+        let carrier = CARRIERS
+            .into_iter()
+            .find(|signal| free(signal) && !caught.contains(*signal))
+            .or_else(|| CARRIERS.into_iter().find(free));
+        let carrier = carrier.unwrap_or(Signal::SIGURG);
+        self.send(carrier)?;
+        self.stop_by(carrier)
+    }
+
+    fn send(&self, signal: Signal) -> Result<(), Error> {
+        let tid = self.stopped.tid();
+        sys::tgkill(self.stopped.tgid(), tid, signal.raw()).map_err(|e| Error::request("tgkill", tid, e))
+    }
+
+    /// Lets the thread run into a signal that is pending, and no other.
+    fn stop_by(&mut self, signal: Signal) -> Result<(), Error> {
+        let mut mask = SignalSet::ALL;
+        mask.remove(signal);
+        self.stopped.set_sigmask(mask)?;
+        self.run_until(Resume::Cont, |status| status == Status::Signal(signal))
+    }
+
+    /// Brings the thread to `PTRACE_EVENT_STOP`, out of the system call in which it may be. The kernel looks for the
+    /// interrupt before it takes a signal (`kernel/signal.c`, `get_signal`), so none has to be blocked.
     fn interrupt(&mut self) -> Result<(), Error> {
         self.stopped.request("PTRACE_INTERRUPT", sys::interrupt)?;
         self.stopped.tracee().interrupt.set(Interrupt::None);
         self.run_until(Resume::Cont, |status| matches!(status, Status::EventStop(_)))
-    }
-
-    /// Stops the thread by a signal that it does not have pending, so that no signal of its own is merged
-    /// with it or taken in its place. It is never delivered.
-    fn carrier_signal(&mut self) -> Result<(), Error> {
-        let tid = self.stopped.tid();
-        let pending = SignalSet::from_bits(procfs::Status::of(tid)?.pending);
-        let carrier = CARRIERS.into_iter().find(|&signal| !pending.contains(signal));
-        let carrier = carrier.unwrap_or(Signal::SIGURG);
-        let mut mask = SignalSet::ALL;
-        mask.remove(carrier);
-        self.stopped.set_sigmask(mask)?;
-        sys::tgkill(self.stopped.tgid(), tid, carrier.raw()).map_err(|e| Error::request("tgkill", tid, e))?;
-        self.run_until(Resume::Cont, |status| status == Status::Signal(carrier))
     }
 
     /// Resumes the thread until it stops as wanted.
@@ -189,6 +327,16 @@ fn next_stop(tid: Tid) -> Result<Report, Error> {
             Err(error) => return Err(Error::Wait(error)),
         }
     }
+}
+
+fn before_syscall(regs: &Regs) -> Addr {
+    let len = regs.abi().syscall_instruction().len() as u64;
+    Addr::new(regs.pc().get().wrapping_sub(len))
+}
+
+fn after_syscall(regs: &Regs) -> Addr {
+    let len = regs.abi().syscall_instruction().len() as u64;
+    Addr::new(regs.pc().get().wrapping_add(len))
 }
 
 /// Makes `regs` those of a thread that is about to make the call.

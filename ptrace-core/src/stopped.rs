@@ -3,10 +3,11 @@
 use std::io;
 use std::rc::Rc;
 
-use arch_abi::{Addr, FpRegs, Regs};
+use arch_abi::{Addr, FpRegs, Regs, SIGINFO_LEN};
 
 use crate::error::{Error, Refused};
 use crate::id::{Signal, Tid};
+use crate::landing::{Room, Search};
 use crate::memory::Memory;
 use crate::stop::SyscallInfo;
 use crate::sys::{self, Resume};
@@ -84,6 +85,17 @@ impl SigInfo {
         // si_signo, si_errno and si_code are the first three ints (asm-generic/siginfo.h; MIPS differs).
         let [a, b, c, d, ..] = self.0[1].to_ne_bytes();
         i32::from_ne_bytes([a, b, c, d])
+    }
+}
+
+impl SigInfo {
+    /// As much of it as the kernel uses.
+    pub(crate) fn kernel_part(&self) -> [u8; SIGINFO_LEN] {
+        let mut bytes = [0; SIGINFO_LEN];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
     }
 }
 
@@ -329,6 +341,19 @@ impl Stopped {
     /// The thread died; [`Error::InSyscall`]; [`Error::NoSyscallInstruction`].
     pub fn remote_syscall(&self, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
         remote::syscall(self, nr, args)
+    }
+
+    /// Gives `len` bytes of the process' memory at `at` to remote system calls, instead of those at the end of the vDSO,
+    /// for the code by which a thread finds its way back when the tracer is killed (README). They must be
+    /// executable, may be read-only, hold zeros, and stay the session's until it leaves the process;
+    /// [`LANDING_LEN`](arch_abi::LANDING_LEN) bytes serve one thread at a time. Gives whether there is room for one.
+    #[must_use = "false: the memory is not used"]
+    pub fn lend_landing(&self, at: Addr, len: usize) -> bool {
+        let room = Room::lent(at, len);
+        if room.is_some() {
+            self.memory().space().landing.set(Search::Done(room));
+        }
+        room.is_some()
     }
 
     /// Resumes the thread, which gets `signal` if it is at a signal-delivery-stop. If the

@@ -184,6 +184,13 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
 }
 
 fn refused_command(error: &SpawnError) -> Refusal {
+    if let SpawnError::Killed { signal, command } = error {
+        // execve(2) has no way back once the old program is gone: what it cannot map kills the process.
+        return Refusal::new(format!(
+            "{}: {signal} while the kernel loaded it: a truncated ELF file, or no memory where it asks for it",
+            command.display()
+        ));
+    }
     let status = match error.exec_errno() {
         Some(libc::ENOENT) => 127,
         Some(_) => 126,
@@ -301,7 +308,7 @@ fn report_options(cli: &Cli) -> ReportOptions {
             depth: cli.array_elements,
         },
         summary: cli.summary,
-        callers: !cli.filter.is_empty() || !cli.library.is_empty(),
+        callers: !cli.filter.is_empty(),
         signals: !cli.no_signals,
         threads: thread_names(cli),
     }

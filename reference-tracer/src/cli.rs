@@ -71,13 +71,14 @@ pub struct Cli {
     #[arg(short = 'c', help_heading = "Output")]
     pub summary: bool,
 
-    /// Trace the calls that FILTER selects: [+-][FUNCTION][@LIBRARY]..., LIBRARY being the caller
-    #[arg(short = 'e', value_name = "FILTER", help_heading = "What is traced")]
+    /// Trace the calls that FILTER selects: `[+-][FUNCTION][@LIBRARY]...`, LIBRARY being the caller
+    #[arg(
+        short = 'e',
+        value_name = "FILTER",
+        allow_hyphen_values = true,
+        help_heading = "What is traced"
+    )]
     pub filter: Vec<String>,
-
-    /// Trace calls of all functions that libraries matching PATTERN provide
-    #[arg(short = 'l', long, value_name = "PATTERN", help_heading = "What is traced")]
-    pub library: Vec<String>,
 
     /// Trace also the processes that the traced ones start
     #[arg(short = 'f', long, help_heading = "What is traced")]

@@ -174,7 +174,17 @@ impl Reader {
     fn resumed(&mut self, pid: Option<i32>, line: &str) -> Option<()> {
         let (name, rest) = line.strip_prefix("<... ")?.split_once(" resumed>")?;
         let name = name.rsplit_once("->").map_or(name, |(_, name)| name);
-        let open = self.open.get_mut(&pid)?;
+        // Lines name their thread only once there are several: a call may have begun before.
+        let waits = |open: &Vec<usize>| {
+            open.iter()
+                .any(|&at| matches!(&self.events[at], Event::Call(call) if call.name == name))
+        };
+        let key = if self.open.get(&pid).is_some_and(waits) {
+            pid
+        } else {
+            None
+        };
+        let open = self.open.get_mut(&key)?;
         let at = open
             .iter()
             .rposition(|&at| matches!(&self.events[at], Event::Call(call) if call.name == name))?;

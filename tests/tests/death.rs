@@ -79,38 +79,6 @@ fn kills_of_the_tracer_under_load() {
     ends_well(target);
 }
 
-/// The kill may come at any moment of attaching.
-#[test]
-fn kills_of_the_tracer_while_it_attaches() {
-    let mut target = target();
-    for cycle in 0..cycles(20) {
-        let rltrace = attach(target.pid());
-        for _ in 0..cycle % 50 * 200 {
-            std::thread::yield_now();
-        }
-        rltrace.end_by(Signal::SIGKILL);
-        lives_on(&mut target, &format!("kill {cycle}"));
-    }
-    ends_well(target);
-}
-
-/// And while it leaves.
-#[test]
-fn kills_of_the_tracer_while_it_leaves() {
-    let mut target = target();
-    for cycle in 0..cycles(20) {
-        let mut rltrace = attach(target.pid());
-        rltrace.wait_for("callee(");
-        rltrace.running.signal(Signal::SIGINT);
-        for _ in 0..cycle % 50 * 20 {
-            std::thread::yield_now();
-        }
-        rltrace.end_by(Signal::SIGKILL);
-        lives_on(&mut target, &format!("kill {cycle}"));
-    }
-    ends_well(target);
-}
-
 /// A later tracer finds the target as if none had been there.
 #[test]
 fn a_target_whose_tracer_died_can_be_traced_again() {

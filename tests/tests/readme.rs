@@ -1,4 +1,4 @@
-//! What the README shows is what happens: its session is played, and each of its recipes is run.
+//! What the README and the help show is what happens: the session is played, each recipe and example is run.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -16,6 +16,7 @@ fn place() -> TempDir {
     std::fs::create_dir(&bin).expect("bin");
     symlink(rltrace_binary(), bin.join("rltrace")).expect("a link");
     std::fs::write(place.path().join("my.conf"), "int puts(hex(long));\n").expect("my.conf");
+    std::fs::write(place.path().join("Makefile"), "all:\n\ttrue\n").expect("Makefile");
     std::fs::copy(tools::tool("ls"), place.path().join("my-prog")).expect("my-prog");
     place
 }
@@ -118,11 +119,7 @@ fn each_recipe_works() {
     let recipes = recipes();
     assert!(recipes.len() > 15, "{recipes:?}");
     for command in recipes {
-        if command.contains("1234") {
-            attaches(&command, place.path());
-        } else {
-            expect_clean(&command, &run(&mut shell(&command, place.path())));
-        }
+        works(&command, place.path());
     }
     let packed = place.path().join("trace.gz");
     let text = run(Command::new(tools::tool("gzip")).args(["-dc"]).arg(packed));
@@ -131,6 +128,36 @@ fn each_recipe_works() {
             .out()
             .ends_with("+++ exited (status 0) +++\n")
     );
+}
+
+/// The examples at the end of `rltrace --help` work when they are pasted.
+#[test]
+fn each_example_of_the_help_works() {
+    let place = place();
+    tools::tool("make");
+    tools::tool("curl");
+    let help = run(Command::new(rltrace_binary()).arg("--help"))
+        .expect_success()
+        .out();
+    let (_, examples) = help.split_once("Examples:\n").expect("examples");
+    let commands: Vec<&str> = examples
+        .lines()
+        .map(|line| line.trim().split("  ").next().unwrap_or_default())
+        .filter(|command| !command.is_empty())
+        .collect();
+    assert!(commands.len() >= 5, "{commands:?}");
+    for command in commands {
+        works(command, place.path());
+    }
+}
+
+#[track_caller]
+fn works(command: &str, place: &Path) {
+    if command.contains("1234") {
+        attaches(command, place);
+    } else {
+        expect_clean(command, &run(&mut shell(command, place)));
+    }
 }
 
 /// Process ids in a recipe are those of programs that wait for their input, and end with it.

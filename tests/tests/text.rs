@@ -46,8 +46,6 @@ const LINES: &[&str] = &[
     "--- SIGUSR1 (User defined signal 1) ---",
     r#"strlen("in the handler")                         = 14"#,
     "callee(1, 1, 1, 1)                               = 4990",
-    // What it calls inside: the start-up files' destructors.
-    "exit(5 <unfinished ...>",
     "+++ exited (status 5) +++",
 ];
 
@@ -57,6 +55,8 @@ fn each_form() {
     for line in LINES {
         holds(&traced, line);
     }
+    // Inside it the start-up files call __cxa_finalize, which ltrace 0.7.3 does not see.
+    holds(&traced, "exit(5 <unfinished ...>");
     let qsort = traced.trace.text.lines().find(|line| line.starts_with("qsort("));
     traced.assert(
         qsort.is_some_and(|line| line.ends_with(" <unfinished ...>")),

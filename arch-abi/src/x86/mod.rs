@@ -4,6 +4,7 @@ mod call32;
 mod call64;
 pub mod guard;
 pub mod i386;
+mod landing;
 mod slot_ref;
 pub(crate) mod step;
 mod stub;

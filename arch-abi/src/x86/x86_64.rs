@@ -1,9 +1,10 @@
 //! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
 
-use super::call64;
+use super::{call64, landing};
 use crate::abi::{Abi, Arch};
 use crate::addr::{Addr, FileAddr};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::landing::{Interrupted, Landing};
 use crate::regs::{Reg, RegLayout, Regs};
 use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
 use crate::x86::step;
@@ -74,6 +75,10 @@ impl Abi for X86_64 {
 
     fn syscall_instruction(&self) -> &'static [u8] {
         &[0x0f, 0x05] // syscall
+    }
+
+    fn landing(&self, thread: &Interrupted<'_>) -> Option<Landing> {
+        Some(landing::landing(thread))
     }
 
     fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError> {

@@ -18,6 +18,9 @@ pub(super) struct Code<'a> {
     pub(super) may_map: bool,
     /// The areas that were mapped for copies: their owner keeps them.
     pub(super) mapped: &'a mut Vec<(Addr, u64)>,
+    /// What is written to the program's own code is kept here, if there is such a list, until the guard knows
+    /// the traps: see [`Space::arm`](super::space::Space::arm).
+    pub(super) deferred: &'a mut Option<Vec<(Addr, Vec<u8>)>>,
 }
 
 /// Why code cannot be read, written or given room.
@@ -49,6 +52,13 @@ impl CodeMemory for Code<'_> {
     }
 
     fn write(&mut self, at: Addr, bytes: &[u8]) -> Result<(), CodeError> {
+        let in_copies = |&(start, len): &(Addr, u64)| at.offset_from(start).is_some_and(|skip| skip < len);
+        if let Some(deferred) = self.deferred
+            && !self.mapped.iter().any(in_copies)
+        {
+            deferred.push((at, bytes.to_vec()));
+            return Ok(());
+        }
         Ok(self.memory.write(at, bytes)?)
     }
 }

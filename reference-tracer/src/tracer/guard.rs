@@ -111,11 +111,14 @@ impl Guard {
         let words = [handler.get(), SA_FLAGS, restorer.get(), 0];
         self.action.copy_from_slice(&words.map(u64::to_le_bytes).concat());
         // What the program has now, first: the handler must hand on to it from its first moment.
-        self.old_action = self.current(stopped, memory)?;
+        let current = self.current(stopped, memory)?;
+        self.old_action = current;
         if let Some(data) = guard_behind(memory, &self.old_action) {
             self.inherit(memory, data)?;
         }
-        memory.write(self.data.wrapping_add(DATA_CHAIN), &self.old_action[..8])?;
+        // A guard that was there before knows where a thread goes that has its trap behind it already,
+        // and hands on to the program in its turn.
+        memory.write(self.data.wrapping_add(DATA_CHAIN), &current[..8])?;
         memory.write(self.data.wrapping_add(PROGRAMS_ACTION), &self.old_action)?;
         self.enable(stopped, memory)
     }

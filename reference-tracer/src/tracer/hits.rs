@@ -19,6 +19,10 @@ use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return};
 pub(super) struct Buffers {
     snapshot: Snapshot,
     /// Records of calls that are over, for the next ones.
+    #[expect(
+        clippy::vec_box,
+        reason = "a record moves between here and the call stacks as one word"
+    )]
     pool: Vec<Box<Pending>>,
     closed: Vec<Closed<Box<Pending>>>,
 }

@@ -29,14 +29,15 @@ impl Tracer {
             self.with_space(stopped, |space| space.clean(stopped));
         }
         let held = self.drain_traps(held);
-        let held: Vec<_> = held
-            .into_iter()
-            .map(|(stopped, stop)| self.signal_to_keep(stopped, stop))
-            .collect();
-        for (stopped, _) in &held {
-            self.with_space(stopped, |space| space.clear_away(stopped));
+        // A thread whose program counter was put back is let go at once: should the tracer die now, its
+        // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
+        let (last, others) = last_of_each(held);
+        for (stopped, stop) in others {
+            self.let_go(stopped, stop);
         }
-        for (stopped, signal) in held {
+        for (stopped, stop) in last {
+            let (stopped, signal) = self.signal_to_keep(stopped, stop);
+            self.with_space(&stopped, |space| space.clear_away(&stopped));
             // Who died needs no leave.
             let _: Result<(), _> = stopped.detach(signal);
         }
@@ -44,6 +45,12 @@ impl Tracer {
         for tid in threads {
             self.close_calls(tid);
         }
+    }
+
+    fn let_go(&self, stopped: Stopped, stop: Stop) {
+        let (stopped, signal) = self.signal_to_keep(stopped, stop);
+        // Who died needs no leave.
+        let _: Result<(), _> = stopped.detach(signal);
     }
 
     /// Stops all threads of all processes, those that are born meanwhile included.
@@ -72,6 +79,11 @@ impl Tracer {
     /// Threads and processes whose first stop is among the new ones become known; a child that is not
     /// to be traced is cleaned and left at once.
     fn take_births(&mut self, held: &mut Held, from: usize) {
+        for (stopped, stop) in &held[from..] {
+            if let Stop::Fork { child } | Stop::Clone { child } = *stop {
+                self.note_fork(stopped, child);
+            }
+        }
         for (stopped, stop) in held.split_off(from) {
             let birth = match stop {
                 Stop::Born { parent } => self.register_birth(&stopped, parent),
@@ -195,6 +207,23 @@ impl Tracer {
             None => (stopped, signal),
         }
     }
+}
+
+/// One thread of each process, one that is at no SIGTRAP if there is such, and the others.
+fn last_of_each(held: Held) -> (Held, Held) {
+    let mut last = Held::new();
+    let mut others = Held::new();
+    for (stopped, stop) in held {
+        let at_trap = |stop: Stop| stop == Stop::SignalDelivery(Signal::SIGTRAP);
+        match last.iter_mut().find(|(known, _)| known.tgid() == stopped.tgid()) {
+            None => last.push((stopped, stop)),
+            Some(known) if at_trap(known.1) && !at_trap(stop) => {
+                others.push(std::mem::replace(known, (stopped, stop)));
+            }
+            Some(_) => others.push((stopped, stop)),
+        }
+    }
+    (last, others)
 }
 
 /// The signal that a thread is about to get.

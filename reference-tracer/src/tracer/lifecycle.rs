@@ -6,9 +6,10 @@ use std::rc::Rc;
 use ptrace_core::{Error, ExitStatus, Signal, Stopped, Tid, procfs};
 
 use super::space::Space;
-use super::thread::{SharedSpace, Thread};
+use super::thread::{Pending, SharedSpace, Thread};
 use super::{Process, Tracer, resume};
 use crate::sys;
+use breakpoint::CallStack;
 
 /// What becomes of a new thread or process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +99,32 @@ impl Tracer {
             .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
     }
 
+    /// The parent's stop at a fork: the child's memory is a copy of its parent's as it is now. What the
+    /// parent gets later, the child has not.
+    pub(super) fn on_fork(&mut self, stopped: Stopped, child: Tid) -> Result<(), Error> {
+        self.note_fork(&stopped, child);
+        resume(stopped, None)
+    }
+
+    /// Keeps what the memory of a child holds that is about to be born, unless it is a thread.
+    pub(super) fn note_fork(&mut self, stopped: &Stopped, child: Tid) {
+        let is_thread = procfs::threads(stopped.tgid()).is_ok_and(|threads| threads.contains(&child));
+        if !is_thread && let Some(fork) = self.inheritance(stopped.tid(), stopped) {
+            self.forks.insert(child, fork);
+        }
+    }
+
+    /// What a child that `parent` forks now starts with; `stopped` is of either.
+    fn inheritance(&self, parent: Tid, stopped: &Stopped) -> Option<Inheritance> {
+        let thread = self.threads.get(&parent)?;
+        Some(Inheritance {
+            space: thread.space.borrow().forked(stopped.memory()),
+            calls: thread.calls.clone(),
+            blocks_sigtrap: thread.blocks_sigtrap,
+            follow: self.options.follow && self.is_followed(thread.tgid),
+        })
+    }
+
     /// The first stop of a new thread or process.
     pub(super) fn on_birth(&mut self, stopped: Stopped, parent: Option<Tid>) -> Result<(), Error> {
         match self.register_birth(&stopped, parent)? {
@@ -109,6 +136,7 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        let noted = self.forks.remove(&tid);
         let blocks = parent
             .and_then(|parent| self.threads.get(&parent))
             .is_some_and(|t| t.blocks_sigtrap);
@@ -120,43 +148,37 @@ impl Tracer {
             }
             return Ok(Birth::Stay);
         }
-        let Some(parent) = parent.filter(|parent| self.threads.contains_key(parent)) else {
+        let parent = parent.filter(|parent| self.threads.contains_key(parent));
+        let shared = parent
+            .filter(|parent| sys::same_memory(parent.raw(), tid.raw()) == Some(true))
+            .map(|parent| SharedSpace::clone(&self.threads[&parent].space));
+        // The parent may have ended since it forked.
+        let noted = noted.or_else(|| self.inheritance(parent?, stopped));
+        let Some(inheritance) = noted else {
             // The parent died before it told of its child: the child is taken up as if attached to.
             self.begin_program(stopped)?;
             return Ok(Birth::Stay);
         };
-        Ok(self.new_process(stopped, parent))
+        Ok(self.new_process(stopped, inheritance, shared))
     }
 
     /// A process that a tracee made: it has a copy of its parent's memory, traps included, or shares it.
-    fn new_process(&mut self, stopped: &Stopped, parent: Tid) -> Birth {
+    fn new_process(&mut self, stopped: &Stopped, from: Inheritance, shared: Option<SharedSpace>) -> Birth {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
-        let parent = &self.threads[&parent];
-        let follow = self.options.follow && self.is_followed(parent.tgid);
-        let (calls, blocks) = (parent.calls.clone(), parent.blocks_sigtrap);
-        let shares = sys::same_memory(parent.tid.raw(), tid.raw()).unwrap_or(false);
-        let space = if shares {
-            SharedSpace::clone(&parent.space)
-        } else {
-            Rc::new(RefCell::new(parent.space.borrow().forked(stopped.memory())))
-        };
-        if !follow && !shares {
-            if parent.blocks_sigtrap
-                && let Ok(mut mask) = stopped.sigmask()
-            {
-                mask.insert(Signal::SIGTRAP);
-                let _: Result<(), Error> = stopped.set_sigmask(mask);
-            }
-            let mut space = space.borrow_mut();
-            space.clean(stopped);
-            space.clear_away(stopped);
+        if !from.follow && shared.is_none() {
+            leave_child(stopped, from);
             return Birth::Leave;
         }
+        let own = Space {
+            memory: stopped.memory(),
+            ..from.space
+        };
+        let space = shared.unwrap_or_else(|| Rc::new(RefCell::new(own)));
         self.add_thread(tid, tgid, &space);
-        if let Some(thread) = self.threads.get_mut(&tid).filter(|_| follow) {
+        if let Some(thread) = self.threads.get_mut(&tid).filter(|_| from.follow) {
             // The child returns from the calls that its parent was in.
-            thread.calls = calls;
-            thread.blocks_sigtrap = blocks;
+            thread.calls = from.calls;
+            thread.blocks_sigtrap = from.blocks_sigtrap;
             thread
                 .calls
                 .iter_mut()
@@ -166,7 +188,7 @@ impl Tracer {
             tgid,
             Process {
                 space,
-                followed: follow,
+                followed: from.follow,
             },
         );
         Birth::Stay
@@ -212,6 +234,30 @@ impl Tracer {
             }
         }
     }
+}
+
+/// What a child has from its parent, as it was at the fork.
+pub(super) struct Inheritance {
+    space: Space,
+    calls: CallStack<Box<Pending>>,
+    blocks_sigtrap: bool,
+    follow: bool,
+}
+
+/// Makes a child as it would be if its parent had never been traced.
+fn leave_child(stopped: &Stopped, from: Inheritance) {
+    if from.blocks_sigtrap
+        && let Ok(mut mask) = stopped.sigmask()
+    {
+        mask.insert(Signal::SIGTRAP);
+        let _: Result<(), Error> = stopped.set_sigmask(mask);
+    }
+    let mut space = Space {
+        memory: stopped.memory(),
+        ..from.space
+    };
+    space.clean(stopped);
+    space.clear_away(stopped);
 }
 
 /// Whether system calls may be made in the name of a process: one with a seccomp filter may be killed

@@ -166,6 +166,10 @@ impl Space {
 
     /// Puts traps on the calls of objects that have none yet.
     fn plant_objects(&mut self, stopped: &Stopped, notes: &mut Vec<Note>) {
+        self.arm(|space| space.plan_objects(stopped, notes));
+    }
+
+    fn plan_objects(&mut self, stopped: &Stopped, notes: &mut Vec<Note>) {
         for index in 0..self.objects.len() {
             if !std::mem::replace(&mut self.objects[index].planted, true) {
                 let failed = self.plant_object(stopped, index);

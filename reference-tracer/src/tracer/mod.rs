@@ -10,6 +10,7 @@ mod hits;
 mod leave;
 mod lifecycle;
 mod linkage;
+mod pace;
 mod reporter;
 mod signal;
 mod sigtrap;
@@ -31,7 +32,9 @@ use crate::proto::Prototypes;
 use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
+use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
+use pace::Pace;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
 pub(crate) use sigtrap::is_watched;
@@ -99,11 +102,16 @@ pub struct Tracer {
     reporter: Reporter,
     processes: FxHashMap<Tid, Process>,
     threads: FxHashMap<Tid, Thread>,
+    /// What the memory of children holds that are not born yet: as it was at their parents' forks.
+    forks: FxHashMap<Tid, Inheritance>,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
     leave: Leave,
     ticker: Option<Ticker>,
+    pace: Option<Pace>,
+    /// The thread that stopped last, and how often in a row.
+    run_of_stops: (Option<Tid>, u32),
     notes: Vec<String>,
 }
 
@@ -129,11 +137,14 @@ impl Tracer {
             reporter: Reporter::new(output, sink, prototypes, report),
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
+            forks: FxHashMap::default(),
             buffers: Buffers::default(),
             command: None,
             command_status: None,
             leave,
             ticker: None,
+            pace: None,
+            run_of_stops: (None, 0),
             notes: Vec::new(),
         }
     }
@@ -157,7 +168,7 @@ impl Tracer {
         }
         if self.options.hand_off {
             // Where the tracer cannot be pinned, threads are resumed wherever they are.
-            let _: std::io::Result<()> = self.session.set_hand_off(true);
+            self.pace = self.session.set_hand_off(true).is_ok().then(Pace::new);
         }
         let left = match self.trace() {
             Ok(left) => left,
@@ -180,7 +191,11 @@ impl Tracer {
                 return Ok(Some(signal));
             }
             match self.session.wait()? {
-                Wait::Stopped(stopped, stop) => self.on_stop(stopped, stop)?,
+                Wait::Stopped(stopped, stop) => {
+                    let tid = stopped.tid();
+                    self.on_stop(stopped, stop)?;
+                    self.keep_pace(tid);
+                }
                 Wait::Exited(tid, status) => self.on_exit(tid, status),
                 Wait::Woken => self.on_woken(),
                 Wait::NoTracees => return Ok(None),
@@ -190,6 +205,25 @@ impl Tracer {
             {
                 ticker.arm();
             }
+        }
+    }
+
+    /// Hands threads over where that is the quicker way: while one thread makes all the calls, because the
+    /// tracer is a realtime thread meanwhile. With several there is always one more stop to see to, and
+    /// a tracer that never sleeps would keep everything else from its CPU.
+    fn keep_pace(&mut self, tid: Tid) {
+        let (last, stops) = self.run_of_stops;
+        self.run_of_stops = if last == Some(tid) {
+            (last, stops.saturating_add(1))
+        } else {
+            (Some(tid), 0)
+        };
+        let alone = self.threads.len() == 1 || self.run_of_stops.1 >= ALONE;
+        let Some(pace) = &mut self.pace else { return };
+        if let Some(on) = pace.stopped(alone)
+            && self.session.set_hand_off(on).is_err()
+        {
+            self.pace = None;
         }
     }
 
@@ -222,11 +256,15 @@ impl Tracer {
         match stop {
             Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),
             Stop::SignalDelivery(signal) => self.on_signal(stopped, signal),
-            Stop::Group(_) => Ok(drop(stopped.listen()?)),
+            Stop::Group(_) => {
+                stopped.listen()?;
+                Ok(())
+            }
             Stop::Exec { former } => self.on_exec(stopped, former),
             Stop::Born { parent } => self.on_birth(stopped, parent),
             Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),
-            // A fork, vfork or clone is looked at when the child is born.
+            Stop::Fork { child } | Stop::Clone { child } => self.on_fork(stopped, child),
+            // A vfork's child shares its parent's memory: it is looked at when it is born.
             _ => resume(stopped, None),
         }
     }
@@ -292,6 +330,9 @@ fn why_nothing(store: &ObjectStore) -> Vec<String> {
         .map(|rule| rule.explain(symbols(), libraries()))
         .collect()
 }
+
+/// After how many stops in a row of one thread it counts as the only one that calls.
+const ALONE: u32 = 32;
 
 /// Lets a thread run on.
 fn resume(stopped: Stopped, signal: Option<Signal>) -> Result<(), Error> {

@@ -1,6 +1,6 @@
 //! The program's own view of SIGTRAP.
 //!
-//! A trap that is hit while SIGTRAP is blocked or ignored resets its disposition to SIG_DFL and unblocks
+//! A trap that is hit while SIGTRAP is blocked or ignored resets its disposition to the default and unblocks
 //! it (quirk sigtrap-blocked), and the guard needs the disposition for itself. So while a process is
 //! traced, SIGTRAP is never really blocked or ignored: the system calls by which the main program asks
 //! for that are watched, what it asked for is noted, and what it reads back is what it has set.

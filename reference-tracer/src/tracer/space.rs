@@ -79,6 +79,8 @@ pub(super) struct Space {
     pub(super) guard: Option<Guard>,
     /// The disposition of SIGTRAP that the program has set while it was traced.
     pub(super) own_sigtrap: Option<Action>,
+    /// Traps that are to be written, while there is such a list.
+    pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
 }
 
 impl Space {
@@ -96,6 +98,7 @@ impl Space {
             may_call,
             guard: None,
             own_sigtrap: None,
+            deferred: None,
         }
     }
 
@@ -113,6 +116,7 @@ impl Space {
             may_call: self.may_call,
             guard: self.guard.clone(),
             own_sigtrap: self.own_sigtrap,
+            deferred: None,
         }
     }
 
@@ -124,6 +128,7 @@ impl Space {
             arch: self.arch,
             may_map: self.may_call,
             mapped: &mut self.copies,
+            deferred: &mut self.deferred,
         };
         (&mut self.traps, code)
     }
@@ -137,8 +142,32 @@ impl Space {
         &mut self.roles[id.index()]
     }
 
+    /// Puts in traps so that the guard knows each before a thread can meet it: what `plan` writes to the
+    /// program's code is written last. The tracer may be killed at any instant.
+    pub(super) fn arm<T>(&mut self, plan: impl FnOnce(&mut Self) -> T) -> T {
+        if self.deferred.is_some() {
+            return plan(self);
+        }
+        self.deferred = Some(Vec::new());
+        let result = plan(self);
+        for (at, bytes) in self.deferred.take().unwrap_or_default() {
+            // What cannot be written is no trap: it is never hit.
+            let _ = self.memory.write(at, &bytes);
+        }
+        result
+    }
+
     /// Puts in a trap for one purpose.
     pub(super) fn plant(
+        &mut self,
+        stopped: &Stopped,
+        at: Addr,
+        purpose: impl FnOnce(&mut Role),
+    ) -> Result<TrapId, InsertError<CodeError>> {
+        self.arm(|space| space.plant_one(stopped, at, purpose))
+    }
+
+    fn plant_one(
         &mut self,
         stopped: &Stopped,
         at: Addr,

@@ -25,13 +25,13 @@ impl Tracer {
         let regs = stopped.regs()?;
         thread.watched_calls = 0;
         if thread.stepping.is_some() {
-            return self.on_stepped(stopped, regs);
+            return self.on_stepped(stopped, &regs);
         }
         let space = SharedSpace::clone(&thread.space);
         let hit = space.borrow().traps.hit(&regs);
         match hit {
             Some(id) if is_ours(&stopped, &space, id)? => self.on_hit(stopped, &regs, &space, id),
-            _ => self.on_foreign_trap(stopped, regs, &space),
+            _ => self.on_foreign_trap(stopped, &regs, &space),
         }
     }
 
@@ -102,17 +102,16 @@ impl Tracer {
             stopped.set_pc(at)?;
             return resume(stopped, None);
         }
-        let over = match shared.traps.resume_at(id) {
-            Some(pc) => StepOver::SetPc(pc),
-            None => {
-                let (traps, mut code) = shared.split(&stopped);
-                match traps.step_over(id, regs, &mut code) {
-                    Ok(over) => over,
-                    Err(error) => {
-                        let text = chain(&error);
-                        drop(shared);
-                        return self.cannot_step(stopped, space, id, at, &text);
-                    }
+        let over = if let Some(pc) = shared.traps.resume_at(id) {
+            StepOver::SetPc(pc)
+        } else {
+            let (traps, mut code) = shared.split(&stopped);
+            match traps.step_over(id, regs, &mut code) {
+                Ok(over) => over,
+                Err(error) => {
+                    let text = chain(&error);
+                    drop(shared);
+                    return self.cannot_step(stopped, space, id, at, &text);
                 }
             }
         };
@@ -156,8 +155,8 @@ impl Tracer {
     }
 
     /// The single step of a copy is done.
-    fn on_stepped(&mut self, stopped: Stopped, regs: Regs) -> Result<(), Error> {
-        self.finish_step(&stopped, regs)?;
+    fn on_stepped(&mut self, stopped: Stopped, regs: &Regs) -> Result<(), Error> {
+        self.finish_step(&stopped, *regs)?;
         resume(stopped, None)
     }
 
@@ -181,7 +180,7 @@ impl Tracer {
 
     /// A SIGTRAP at none of our traps: one that was taken out while the thread was on its way here, or
     /// the program's own.
-    fn on_foreign_trap(&mut self, stopped: Stopped, regs: Regs, space: &SharedSpace) -> Result<(), Error> {
+    fn on_foreign_trap(&mut self, stopped: Stopped, regs: &Regs, space: &SharedSpace) -> Result<(), Error> {
         let shared = space.borrow();
         let late = shared
             .traps
@@ -194,7 +193,7 @@ impl Tracer {
             stopped.set_pc(at)?;
             return resume(stopped, None);
         }
-        self.deliver(stopped, regs, Signal::SIGTRAP)
+        self.deliver(stopped, *regs, Signal::SIGTRAP)
     }
 }
 
