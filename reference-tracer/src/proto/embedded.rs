@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashMap;
 
+use super::builtin;
 use super::parser::{Item, Scope, parse_line};
 use super::searched::{body, find, key};
 use super::types::{Prototype, Type, TypeId, Types};
@@ -78,12 +79,16 @@ struct View<'a> {
 
 impl Scope for View<'_> {
     fn typedef(&mut self, name: &str, types: &mut Types) -> Option<TypeId> {
+        // Most names are the language's own, and no embedded typedef takes one (a test sees to that).
+        if builtin::is_named(name) {
+            return None;
+        }
         match self.table {
-            Table::Curated => self.embedded.typedef(Table::Curated, name, types),
+            Table::Curated => self.embedded.defined(Table::Curated, name, types),
             Table::Generated => self
                 .embedded
-                .typedef(Table::Generated, name, types)
-                .or_else(|| self.embedded.typedef(Table::Curated, name, types)),
+                .defined(Table::Generated, name, types)
+                .or_else(|| self.embedded.defined(Table::Curated, name, types)),
         }
     }
 }
@@ -92,8 +97,11 @@ impl Scope for View<'_> {
 /// [`Embedded::lines`] means the same in a file of the user's.
 impl Scope for Embedded {
     fn typedef(&mut self, name: &str, types: &mut Types) -> Option<TypeId> {
-        self.typedef(Table::Curated, name, types)
-            .or_else(|| self.typedef(Table::Generated, name, types))
+        if builtin::is_named(name) {
+            return None;
+        }
+        self.defined(Table::Curated, name, types)
+            .or_else(|| self.defined(Table::Generated, name, types))
     }
 }
 
@@ -168,7 +176,8 @@ impl Embedded {
         }
     }
 
-    fn typedef(&mut self, table: Table, name: &str, types: &mut Types) -> Option<TypeId> {
+    /// The type of this name in the table's own text, parsed at its first use.
+    fn defined(&mut self, table: Table, name: &str, types: &mut Types) -> Option<TypeId> {
         match self.used(table).get(name) {
             Some(Typedef::Done(ty)) => return Some(*ty),
             Some(Typedef::Open(ty)) => return *ty,
@@ -278,7 +287,10 @@ mod tests {
                     let old = find(text, &old).unwrap_or_else(|| panic!("no such function: {line}"));
                     assert!(!old.starts_with("alias"), "an alias of an alias: {line}");
                 }
-                Item::Typedef(new, _) => assert_eq!(&*new, name),
+                Item::Typedef(new, _) => {
+                    assert_eq!(&*new, name);
+                    assert!(!builtin::is_named(name), "the language's own: {name}");
+                }
                 Item::Import(_) => {}
             }
             last = name;
@@ -333,7 +345,7 @@ mod tests {
         };
         assert_eq!(names("libssl.so.3"), ["libssl.so.3"]);
         assert_eq!(names("libssl.so.1.1"), ["libssl.so.3"]);
-        for unknown in ["", "libssl", "libssl.so", "libss.so.3", ".so.", "libzzz.so.1"] {
+        for unknown in ["", "libssl", "libssl.so", "libs.so.3", ".so.", "libzzz.so.1"] {
             assert_eq!(names(unknown), [""; 0], "{unknown}");
         }
     }
@@ -435,7 +447,7 @@ mod tests {
     fn a_structure_may_point_at_itself() {
         let mut types = Types::default();
         let ty = Embedded::default()
-            .typedef(Table::Curated, "addrinfo", &mut types)
+            .defined(Table::Curated, "addrinfo", &mut types)
             .expect("addrinfo is embedded");
         let Type::Struct(fields) = types.get(ty) else {
             panic!("not a structure: {:?}", types.get(ty))

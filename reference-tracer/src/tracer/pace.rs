@@ -136,7 +136,11 @@ mod tests {
         let (quick, slow) = (Duration::from_micros(10), Duration::from_micros(200));
         assert_eq!(trial(quick, slow), [false, true]);
         assert_eq!(trial(slow, quick), [false]);
-        assert_eq!(trial(quick + quick / 2, quick), [false, true], "a little slower is kept");
+        assert_eq!(
+            trial(quick + quick / 2, quick),
+            [false, true],
+            "a little slower is kept"
+        );
     }
 
     #[test]
@@ -144,7 +148,11 @@ mod tests {
         // A few long pauses in a trial of quick stops must not decide it.
         let mut pace = Pace::new();
         for stop in 0..TRIAL {
-            let pause = if stop % 4 == 0 { Duration::from_secs(1) } else { Duration::ZERO };
+            let pause = if stop % 4 == 0 {
+                Duration::from_secs(1)
+            } else {
+                Duration::ZERO
+            };
             pace.last = Instant::now().checked_sub(pause).unwrap();
             pace.stopped(true);
         }
@@ -162,7 +170,9 @@ mod tests {
     #[test]
     fn it_is_tried_again() {
         let mut pace = Pace::new();
-        let changes = (0..2 * TRIAL + KEEP_ON as usize).filter_map(|_| pace.stopped(true)).count();
+        let changes = (0..2 * TRIAL + KEEP_ON as usize)
+            .filter_map(|_| pace.stopped(true))
+            .count();
         assert!(changes >= 2, "a second trial began");
         assert_eq!(pace.phase, Phase::With);
     }
