@@ -133,9 +133,19 @@ impl Embedded {
             .find_map(|library| self.in_text(Table::Curated, library.text, name, types))
     }
 
-    /// The prototype of `name` in the first generated library that has one: what a function means in
-    /// another library it most likely means here, as where a module calls the program that loaded it.
-    pub(super) fn in_generated(&mut self, name: &str, types: &mut Types) -> Option<Prototype> {
+    /// The prototype of `name` in the first generated library that has one, if there is a text about
+    /// each of the libraries that may provide it: then it is a library's that none of them is, as where
+    /// a plug-in calls the program that loaded it. Otherwise it may be the unknown library's own, whatever
+    /// others mean by the name.
+    pub(super) fn in_generated(
+        &mut self,
+        sonames: &[&str],
+        name: &str,
+        types: &mut Types,
+    ) -> Option<Prototype> {
+        if sonames.iter().any(|soname| generated(soname).is_empty()) {
+            return None;
+        }
         GENERATED
             .iter()
             .find_map(|(_, text)| self.in_text(Table::Generated, text, name, types))
@@ -413,9 +423,21 @@ mod tests {
                 .in_libraries(&["libc.so.6"], "lzma_code", types)
                 .is_none()
         );
-        assert!(embedded.in_generated("lzma_code", types).is_some());
+        assert!(embedded.in_generated(&[], "lzma_code", types).is_some());
+        assert!(
+            embedded
+                .in_generated(&["libc.so.6"], "lzma_code", types)
+                .is_some()
+        );
         assert!(embedded.in_curated("lzma_code", types).is_none());
-        assert!(embedded.in_generated("no such function", types).is_none());
+        assert!(embedded.in_generated(&[], "no such function", types).is_none());
+    }
+
+    #[test]
+    fn a_function_of_an_unknown_library_is_its_own() {
+        let (types, embedded) = (&mut Types::default(), &mut Embedded::default());
+        let sonames = ["libc.so.6", "libmine.so"];
+        assert!(embedded.in_generated(&sonames, "lzma_code", types).is_none());
     }
 
     #[test]

@@ -100,6 +100,35 @@ const MAX_IMPORTS: usize = 256;
 /// The most problems that are reported of one file.
 const MAX_PROBLEMS: usize = 100;
 
+/// A function whose prototype is looked for, and the libraries that may provide it, in search order.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    sonames: &'a [&'a str],
+    name: &'a str,
+}
+
+/// One that may know a function's prototype.
+type Source = fn(&mut Prototypes, Wanted<'_>) -> Option<Prototype>;
+
+/// Who is asked for a prototype, in this order: the first answer is taken (`prototypes/LANGUAGE.md`,
+/// "Which prototype is used"). What is inferred of a function (from debug information, a mangled name,
+/// its code) belongs behind all of these, which were written down to be read.
+const SOURCES: [Source; 7] = [
+    |all, wanted| all.in_files(Owner::User, true, wanted),
+    |all, wanted| {
+        all.embedded
+            .in_libraries(wanted.sonames, wanted.name, &mut all.types)
+    },
+    |all, wanted| all.in_files(Owner::User, false, wanted),
+    |all, wanted| all.embedded.in_curated(wanted.name, &mut all.types),
+    |all, wanted| all.in_files(Owner::System, true, wanted),
+    |all, wanted| {
+        all.embedded
+            .in_generated(wanted.sonames, wanted.name, &mut all.types)
+    },
+    |all, wanted| all.in_files(Owner::System, false, wanted),
+];
+
 /// One file being read, with all that it imports.
 struct Loading<'a> {
     module: Module,
@@ -331,21 +360,17 @@ impl Prototypes {
     }
 
     fn find(&mut self, sonames: &[&str], name: &str) -> Option<Prototype> {
-        let (types, embedded) = (&mut self.types, &mut self.embedded);
-        let in_files = |owner: Owner, about: bool| {
-            self.modules
-                .iter()
-                .rev()
-                .filter(move |m| m.owner == owner && !m.is_of_syscalls() && m.is_about(sonames) == about)
-                .find_map(|m| m.find(name))
-        };
-        in_files(Owner::User, true)
-            .or_else(|| embedded.in_libraries(sonames, name, types))
-            .or_else(|| in_files(Owner::User, false))
-            .or_else(|| embedded.in_curated(name, types))
-            .or_else(|| in_files(Owner::System, true))
-            .or_else(|| embedded.in_generated(name, types))
-            .or_else(|| in_files(Owner::System, false))
+        let wanted = Wanted { sonames, name };
+        SOURCES.iter().find_map(|source| source(self, wanted))
+    }
+
+    /// What the files of an owner say, the last that was read first: those about the wanted libraries,
+    /// or the others.
+    fn in_files(&self, owner: Owner, about: bool, wanted: Wanted<'_>) -> Option<Prototype> {
+        let mut modules = self.modules.iter().rev().filter(|module| {
+            module.owner == owner && !module.is_of_syscalls() && module.is_about(wanted.sonames) == about
+        });
+        modules.find_map(|module| module.find(wanted.name))
     }
 
     /// How to show system call `name` under `arch`: as `SYS_name` or, in a file `syscalls.conf`, as
