@@ -319,6 +319,9 @@ fn finish(cli: &Cli, outcome: &Outcome) -> Option<ExitStatus> {
     for note in &outcome.notes {
         say(note);
     }
+    if outcome.lost {
+        return Some(ExitStatus::Exited(1));
+    }
     // Leaving processes that were attached to is the end that the user asked for.
     let left = outcome.left.filter(|_| !cli.command.is_empty());
     outcome.command.or(left.map(|signal| ExitStatus::Signaled {

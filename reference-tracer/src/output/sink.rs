@@ -4,6 +4,7 @@ use super::{OutputError, Target};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ptrace_core::Interruptible;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -48,26 +49,31 @@ impl Sink {
         self.file.is_terminal()
     }
 
-    /// Writes all of `bytes`, also where another process has made the descriptor non-blocking.
-    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
+    /// Writes all of `bytes`, also where another process has made the descriptor non-blocking, or until `calls`
+    /// are over. Gives how many were written.
+    pub(super) fn write(&mut self, bytes: &[u8], calls: Option<&Interruptible>) -> io::Result<usize> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let Some(wrote) = run(calls, || self.file.write(&bytes[done..])) else {
+                break;
+            };
+            match wrote {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
+                Ok(written) => done += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A terminal's open file description is shared: any program there may set O_NONBLOCK on it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until_writable()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until_writable(calls)?,
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(done)
     }
 
-    fn wait_until_writable(&self) -> io::Result<()> {
+    fn wait_until_writable(&self, calls: Option<&Interruptible>) -> io::Result<()> {
         let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-        match poll(&mut asked, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        match run(calls, || poll(&mut asked, PollTimeout::NONE)) {
+            None | Some(Ok(_) | Err(Errno::EINTR)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
@@ -89,6 +95,13 @@ impl Sink {
                 reason,
             }),
         }
+    }
+}
+
+fn run<T>(calls: Option<&Interruptible>, call: impl FnOnce() -> T) -> Option<T> {
+    match calls {
+        Some(calls) => calls.run(call),
+        None => Some(call()),
     }
 }
 

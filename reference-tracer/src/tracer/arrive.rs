@@ -55,7 +55,7 @@ impl Tracer {
             .filter(|&tid| self.session.tgid(tid) == Some(pid))
             .collect::<Vec<_>>()
         {
-            self.add_thread(tid, pid, &space);
+            self.add_thread(tid, pid, &space, false);
         }
         self.processes.insert(
             pid,

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ptrace_core::{Error, ExitStatus, Signal, Stopped, Tid, procfs};
+use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
 
+use super::sigtrap::block_sigtrap;
 use super::space::Space;
 use super::thread::{Pending, SharedSpace, Thread};
 use super::{Process, Tracer, resume};
@@ -64,10 +65,7 @@ impl Tracer {
             .threads
             .get(&stopped.tid())
             .is_some_and(|thread| thread.blocks_sigtrap);
-        self.add_thread(stopped.tid(), tgid, &space);
-        if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
-            thread.blocks_sigtrap = blocks;
-        }
+        self.add_thread(stopped.tid(), tgid, &space, blocks);
         self.processes.insert(
             tgid,
             Process {
@@ -89,14 +87,16 @@ impl Tracer {
         }
     }
 
-    pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
+    /// Takes up a thread. `blocks_sigtrap` is whether the program has blocked SIGTRAP in it.
+    pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace, blocks_sigtrap: bool) {
         let arch = space.borrow().arch;
         let followed = self.processes.get(&tgid).is_none_or(|process| process.followed);
         if followed && !self.threads.is_empty() && !self.threads.contains_key(&tid) {
             self.reporter.name_threads();
         }
-        self.threads
-            .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
+        let mut thread = Thread::new(tid, tgid, arch, SharedSpace::clone(space));
+        thread.blocks_sigtrap = blocks_sigtrap;
+        self.threads.insert(tid, thread);
     }
 
     /// The parent's stop at a fork: the child's memory is a copy of its parent's as it is now. What the
@@ -142,10 +142,7 @@ impl Tracer {
             .is_some_and(|t| t.blocks_sigtrap);
         if let Some(process) = self.processes.get(&tgid) {
             let space = SharedSpace::clone(&process.space);
-            self.add_thread(tid, tgid, &space);
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.blocks_sigtrap = blocks;
-            }
+            self.add_thread(tid, tgid, &space, blocks);
             return Ok(Birth::Stay);
         }
         let parent = parent.filter(|parent| self.threads.contains_key(parent));
@@ -174,11 +171,10 @@ impl Tracer {
             ..from.space
         };
         let space = shared.unwrap_or_else(|| Rc::new(RefCell::new(own)));
-        self.add_thread(tid, tgid, &space);
+        self.add_thread(tid, tgid, &space, from.blocks_sigtrap);
         if let Some(thread) = self.threads.get_mut(&tid).filter(|_| from.follow) {
             // The child returns from the calls that its parent was in.
             thread.calls = from.calls;
-            thread.blocks_sigtrap = from.blocks_sigtrap;
             thread
                 .calls
                 .iter_mut()
@@ -246,11 +242,8 @@ pub(super) struct Inheritance {
 
 /// Makes a child as it would be if its parent had never been traced.
 fn leave_child(stopped: &Stopped, from: Inheritance) {
-    if from.blocks_sigtrap
-        && let Ok(mut mask) = stopped.sigmask()
-    {
-        mask.insert(Signal::SIGTRAP);
-        let _: Result<(), Error> = stopped.set_sigmask(mask);
+    if from.blocks_sigtrap {
+        block_sigtrap(stopped);
     }
     let mut space = Space {
         memory: stopped.memory(),

@@ -19,17 +19,20 @@ mod thread;
 mod ticker;
 mod trap;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use ptrace_core::{Error, ExitStatus, Session, Signal, Stop, Stopped, Tid, Wait};
+use nix::errno::Errno;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use ptrace_core::{Error, ExitStatus, Interruptible, Session, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
 use crate::filter::FilterSet;
 use crate::objects::ObjectStore;
-use crate::output::Output;
+use crate::output::{Output, OutputError};
 use crate::proto::Prototypes;
-use crate::summary::Report;
 use crate::text::TextSink;
 use hits::Buffers;
 use lifecycle::Inheritance;
@@ -71,6 +74,21 @@ impl Leave {
     }
 }
 
+/// Wakes a [`Tracer`] that is to leave, whatever it waits for.
+#[derive(Debug, Clone)]
+pub struct Waker {
+    session: ptrace_core::Waker,
+    calls: ptrace_core::Waker,
+}
+
+impl Waker {
+    /// Wakes it.
+    pub fn wake(&self) {
+        self.session.wake();
+        self.calls.wake();
+    }
+}
+
 /// How a trace ended.
 #[derive(Debug)]
 pub struct Outcome {
@@ -80,8 +98,8 @@ pub struct Outcome {
     pub left: Option<Signal>,
     /// How many calls were seen.
     pub calls: u64,
-    /// The summary, if one was asked for.
-    pub summary: Option<Report>,
+    /// Whether a part of the trace could not be written, which was told.
+    pub lost: bool,
     /// Lines for the user, such as why nothing was seen.
     pub notes: Vec<String>,
 }
@@ -108,6 +126,8 @@ pub struct Tracer {
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
     leave: Leave,
+    /// What the tracer's thread may wait for beside its tracees.
+    calls: Option<Interruptible>,
     ticker: Option<Ticker>,
     pace: Option<Pace>,
     /// The thread that stopped last, and how often in a row.
@@ -142,6 +162,7 @@ impl Tracer {
             command: None,
             command_status: None,
             leave,
+            calls: None,
             ticker: None,
             pace: None,
             run_of_stops: (None, 0),
@@ -149,12 +170,21 @@ impl Tracer {
         }
     }
 
-    /// A handle that wakes this tracer from another thread, to see that it should leave.
+    /// A handle that wakes this tracer from another thread, to see that it should leave. A write that it is in
+    /// is interrupted.
     ///
     /// # Errors
     /// No signal could be set up for it.
-    pub fn waker(&mut self) -> std::io::Result<ptrace_core::Waker> {
-        self.session.waker()
+    pub fn waker(&mut self) -> io::Result<Waker> {
+        let calls = match &self.calls {
+            Some(calls) => calls,
+            None => self.calls.insert(Interruptible::new()?),
+        };
+        self.reporter.output.interrupt_by(calls.clone());
+        Ok(Waker {
+            session: self.session.waker()?,
+            calls: calls.waker(),
+        })
     }
 
     /// Traces until all processes have ended or the tracer is asked to leave.
@@ -178,17 +208,21 @@ impl Tracer {
                 return Err(error);
             }
         };
-        if left.is_some() {
+        if left {
             self.depart();
         }
         self.reporter.finish(self.store.points());
-        Ok(self.outcome(left))
+        if left {
+            self.await_command();
+        }
+        Ok(self.outcome())
     }
 
-    fn trace(&mut self) -> Result<Option<Signal>, Error> {
+    /// Traces to the end, or until there is a reason to leave; gives whether there is.
+    fn trace(&mut self) -> Result<bool, Error> {
         loop {
-            if let Some(signal) = self.should_leave() {
-                return Ok(Some(signal));
+            if self.leave.asked().is_some() || self.reporter.output.broken().is_some() {
+                return Ok(true);
             }
             match self.session.wait()? {
                 Wait::Stopped(stopped, stop) => {
@@ -198,7 +232,7 @@ impl Tracer {
                 }
                 Wait::Exited(tid, status) => self.on_exit(tid, status),
                 Wait::Woken => self.on_woken(),
-                Wait::NoTracees => return Ok(None),
+                Wait::NoTracees => return Ok(false),
             }
             if let Some(ticker) = &mut self.ticker
                 && !self.reporter.output.buffer().is_empty()
@@ -238,9 +272,15 @@ impl Tracer {
         self.reporter.output.flush_idle();
     }
 
-    fn should_leave(&self) -> Option<Signal> {
-        let broken = || self.reporter.output.broken().map(|_| Signal::SIGPIPE);
-        self.leave.asked().or_else(broken)
+    /// A command whose trace cannot be written goes on by itself, and its end is awaited, as its user awaits it.
+    fn await_command(&self) {
+        let unfinished = self.command.filter(|_| self.command_status.is_none());
+        let (Some(calls), Some(command)) = (&self.calls, unfinished) else {
+            return;
+        };
+        let command = Pid::from_raw(command.raw());
+        // Until it has ended, or the user asks to leave.
+        while calls.run(|| waitpid(command, None)) == Some(Err(Errno::EINTR)) {}
     }
 
     /// One stop: what it concerns is done, and the thread runs on. The death of a tracee in the
@@ -293,23 +333,17 @@ impl Tracer {
         resume(stopped, None)
     }
 
-    fn outcome(self, left: Option<Signal>) -> Outcome {
-        let mut reporter = self.reporter;
-        let summary = reporter
-            .counts_only()
-            .then(|| reporter.summary(self.store.points()));
+    fn outcome(self) -> Outcome {
+        let reporter = self.reporter;
         let calls = reporter.calls();
-        reporter.output.flush_idle();
         let mut notes = self.notes;
         notes.extend(why_nothing(&self.store));
-        if let Err(error) = reporter.output.finish() {
-            notes.push(error.to_string());
-        }
+        let lost = matches!(reporter.output.finish(), Err(OutputError::Write { .. }));
         Outcome {
             command: self.command_status,
-            left,
+            left: self.leave.asked(),
             calls,
-            summary,
+            lost,
             notes,
         }
     }
@@ -320,14 +354,13 @@ fn why_nothing(store: &ObjectStore) -> Vec<String> {
     let offered = store.offered();
     let unmatched = store.filters().unmatched();
     // Where there was nothing to choose from, the reason is another: a static program, say.
-    if unmatched.is_empty() || offered.symbols.is_empty() {
+    if unmatched.is_empty() || offered.symbols().next().is_none() {
         return Vec::new();
     }
-    let symbols = || offered.symbols.iter().map(|name| &**name);
     let libraries = || offered.libraries.iter().map(|name| &**name);
     unmatched
         .iter()
-        .map(|rule| rule.explain(symbols(), libraries()))
+        .map(|rule| rule.explain(offered.symbols(), libraries()))
         .collect()
 }
 
