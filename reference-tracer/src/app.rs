@@ -5,7 +5,7 @@ mod meaning;
 mod stored;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use crate::cli::generate::generate;
 use crate::cli::{Cli, Variable, help};
 use crate::leave::exit_like;
 use crate::output::describe;
-use crate::proto::Prototypes;
+use crate::proto::{Prototypes, places};
 use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer, Waker};
 use crate::{diagnose, signals, sys};
 use meaning::{destination, report_options, selection, syscalls, trace_options};
@@ -66,6 +66,7 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     let ended = match (cli.generate, cli.compare.as_slice()) {
         _ if cli.calibrate => return calibrate::target(),
+        _ if cli.list_prototypes => print(list_prototypes),
         (Some(what), _) => print(|out| generate(what, out)),
         (None, [base, new]) => compare(cli, base, new),
         _ if !cli.fail_over.is_empty() => Err(Refusal::new("--fail-over is for --compare BASE NEW")),
@@ -104,11 +105,18 @@ enum End {
 
 /// Something of the tracer's own on standard output.
 fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<End, Refusal> {
-    let mut out = std::io::stdout().lock();
-    write(&mut out)
-        .and_then(|()| out.flush())
-        .map_err(|error| Refusal::new(format!("standard output: {}", describe(&error))))?;
-    Ok(End::With(0))
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        // A reader that has seen enough has gone.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(End::With(0)),
+        Err(error) => Err(Refusal::new(format!("standard output: {}", describe(&error)))),
+        Ok(()) => Ok(End::With(0)),
+    }
+}
+
+/// The embedded prototypes, one a line.
+fn list_prototypes(out: &mut dyn Write) -> std::io::Result<()> {
+    Prototypes::embedded().try_for_each(|(soname, name, line)| writeln!(out, "{soname}\t{name}\t{line}"))
 }
 
 /// Help and version as they were asked for; anything else is an error in one line.
@@ -313,7 +321,7 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     Ok(Some(user))
 }
 
-/// The prototypes: those of `-F` go before the built-in ones.
+/// The prototypes: those of `-F` go before those of the usual places.
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
     let mut problems = if syscalls(cli) == Syscalls::None {
@@ -321,6 +329,10 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     } else {
         prototypes.describe_syscalls()
     };
+    let usual = places(std::env::home_dir().as_deref(), |name| std::env::var_os(name));
+    for (path, error) in prototypes.load_places(&usual, &mut problems) {
+        say(&format!("cannot read '{}': {error}", path.display()));
+    }
     let paths = cli
         .config
         .iter()

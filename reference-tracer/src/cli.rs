@@ -61,6 +61,10 @@ pub struct Cli {
     #[arg(short = 'F', long, value_name = "LIST", help_heading = help::TRACED)]
     pub config: Vec<String>,
 
+    /// Print the built-in prototypes, one a line: SONAME, FUNCTION, PROTOTYPE
+    #[arg(long, exclusive = true, help_heading = help::TRACED)]
+    pub list_prototypes: bool,
+
     /// Write to FILE instead of standard error; `|COMMAND` feeds a command
     #[arg(short, long, value_name = "FILE", help_heading = help::OUTPUT)]
     pub output: Option<OsString>,
