@@ -387,15 +387,13 @@ impl Prototypes {
     /// [`words`](crate::value::RawCall::words) are the arguments of the system call.
     pub fn syscall_plan(&mut self, arch: Arch, name: &str) -> Plan {
         let old = format!("SYS_{name}");
-        let of_user = self
-            .modules
-            .iter()
-            .rev()
-            .find_map(|module| match module.soname.as_deref() {
-                Some("syscalls") => module.find(name),
-                _ => module.find(&old),
-            });
-        let (prototype, known) = match of_user {
+        let of = |owner| {
+            let mut modules = self.modules.iter().rev().filter(|module| module.owner == owner);
+            modules.find_map(|module| module.find(if module.is_of_syscalls() { name } else { &old }))
+        };
+        // The built-in ones count as the user's first file.
+        let found = of(Owner::User).or_else(|| of(Owner::System));
+        let (prototype, known) = match found {
             Some(found) => (found, true),
             None => (self.unknown(name, 6), false),
         };
