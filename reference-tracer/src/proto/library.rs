@@ -336,6 +336,11 @@ impl Prototypes {
         &self.types
     }
 
+    /// The types, for prototypes that come from elsewhere.
+    pub fn types_mut(&mut self) -> &mut Types {
+        &mut self.types
+    }
+
     /// Every embedded prototype, library by library and sorted by name: soname, function, and the line
     /// that describes it.
     pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {

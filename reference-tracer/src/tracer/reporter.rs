@@ -7,6 +7,7 @@ use arch_abi::{Addr, Arch};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
 use super::thread::Pending;
+use crate::derive::{Candidate, Derived};
 use crate::memory::TargetMemory;
 use crate::output::Output;
 use crate::points::{Point, PointId, Points};
@@ -60,6 +61,7 @@ pub(super) struct Reporter {
     options: ReportOptions,
     sink: TextSink,
     prototypes: Prototypes,
+    derived: Derived,
     plans: Vec<Option<Rc<Plan>>>,
     summary: Summary,
     scratch: Scratch,
@@ -81,6 +83,7 @@ impl Reporter {
             options,
             sink,
             prototypes,
+            derived: Derived::default(),
             plans: Vec::new(),
             summary: Summary::new(),
             scratch: Scratch::default(),
@@ -115,18 +118,35 @@ impl Reporter {
         &self.prototypes
     }
 
-    /// How calls of this call point are shown; found once.
-    pub(super) fn plan(&mut self, id: PointId, point: &Point, arch: Arch) -> Rc<Plan> {
+    /// How calls of this call point are shown; found once. Where no prototype is known, `objects` are asked, those of
+    /// the process in search order.
+    pub(super) fn plan(
+        &mut self,
+        id: PointId,
+        point: &Point,
+        arch: Arch,
+        objects: impl FnOnce() -> Vec<Candidate>,
+    ) -> Rc<Plan> {
         let index = id.0 as usize;
         if self.plans.len() <= index {
             self.plans.resize(index + 1, None);
         }
-        let prototypes = &mut self.prototypes;
-        let plan = self.plans[index].get_or_insert_with(|| {
-            let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
-            Rc::new(prototypes.plan(arch, &sonames, &point.name))
-        });
-        Rc::clone(plan)
+        if let Some(plan) = &self.plans[index] {
+            return Rc::clone(plan);
+        }
+        let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
+        let mut plan = self.prototypes.plan(arch, &sonames, &point.name);
+        if !plan.known && !self.options.summary {
+            let found = self
+                .derived
+                .of(objects(), &point.name, arch, &mut self.prototypes);
+            if let Some((prototype, source)) = found {
+                plan = Plan::new(self.prototypes.types(), prototype, arch, !source.is_guess());
+            }
+        }
+        let plan = Rc::new(plan);
+        self.plans[index] = Some(Rc::clone(&plan));
+        plan
     }
 
     fn name<'p>(&self, point: &'p Point) -> CallName<'p> {

@@ -258,7 +258,10 @@ impl<'a, 'e> Walk<'a, 'e> {
             Some(Lens::Oct) => plain(Base::Oct),
             Some(Lens::Hex) => plain(Base::Hex),
             Some(Lens::Bool) => Value::Bool(bits != 0),
-            Some(Lens::Guess) => Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX)),
+            Some(Lens::GuessText) if self.guessed_text(span) => return,
+            Some(Lens::Guess | Lens::GuessText) => {
+                Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX))
+            }
             Some(Lens::Enum(names)) => {
                 if self.named_bits(self.types().names(names), bits, span) {
                     return;
