@@ -323,11 +323,15 @@ impl Hit<'_> {
 
 /// The objects of a process, in the order in which the dynamic linker searches them.
 fn candidates(space: &Space, tgid: Tid) -> Vec<Candidate> {
-    let root = PathBuf::from(format!("/proc/{tgid}/root"));
-    let candidate = |object: &Loaded| Candidate {
-        key: object.file.key,
-        root: root.clone(),
-        path: object.file.names.path.clone().into(),
+    let (root, here) = (format!("/proc/{tgid}/root"), format!("/proc/{tgid}/cwd"));
+    let candidate = |object: &Loaded| {
+        let path = PathBuf::from(&object.file.names.path);
+        Candidate {
+            key: object.file.key,
+            // A library that was found by a relative path, as `./libfoo.so`.
+            root: PathBuf::from(if path.is_absolute() { &root } else { &here }),
+            path,
+        }
     };
     space.objects.iter().map(candidate).collect()
 }
