@@ -61,9 +61,9 @@ pub enum Member {
     Yes,
     /// It does not: no class is around it.
     No,
-    /// It does if what is around it is a class rather than a namespace: the mangled names of what only a
-    /// class has begin so.
-    IfAny(Vec<String>),
+    /// It does if what is around it, whose mangled name this is, is a class rather than a namespace: see
+    /// [`is_of_class`].
+    IfClass(String),
 }
 
 /// The signature that a mangled name tells. `None`: it is no function's.
@@ -184,17 +184,38 @@ fn of_scope(nested: &str, scope: Option<(&str, &str)>) -> Member {
     let Some(prefix) = scope_prefix(nested) else {
         return Member::No;
     };
-    let constructors = ["C1", "C2", "D0", "D1", "D2"]
+    Member::IfClass(prefix.to_owned())
+}
+
+/// Whether a symbol of this name shows that `scope` is a class: its table of virtual functions, a constructor or
+/// destructor, a constant member function.
+#[must_use]
+pub fn is_of_class(symbol: &str, scope: &str) -> bool {
+    if let Some(rest) = ["_ZTV", "_ZTI", "_ZTS"]
         .iter()
-        .map(|own| format!("_ZN{prefix}{own}"));
-    let others = ["_ZTV", "_ZTI", "_ZTS"]
-        .iter()
-        .map(|kind| format!("{kind}N{prefix}E"));
-    let single = ["_ZTV", "_ZTI", "_ZTS"]
-        .iter()
-        .map(|kind| format!("{kind}{prefix}"));
-    let constant = std::iter::once(format!("_ZNK{prefix}"));
-    Member::IfAny(constructors.chain(others).chain(single).chain(constant).collect())
+        .find_map(|kind| symbol.strip_prefix(kind))
+    {
+        let nested = rest.strip_prefix('N').and_then(|rest| rest.strip_suffix('E'));
+        return nested.unwrap_or(rest) == scope;
+    }
+    if let Some(own) = symbol
+        .strip_prefix("_ZN")
+        .and_then(|rest| rest.strip_prefix(scope))
+    {
+        return ["C1", "C2", "D0", "D1", "D2"]
+            .iter()
+            .any(|kind| own.starts_with(kind));
+    }
+    let own = symbol
+        .strip_prefix("_ZNK")
+        .and_then(|rest| rest.strip_prefix(scope));
+    own.is_some_and(|own| {
+        // One name more: a second one would be that of a class within the scope.
+        let digits = own.bytes().take_while(u8::is_ascii_digit).count();
+        let len = own[..digits].parse().unwrap_or(0_usize);
+        let after = digits.checked_add(len).and_then(|end| own.get(end..));
+        digits > 0 && after.is_some_and(|after| !after.starts_with(|first: char| first.is_ascii_digit()))
+    })
 }
 
 /// The mangled form of all of a nested name's source names but the last: `St6thread` of
@@ -398,15 +419,33 @@ mod tests {
             read("_ZN3FooC1ERKNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEE");
         assert_eq!((params.len(), member, structor), (1, Member::Yes, true));
         assert!(read("_ZN3FooD2Ev").2);
-        let Member::IfAny(names) = read("_ZNSt6thread4joinEv").1 else {
-            panic!("the name alone does not tell");
-        };
-        assert!(names.contains(&"_ZNSt6threadD1".into()), "{names:?}");
-        assert!(names.contains(&"_ZNKSt6thread".into()), "{names:?}");
-        let Member::IfAny(names) = read("_ZN3foo3Bar3bazEv").1 else {
-            panic!("the name alone does not tell");
-        };
-        assert!(names.contains(&"_ZTVN3foo3BarE".into()), "{names:?}");
+        assert_eq!(read("_ZNSt6thread4joinEv").1, Member::IfClass("St6thread".into()));
+        assert_eq!(read("_ZN3foo3Bar3bazEv").1, Member::IfClass("3foo3Bar".into()));
+    }
+
+    #[test]
+    fn a_class_is_told_by_what_only_classes_have() {
+        for symbol in ["_ZTVSt6thread", "_ZNSt6threadD1Ev", "_ZNKSt6thread2idEv"] {
+            assert!(is_of_class(symbol, "St6thread"), "{symbol}");
+        }
+        for symbol in [
+            "_ZTVN3foo3BarE",
+            "_ZTIN3foo3BarE",
+            "_ZNK3foo3Bar3bazEv",
+            "_ZNK3foo3Bar5labelB5cxx11Ev",
+        ] {
+            assert!(is_of_class(symbol, "3foo3Bar"), "{symbol}");
+            assert!(!is_of_class(symbol, "3foo"), "{symbol}");
+        }
+        for symbol in [
+            "",
+            "_ZNK3foo",
+            "_ZNK3foo9",
+            "_ZNK3foo99999999999999999999999x",
+            "_ZN3fooC",
+        ] {
+            assert!(!is_of_class(symbol, "3foo"), "{symbol}");
+        }
     }
 
     #[test]

@@ -70,7 +70,8 @@ const MAX_OBJECTS: usize = 256;
 
 impl Derived {
     /// The prototype of `name` as the first of `candidates` that defines it tells, and where from. `None`: none
-    /// of them defines it, or nothing can be told.
+    /// of them defines it, or nothing can be told. The prototype's types are added to those of `prototypes`, which must be the
+    /// same each time.
     pub fn of(
         &mut self,
         candidates: impl IntoIterator<Item = Candidate>,
@@ -148,11 +149,11 @@ fn by_name(elf: &Elf<'_>, name: &str, types: &mut Types) -> Option<Prototype> {
     let is_member = match &signature.member {
         Member::Yes => true,
         Member::No => false,
-        Member::IfAny(beginnings) => elf.symbols().ok()?.any(|symbol| {
-            beginnings
-                .iter()
-                .any(|beginning| symbol.name.starts_with(beginning.as_bytes()))
-        }),
+        Member::IfClass(scope) => elf
+            .symbols()
+            .ok()?
+            .filter_map(|symbol| std::str::from_utf8(symbol.name).ok())
+            .any(|symbol| mangled::is_of_class(symbol, scope)),
     };
     Some(mangled::prototype(name, &signature, is_member, types))
 }

@@ -4,6 +4,7 @@
 //! types. What debug information does not tell (whether a pointer's target is read or filled, how long a
 //! buffer is) is taken from how C programmers write: `const` is read, and a length follows its buffer.
 
+mod classes;
 mod params;
 mod sections;
 mod types;
@@ -121,6 +122,9 @@ fn is_legacy_rust(name: &str) -> bool {
 fn is_void(types: &Types, ty: TypeId) -> bool {
     *types.get(types.bare(ty)) == Type::Void
 }
+
+#[cfg(test)]
+mod hostile;
 
 #[cfg(test)]
 mod tests {

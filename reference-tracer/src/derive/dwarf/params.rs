@@ -235,7 +235,7 @@ impl Builder<'_> {
         if target.is_void {
             return Some((self.types.add(Type::Void), None));
         }
-        if target.is_passed_by_reference() {
+        if self.is_passed_by_reference(&target, 0) {
             let address = self.address();
             let hidden = self.types.add(Type::Lens(Lens::Hide, address));
             return Some((self.pointer_to(&target, 0), Some(hidden)));

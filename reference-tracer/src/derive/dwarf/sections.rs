@@ -172,7 +172,8 @@ fn load_all(file: &object::File<'_>, memory: &mut Memory) -> Option<gimli::Dwarf
     gimli::Dwarf::load(load).ok()
 }
 
-/// The sections that functions and types are described in; line numbers and locations are not read.
+/// The sections that functions and types are described in. Of line numbers a unit's root names the place, which must be
+/// there for the unit to be read; locations are left out.
 fn is_used(id: gimli::SectionId) -> bool {
     use gimli::SectionId;
     matches!(
@@ -180,6 +181,7 @@ fn is_used(id: gimli::SectionId) -> bool {
         SectionId::DebugAbbrev
             | SectionId::DebugAddr
             | SectionId::DebugInfo
+            | SectionId::DebugLine
             | SectionId::DebugLineStr
             | SectionId::DebugRanges
             | SectionId::DebugRngLists

@@ -49,6 +49,10 @@ impl Target {
         self.entry.tag()
     }
 
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
     pub(super) fn is_pointer(&self) -> bool {
         !self.is_void
             && matches!(
@@ -63,7 +67,7 @@ impl Target {
         !self.is_void && self.tag() == gimli::DW_TAG_subroutine_type
     }
 
-    fn is_struct(&self) -> bool {
+    pub(super) fn is_struct(&self) -> bool {
         matches!(
             self.tag(),
             gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_union_type
@@ -95,18 +99,6 @@ impl Target {
             )
     }
 
-    /// "The DW_CC_pass_by_reference value" (DWARF 5, "Calling Convention Information"): an object that
-    /// must not be copied by its bytes.
-    pub(super) fn is_passed_by_reference(&self) -> bool {
-        self.is_struct()
-            && matches!(
-                self.entry.value(gimli::DW_AT_calling_convention),
-                Some(gimli::AttributeValue::CallingConvention(
-                    gimli::DW_CC_pass_by_reference
-                ))
-            )
-    }
-
     fn is_std_string(&self) -> bool {
         let name = self.name.as_deref().unwrap_or("");
         self.is_struct() && name.starts_with("basic_string<char,") && self.size >= 4
@@ -130,6 +122,13 @@ impl<'a> Builder<'a> {
             left: MAX_TYPES,
             nested: 0,
         }
+    }
+
+    /// Takes one from the types that may still be looked at; `false`: there are none left.
+    pub(super) fn spend(&mut self) -> bool {
+        let left = self.left.checked_sub(1);
+        self.left = left.unwrap_or(0);
+        left.is_some()
     }
 
     /// The type that `of` has, without typedefs and qualifiers. `None`: it has none, which is `void`.
@@ -200,7 +199,7 @@ impl<'a> Builder<'a> {
     /// A value of this type. `None`: calling conventions treat it in a way that is not known here, so
     /// that the parameters after it can't be found.
     pub(super) fn by_value(&mut self, target: &Target) -> Option<TypeId> {
-        if target.is_passed_by_reference() {
+        if self.is_passed_by_reference(target, 0) {
             return Some(self.pointer_to(target, 0));
         }
         self.value(target, 0)
@@ -231,8 +230,7 @@ impl<'a> Builder<'a> {
     }
 
     fn value(&mut self, target: &Target, pointers: u8) -> Option<TypeId> {
-        self.left = self.left.checked_sub(1)?;
-        if target.is_void || self.nested == MAX_NESTED {
+        if !self.spend() || target.is_void || self.nested == MAX_NESTED {
             return None;
         }
         let is_named = matches!(
