@@ -2,6 +2,7 @@
 
 use crate::addr::{Addr, FileAddr};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::guard::Guard;
 use crate::landing::{Interrupted, Landing};
 use crate::regs::{RegLayout, Regs};
 use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
@@ -57,6 +58,21 @@ impl Arch {
     }
 }
 
+/// Numbers of the system calls that a tracer makes in the name of a tracee, or looks at. The arguments are
+/// the same in all ABIs, if the offset of `mmap` is zero: some count it in pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SystemCalls {
+    /// mmap(2).
+    pub mmap: u64,
+    /// munmap(2).
+    pub munmap: u64,
+    /// `rt_sigaction`, behind sigaction(2).
+    pub rt_sigaction: u64,
+    /// `rt_sigprocmask`, behind sigprocmask(2).
+    pub rt_sigprocmask: u64,
+}
+
 /// The facts of one ABI.
 pub trait Abi: Sync + std::fmt::Debug {
     /// Which ABI this is.
@@ -84,8 +100,21 @@ pub trait Abi: Sync + std::fmt::Debug {
     /// The instruction that enters the kernel for a system call.
     fn syscall_instruction(&self) -> &'static [u8];
 
+    /// The numbers of system calls.
+    fn system_calls(&self) -> &'static SystemCalls;
+
+    /// Size in bytes of the kernel's `struct sigaction`, which `rt_sigaction` takes: a word for the handler,
+    /// the flags and, where it has one, the restorer, and a mask of eight bytes at the end.
+    fn sigaction_size(&self) -> usize;
+
     /// The landing code for an interrupted thread of this ABI; `None` where none is known.
     fn landing(&self, _thread: &Interrupted<'_>) -> Option<Landing> {
+        None
+    }
+
+    /// The handler that outlives a tracer, for code that lies at `code` and data at `data`. `None` where
+    /// none is known for the ABI, or its memory does not reach there.
+    fn guard(&self, _code: Addr, _data: Addr) -> Option<Guard> {
         None
     }
 

@@ -4,13 +4,14 @@
 mod abi;
 mod addr;
 mod call;
+pub mod guard;
 mod landing;
 mod plt;
 mod regs;
 mod step;
 pub mod x86;
 
-pub use abi::{Abi, Arch};
+pub use abi::{Abi, Arch, SystemCalls};
 pub use addr::{Addr, BaseAddress, FileAddr};
 pub use call::{
     ArgCursor, CType, CallLayout, Captured, Float, Layout, Piece, Place, Signature, Source, VaCursor, layout,

@@ -32,4 +32,4 @@ pub use session::Session;
 pub use stop::{Stop, SyscallInfo, SyscallStop};
 pub use stopped::{Running, SigInfo, SignalSet, Stopped};
 pub use wait::Wait;
-pub use waker::Waker;
+pub use waker::{Interruptible, Waker};

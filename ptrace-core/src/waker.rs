@@ -1,6 +1,7 @@
 //! Calling a session that waits.
 
 use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use crate::id::{Signal, Tid};
 use crate::sys;
 
 /// Makes the current or the next [`wait`](crate::Session::wait) of a session return
-/// [`Wait::Woken`](crate::Wait::Woken), from any thread.
+/// [`Wait::Woken`](crate::Wait::Woken), or ends the current call of an [`Interruptible`], from any thread.
 #[derive(Clone, Debug)]
 pub struct Waker {
     state: Arc<WakeState>,
@@ -41,6 +42,61 @@ impl Waker {
             }
             std::thread::sleep(AGAIN);
         }
+    }
+}
+
+/// Blocking system calls of one thread that other threads can put an end to: a write to a pipe that nobody
+/// reads, a wait for a process.
+///
+/// ```
+/// use std::io::{Read, Write};
+///
+/// let calls = ptrace_core::Interruptible::new()?;
+/// let waker = calls.waker();
+/// let (mut reader, _writer) = std::io::pipe()?;
+/// let waking = std::thread::spawn(move || waker.wake());
+/// // Nobody writes: without the waker this would never end.
+/// let read = calls.run(|| reader.read(&mut [0]));
+/// assert!(read.is_none_or(|result| result.is_err_and(|e| e.kind() == std::io::ErrorKind::Interrupted)));
+/// assert!(calls.is_over() && calls.run(|| reader.read(&mut [0])).is_none());
+/// # waking.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Interruptible {
+    state: Arc<WakeState>,
+    _one_thread: PhantomData<*const ()>,
+}
+
+impl Interruptible {
+    /// For system calls of the calling thread, by a realtime signal that the process does not use, whose
+    /// handler does nothing.
+    ///
+    /// # Errors
+    /// All realtime signals are in use (`EBUSY`).
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            state: WakeState::new()?,
+            _one_thread: PhantomData,
+        })
+    }
+
+    /// A handle by which any thread ends the calls, the current one and all that follow.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.state.waker()
+    }
+
+    /// Makes one system call, unless the calls are over: `None` then. A call that is under way when they end fails
+    /// with `EINTR`, or has done a part of its work; so `call` must not retry by itself.
+    pub fn run<T>(&self, call: impl FnOnce() -> T) -> Option<T> {
+        self.state.guard(call)
+    }
+
+    /// Whether the calls are over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.state.woken.load(SeqCst)
     }
 }
 

@@ -51,6 +51,8 @@ pub struct TextOptions {
     pub address: bool,
     /// `-T`: the time inside the call, ` <0.001166>`.
     pub duration: bool,
+    /// Whether names, results and notices are colored.
+    pub color: bool,
     /// Seconds east of Greenwich at a moment given in seconds since the epoch.
     pub utc_offset: fn(i64) -> i64,
 }
@@ -64,6 +66,7 @@ impl Default for TextOptions {
             time: TimePrefix::None,
             address: false,
             duration: false,
+            color: false,
             utc_offset: |_| 0,
         }
     }
@@ -109,7 +112,7 @@ pub struct TextSink {
     options: TextOptions,
     /// How many calls each thread is in.
     depths: FxHashMap<i32, usize>,
-    /// The thread whose call's line is still open, and how many columns it has.
+    /// The thread whose call's line is still open, and how many columns it has on a screen.
     open: Option<(i32, usize)>,
     /// The time of the last line, for `-r`.
     last: Option<u64>,
@@ -145,14 +148,14 @@ impl TextSink {
             escaped(caller, out);
             out.extend_from_slice(b"->");
         }
-        escaped(name.function, out);
+        let hidden = self.painted(out, NAME, |out| escaped(name.function, out));
         if let Some(library) = name.library {
             out.push(b'@');
             escaped(library, out);
         }
         out.push(b'(');
         out.extend_from_slice(args);
-        self.open = Some((at.tid, columns(&out[start..])));
+        self.open = Some((at.tid, columns(&out[start..]) - hidden));
     }
 
     /// The thread's innermost open call returns: `) = result`. `args` are those shown only now;
@@ -197,9 +200,9 @@ impl TextSink {
                 self.prefix(out, at);
                 out.resize(out.len() + indent, b' ');
                 out.extend_from_slice(b"<... ");
-                escaped(name.function, out);
+                let hidden = self.painted(out, NAME, |out| escaped(name.function, out));
                 out.extend_from_slice(b" resumed> ");
-                columns(&out[start..])
+                columns(&out[start..]) - hidden
             }
         };
         let start = if before == 0 { start } else { out.len() };
@@ -215,7 +218,19 @@ impl TextSink {
             .saturating_sub(column);
         out.resize(out.len() + fill, b' ');
         out.extend_from_slice(b"= ");
-        out.extend_from_slice(result);
+        self.painted(out, RESULT, |out| out.extend_from_slice(result));
+    }
+
+    /// Writes with a color, if there are colors; gives how many columns its escape sequences would take.
+    fn painted(&self, out: &mut Vec<u8>, color: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        if !self.options.color {
+            write(out);
+            return 0;
+        }
+        out.extend_from_slice(color);
+        write(out);
+        out.extend_from_slice(PLAIN);
+        color.len() + PLAIN.len()
     }
 
     /// The thread's innermost open call will not return, or its return will not be seen.
@@ -295,7 +310,7 @@ impl TextSink {
         let own = self.open.is_some_and(|(tid, _)| tid == at.tid);
         self.close(out, if own { NO_RETURN } else { UNFINISHED });
         self.prefix(out, at);
-        write(out);
+        self.painted(out, NOTICE, write);
         out.push(b'\n');
     }
 
@@ -347,6 +362,11 @@ impl TextSink {
     }
 }
 
+/// Colors, as terminals of ECMA-48 take them ("SGR - SELECT GRAPHIC RENDITION").
+const NAME: &[u8] = b"\x1b[36m";
+const RESULT: &[u8] = b"\x1b[32m";
+const NOTICE: &[u8] = b"\x1b[33m";
+const PLAIN: &[u8] = b"\x1b[0m";
 const UNFINISHED: &[u8] = b" <unfinished ...>\n";
 const NO_RETURN: &[u8] = b" <no return ...>\n";
 /// The widest indentation and the farthest column, whatever the depth or the options.
@@ -465,6 +485,28 @@ mod tests {
             (align_for(Some(80)), align_for(Some(132)), align_for(None)),
             (50, 82, 50)
         );
+    }
+
+    #[test]
+    fn colors_take_no_columns() {
+        let events = |sink: &mut TextSink, out: &mut Vec<u8>| {
+            sink.entry(out, AT, f("outer"), b"1");
+            sink.entry(out, AT, f("inner"), b"2");
+            sink.exit(out, AT, f("inner"), b"", b"0", 0);
+            sink.exit(out, AT, f("outer"), b"", b"0", 0);
+            sink.signal(out, AT, 10);
+        };
+        let plain = shown(TextOptions::default(), events);
+        let color = TextOptions {
+            color: true,
+            ..TextOptions::default()
+        };
+        let mut colored = shown(color, events);
+        assert!(colored.contains("\x1b[36minner\x1b[0m(2) "), "{colored:?}");
+        for code in [NAME, RESULT, NOTICE, PLAIN] {
+            colored = colored.replace(std::str::from_utf8(code).expect("ASCII"), "");
+        }
+        assert_eq!(colored, plain);
     }
 
     #[test]

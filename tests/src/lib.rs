@@ -8,6 +8,7 @@
 
 pub mod elf;
 mod fixture;
+mod hot;
 pub mod process;
 mod rltrace;
 mod run;
@@ -15,6 +16,7 @@ pub mod tools;
 pub mod trace;
 
 pub use fixture::Build;
-pub use rltrace::{Background, Rltrace, Traced, rltrace_binary};
+pub use hot::{Hot, Machine, cycles, runs_on};
+pub use rltrace::{Background, NOTHING, Rltrace, Traced, rltrace_binary};
 pub use run::{HANG, Run, Running, run, wait_for};
 pub use trace::{Call, End, Event, Trace};

@@ -61,6 +61,14 @@ pub fn held(pid: Pid) -> Vec<Thread> {
         .collect()
 }
 
+/// The process' user time in clock ticks (`proc_pid_stat(5)`, field 14, `utime`); 0 when it is gone.
+pub fn cpu_time(pid: Pid) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks = after_name.split(' ').nth(11);
+    ticks.and_then(|ticks| ticks.parse().ok()).unwrap_or(0)
+}
+
 /// The children of a process, by their `PPid`.
 pub fn children(parent: Pid) -> Vec<Pid> {
     let entries = std::fs::read_dir("/proc").expect("/proc");

@@ -56,6 +56,9 @@ fn is_cargos_word(name: &OsStr) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST") || name == "LD_LIBRARY_PATH"
 }
 
+/// No command, where there is one by `-p`.
+pub const NOTHING: [&OsStr; 0] = [];
+
 /// One run of `rltrace`, with its trace written to a file.
 #[derive(Debug, Default)]
 pub struct Rltrace {
@@ -263,6 +266,20 @@ impl Traced {
             "exit status {seen} instead of {code}\n{}",
             self.tail()
         );
+        self
+    }
+
+    /// Fails unless it ended with `code` and one line on standard error, `rltrace: …`, that holds every one of
+    /// `words`.
+    #[track_caller]
+    pub fn expect_refusal(&self, code: i32, words: &[&str]) -> &Self {
+        self.expect_code(code);
+        let line = self.run.err();
+        self.assert(line.lines().count() == 1, "exactly one line on standard error");
+        self.assert(line.starts_with("rltrace: "), "the line says who speaks");
+        for word in words {
+            self.assert(line.contains(word), &format!("the line names {word:?}"));
+        }
         self
     }
 

@@ -3,56 +3,15 @@
 //! The number of cycles is small here; the full run is
 //! `RLTRACE_CYCLES=1000 cargo test -p rltrace-tests --test attach -- cycles`.
 
-use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Background, Build, Rltrace, Running, Traced, process, run, wait_for};
-
-const NOTHING: [&OsStr; 0] = [];
-
-fn hot() -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("hot.c").flags(["-O1"]).uses(&library).build()
-}
-
-/// A program of four threads that call `callee` all the time and check every result.
-#[track_caller]
-fn target() -> Running {
-    let mut running = Running::start(Command::new(hot()).arg("4").stdin(Stdio::piped()));
-    running.wait_for_out("ready");
-    running
-}
-
-/// Ends the target by closing its input; every result it saw was right.
-#[track_caller]
-fn ends_well(target: Running) {
-    let ended = target.finish();
-    assert_eq!(ended.expect_success().out(), "ready\ndone\n");
-}
-
-#[track_caller]
-fn unharmed(target: &mut Running, what: &str) {
-    assert!(!target.ended(), "{what}: the target died\n{}", target.said());
-    let held = process::held(target.pid());
-    assert!(
-        held.is_empty(),
-        "{what}: threads left stopped or traced: {held:?}"
-    );
-}
-
-#[track_caller]
-fn attach(pid: Pid) -> Background {
-    Rltrace::new().filter("callee").pid(pid).start(NOTHING)
-}
-
-/// How many cycles: `$RLTRACE_CYCLES` or `usual`.
-fn cycles(usual: usize) -> usize {
-    std::env::var("RLTRACE_CYCLES").map_or(usual, |count| count.parse().expect("RLTRACE_CYCLES is a number"))
-}
+use rltrace_tests::{
+    Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, run, runs_on, wait_for,
+};
 
 #[track_caller]
 fn saw_calls(traced: &Traced) {
@@ -64,58 +23,66 @@ fn saw_calls(traced: &Traced) {
     traced.assert(right > 0, "calls are seen");
 }
 
-#[test]
-fn cycles_of_attaching_and_leaving() {
-    let mut target = target();
+fn attach_and_leave(mut target: Hot) {
     for cycle in 0..cycles(40) {
         let signal = if cycle % 2 == 0 {
             Signal::SIGINT
         } else {
             Signal::SIGTERM
         };
-        let mut rltrace = attach(target.pid());
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         let traced = rltrace.end_by(signal);
         saw_calls(&traced);
-        unharmed(&mut target, &format!("cycle {cycle}, {signal}"));
+        target.unharmed(&format!("cycle {cycle}, {signal}"));
     }
-    ends_well(target);
+    target.ends_well();
+}
+
+#[test]
+fn cycles_of_attaching_and_leaving() {
+    attach_and_leave(Hot::start());
+}
+
+#[test]
+fn cycles_of_attaching_and_leaving_i386() {
+    attach_and_leave(Hot::start_on(Machine::I386));
 }
 
 /// The signal may come at any moment of attaching.
 #[test]
 fn leaving_at_any_moment() {
-    let mut target = target();
+    let mut target = Hot::start();
     for cycle in 0..cycles(40) {
-        let rltrace = attach(target.pid());
+        let rltrace = target.attach();
         // Not luck but spread: each cycle leaves a little later than the one before.
         for _ in 0..cycle % 40 * 200 {
             std::hint::black_box(cycle);
             std::thread::yield_now();
         }
         let traced = rltrace.end_by(Signal::SIGINT);
-        unharmed(&mut target, &format!("cycle {cycle}: {}", traced.run.err()));
+        target.unharmed(&format!("cycle {cycle}: {}", traced.run.err()));
     }
-    ends_well(target);
+    target.ends_well();
 }
 
 #[test]
 fn every_signal_that_ends_a_tracer() {
-    let mut target = target();
+    let mut target = Hot::start();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-        let mut rltrace = attach(target.pid());
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         saw_calls(&rltrace.end_by(signal));
-        unharmed(&mut target, signal.as_str());
+        target.unharmed(signal.as_str());
     }
-    ends_well(target);
+    target.ends_well();
 }
 
 #[test]
 fn a_second_interrupt_makes_nothing_worse() {
-    let mut target = target();
+    let mut target = Hot::start();
     for _ in 0..cycles(10) {
-        let mut rltrace = attach(target.pid());
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         for _ in 0..5 {
             if !rltrace.running.ended() {
@@ -123,22 +90,91 @@ fn a_second_interrupt_makes_nothing_worse() {
             }
         }
         rltrace.finish();
-        unharmed(&mut target, "five interrupts");
+        target.unharmed("five interrupts");
     }
-    ends_well(target);
+    target.ends_well();
 }
 
 #[test]
 fn a_reader_that_goes_away() {
-    let mut target = target();
+    let mut target = Hot::start();
     let binary = rltrace_tests::rltrace_binary().display();
     let script = format!(
         "{binary} -e callee -p {} 2>&1 | head -n 20 >/dev/null",
         target.pid()
     );
     run(Command::new("sh").args(["-c", &script]));
-    unharmed(&mut target, "a broken pipe");
-    ends_well(target);
+    target.unharmed("a broken pipe");
+    target.ends_well();
+}
+
+/// A pipe that is open for reading, and never read.
+struct Unread {
+    directory: tempfile::TempDir,
+    _reader: std::fs::File,
+}
+
+impl Unread {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
+        // fifo(7): opened for both, it does not wait for a writer.
+        let reader = std::fs::File::options().read(true).write(true).open(path);
+        Self {
+            directory,
+            _reader: reader.expect("the fifo"),
+        }
+    }
+
+    /// `rltrace` that writes to it.
+    fn rltrace(&self) -> Rltrace {
+        let path = self.directory.path().join("fifo");
+        Rltrace::new().own_output().arg("-o").arg(path).filter("callee")
+    }
+}
+
+/// Waits until `rltrace` sleeps in write(2) (number 1 in `asm/unistd_64.h`).
+#[track_caller]
+fn wait_for_a_blocked_write(rltrace: &mut Running) {
+    let file = format!("/proc/{}/syscall", rltrace.pid());
+    wait_for("a write that blocks", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.starts_with("1 "))
+    });
+}
+
+#[test]
+fn a_reader_that_never_reads() {
+    let mut target = Hot::start();
+    let unread = Unread::new();
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut rltrace = unread.rltrace().pid(target.pid()).start(NOTHING);
+        wait_for_a_blocked_write(&mut rltrace.running);
+        let traced = rltrace.end_by(signal);
+        traced.expect_refusal(1, &["fifo", "nobody reads", "lost"]);
+        target.unharmed(signal.as_str());
+    }
+    target.ends_well();
+}
+
+#[test]
+fn a_command_whose_trace_nobody_reads() {
+    let program = Hot::program(Machine::X86_64);
+    let unread = Unread::new();
+    let rltrace = unread.rltrace().with_input();
+    let mut rltrace = rltrace.start(Hot::command(&program));
+    let input = rltrace.running.stdin();
+    wait_for_a_blocked_write(&mut rltrace.running);
+    let command = process::children(rltrace.running.pid())[0];
+    rltrace.running.signal(Signal::SIGINT);
+    wait_for("the release of the command", || process::held(command).is_empty());
+    runs_on(command);
+    assert!(process::alive(command), "{}", rltrace.running.said());
+    drop(input);
+    wait_for("the command's own end", || !process::alive(command));
+    let traced = rltrace.finish();
+    traced.assert(traced.run.out() == "ready\ndone\n", "the command came to its end");
+    traced.expect_code(1);
 }
 
 #[test]
@@ -153,7 +189,8 @@ fn threads_born_while_attaching() {
         wait_for("its threads", || {
             process::threads(target.pid()).len() > 1 || target.ended()
         });
-        let mut rltrace = attach(target.pid());
+        let rltrace = Rltrace::new().filter("callee").pid(target.pid());
+        let mut rltrace = rltrace.start(NOTHING);
         rltrace.wait_for("callee(");
         rltrace.end_by(Signal::SIGINT);
         assert_eq!(target.finish().expect_success().out(), "done\n");
@@ -162,10 +199,10 @@ fn threads_born_while_attaching() {
 
 #[test]
 fn two_targets_and_a_command() {
-    let mut targets = [target(), target()];
+    let mut targets = [Hot::start(), Hot::start()];
     let library = Build::library("callee.c").build();
     let program = Build::program("thousand.c").flags(["-O1"]).uses(&library).build();
-    let pids = targets.each_ref().map(Running::pid);
+    let pids = targets.each_ref().map(|target| target.pid());
     let rltrace = Rltrace::new().filter("callee").pid(pids[0]).pid(pids[1]);
     let mut rltrace = rltrace.start([&program]);
     rltrace.wait_for("callee(999, 5999, 2997, 7)");
@@ -187,9 +224,9 @@ fn two_targets_and_a_command() {
         "the command did all it had to do"
     );
     for target in &mut targets {
-        unharmed(target, "one of two");
+        target.unharmed("one of two");
     }
-    targets.into_iter().for_each(ends_well);
+    targets.into_iter().for_each(Hot::ends_well);
 }
 
 #[test]
@@ -206,16 +243,16 @@ fn a_target_that_sleeps_in_a_system_call() {
             .is_some_and(|thread| thread.tracer != 0)
     });
     rltrace.end_by(Signal::SIGINT);
-    unharmed(&mut cat, "asleep");
+    assert!(!cat.ended() && process::held(pid).is_empty());
     cat.finish().expect_success();
 }
 
 #[test]
 fn a_target_that_is_stopped() {
-    let mut target = target();
+    let mut target = Hot::start();
     target.signal(Signal::SIGSTOP);
     wait_for("the stop", || process::held(target.pid()).len() == 5);
-    let rltrace = attach(target.pid());
+    let rltrace = target.attach();
     wait_for("the attachment", || {
         process::held(target.pid())
             .iter()
@@ -232,17 +269,16 @@ fn a_target_that_is_stopped() {
     );
     target.signal(Signal::SIGCONT);
     wait_for("the continuation", || process::held(target.pid()).is_empty());
-    unharmed(&mut target, "stopped and continued");
-    ends_well(target);
+    target.unharmed("stopped and continued");
+    target.ends_well();
 }
 
 #[test]
 fn a_target_that_ends_while_attached() {
-    let target = target();
-    let pid = target.pid();
-    let mut rltrace = attach(pid);
+    let target = Hot::start();
+    let mut rltrace = target.attach();
     rltrace.wait_for("callee(");
-    ends_well(target);
+    target.ends_well();
     let traced = rltrace.finish();
     saw_calls(&traced);
     traced.assert(
@@ -251,34 +287,23 @@ fn a_target_that_ends_while_attached() {
     );
 }
 
-/// One line on standard error, `rltrace: …`, with these words; exit status 1.
-#[track_caller]
-fn refuses(traced: &Traced, words: &[&str]) {
-    traced.expect_code(1);
-    let line = traced.run.err();
-    traced.assert(
-        line.starts_with("rltrace: ") && line.lines().count() == 1,
-        "one line on standard error",
-    );
-    for word in words {
-        traced.assert(line.contains(word), &format!("the line names {word:?}"));
-    }
-}
-
 #[test]
 fn no_such_process() {
     let max: String = std::fs::read_to_string("/proc/sys/kernel/pid_max")
         .expect("pid_max")
         .trim()
         .to_owned();
-    refuses(&Rltrace::new().pid(&max).run(NOTHING), &[&max, "o such process"]);
+    Rltrace::new()
+        .pid(&max)
+        .run(NOTHING)
+        .expect_refusal(1, &[&max, "o such process"]);
 }
 
 #[test]
 fn pids_that_are_none() {
     for pid in ["0", "-1", "99999999999999"] {
         let traced = Rltrace::new().arg(format!("-p{pid}")).run(NOTHING);
-        refuses(&traced, &[pid]);
+        traced.expect_refusal(1, &[pid]);
     }
 }
 
@@ -290,10 +315,8 @@ fn a_zombie() {
     wait_for("the end", || {
         process::status_field(pid, "State").is_some_and(|state| state.starts_with('Z'))
     });
-    refuses(
-        &Rltrace::new().pid(pid).run(NOTHING),
-        &[&pid.to_string(), "zombie"],
-    );
+    let traced = Rltrace::new().pid(pid).run(NOTHING);
+    traced.expect_refusal(1, &[&pid.to_string(), "zombie"]);
     sleeper.finish();
 }
 
@@ -306,7 +329,8 @@ fn a_kernel_thread() {
         Some("kthreadd"),
         "this test needs to see the kernel's threads"
     );
-    refuses(&Rltrace::new().pid(kthreadd).run(NOTHING), &["2", "kernel"]);
+    let traced = Rltrace::new().pid(kthreadd).run(NOTHING);
+    traced.expect_refusal(1, &["2", "kernel"]);
 }
 
 #[test]
@@ -321,12 +345,12 @@ fn itself_and_its_ancestors() {
         refused.both()
     );
     let traced = Rltrace::new().pid(Pid::this()).run(NOTHING);
-    refuses(&traced, &[&Pid::this().to_string(), "ancestor"]);
+    traced.expect_refusal(1, &[&Pid::this().to_string(), "ancestor"]);
 }
 
 #[test]
 fn a_bad_pid_does_not_keep_the_others() {
-    let mut target = target();
+    let mut target = Hot::start();
     let strace = Running::start(Command::new(tool("strace")).args([
         "-f",
         "-o",
@@ -341,7 +365,7 @@ fn a_bad_pid_does_not_keep_the_others() {
             .count()
             == 5
     });
-    let mut other = self::target();
+    let mut other = Hot::start();
     let mut rltrace = Rltrace::new()
         .filter("callee")
         .pid(target.pid())
@@ -355,12 +379,12 @@ fn a_bad_pid_does_not_keep_the_others() {
         "who traces it is named",
     );
     saw_calls(&traced);
-    unharmed(&mut other, "beside a bad pid");
+    other.unharmed("beside a bad pid");
     strace.signal(Signal::SIGINT);
     strace.finish();
-    unharmed(&mut target, "after strace");
-    ends_well(target);
-    ends_well(other);
+    target.unharmed("after strace");
+    target.ends_well();
+    other.ends_well();
 }
 
 /// A file that was deleted or replaced while the program runs: its calls are those of what is mapped.
@@ -369,17 +393,16 @@ fn a_program_whose_file_is_gone() {
     let directory = tempfile::tempdir().expect("a directory");
     let copy = directory.path().join("hot");
     for replacement in [None, Some(Path::new("/bin/true"))] {
-        std::fs::copy(hot(), &copy).expect("copied");
-        let mut target = Running::start(Command::new(&copy).arg("4").stdin(Stdio::piped()));
-        target.wait_for_out("ready");
+        std::fs::copy(Hot::program(Machine::X86_64), &copy).expect("copied");
+        let mut target = Hot::start_file(&copy);
         std::fs::remove_file(&copy).expect("removed");
         if let Some(other) = replacement {
             std::fs::copy(other, &copy).expect("replaced");
         }
-        let mut rltrace = attach(target.pid());
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         saw_calls(&rltrace.end_by(Signal::SIGINT));
-        unharmed(&mut target, "file gone");
-        ends_well(target);
+        target.unharmed("file gone");
+        target.ends_well();
     }
 }

@@ -13,13 +13,7 @@ use rltrace_tests::{Build, Rltrace, Running, Traced, elf, process, wait_for};
 /// and the exit status.
 #[track_caller]
 fn refuses(traced: &Traced, code: i32, words: &[&str]) {
-    traced.expect_code(code);
-    let line = traced.run.err();
-    traced.assert(line.lines().count() == 1, "exactly one line on standard error");
-    traced.assert(line.starts_with("rltrace: "), "the line says who speaks");
-    for word in words {
-        traced.assert(line.contains(word), &format!("the line names {word:?}"));
-    }
+    traced.expect_refusal(code, words);
     traced.assert(traced.run.stdout.is_empty(), "nothing on standard output");
     let children = process::children(Pid::this());
     // Tests run in threads of one process: only what `rltrace` started would be a child of init or of us by its name.
@@ -189,11 +183,25 @@ fn an_output_that_fills_up() {
         traced.run.out().lines().count() == 1000,
         "the program did all it had to do",
     );
+    traced.expect_refusal(1, &["No space left on device", "/dev/full", "lost"]);
+}
+
+/// The command outlives its output: `rltrace` ends when it does, and says once that its trace was not all read.
+#[test]
+fn an_output_that_goes_away() {
+    let traced = Rltrace::new().own_output().arg("-o").arg("|exec <&-").run([
+        "sh",
+        "-c",
+        "for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; echo all; exit 3",
+    ]);
+    traced.assert(traced.run.out() == "all\n", "the command came to its end");
+    traced.expect_code(1);
+    let lines = traced.run.err();
+    let told = lines.lines().filter(|line| line.starts_with("rltrace: ")).count();
     traced.assert(
-        traced.run.err().contains("No space left on device"),
-        "the reason is given",
+        told == 1 && lines.contains("Broken pipe"),
+        "the loss is said once",
     );
-    traced.assert(traced.run.err().contains("/dev/full"), "the file is named");
 }
 
 #[test]

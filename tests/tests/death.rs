@@ -3,92 +3,43 @@
 //! The number of kills is small here; the full run is
 //! `RLTRACE_CYCLES=200 cargo test -p rltrace-tests --test death -- kills`.
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use rltrace_tests::{Background, Build, Rltrace, Running, process, wait_for};
+use rltrace_tests::{Hot, Machine, Rltrace, Running, cycles, process, runs_on, wait_for};
 
-const NOTHING: [&OsStr; 0] = [];
-
-fn hot() -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("hot.c").flags(["-O1"]).uses(&library).build()
-}
-
-#[track_caller]
-fn target() -> Running {
-    let mut running = Running::start(Command::new(hot()).arg("4").stdin(Stdio::piped()));
-    running.wait_for_out("ready");
-    running
-}
-
-fn attach(pid: Pid) -> Background {
-    Rltrace::new().filter("callee").pid(pid).start(NOTHING)
-}
-
-fn cycles(usual: usize) -> usize {
-    std::env::var("RLTRACE_CYCLES").map_or(usual, |count| count.parse().expect("RLTRACE_CYCLES is a number"))
-}
-
-/// After the tracer's death nobody holds a thread, and each of them still calls and checks.
-#[track_caller]
-fn lives_on(target: &mut Running, what: &str) {
-    let pid = target.pid();
-    wait_for("the kernel's release of the tracees", || {
-        process::held(pid).is_empty() || !process::alive(pid)
-    });
-    let before = cpu_time(pid);
-    wait_for("the target's next steps", || {
-        cpu_time(pid) > before || target.ended()
-    });
-    assert!(!target.ended(), "{what}: the target died\n{}", target.said());
-}
-
-/// The process's user time in clock ticks: `proc_pid_stat(5)`, field 14, `utime`.
-fn cpu_time(pid: Pid) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    after_name
-        .split(' ')
-        .nth(11)
-        .and_then(|ticks| ticks.parse().ok())
-        .unwrap_or(0)
-}
-
-#[track_caller]
-fn ends_well(target: Running) {
-    assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
-}
-
-#[test]
-fn kills_of_the_tracer_under_load() {
-    let mut target = target();
+fn kill_the_tracer_under_load(mut target: Hot) {
     for cycle in 0..cycles(20) {
-        let mut rltrace = attach(target.pid());
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         for _ in 0..cycle % 20 * 500 {
             std::thread::yield_now();
         }
         let dead = rltrace.end_by(Signal::SIGKILL);
         assert_eq!(dead.run.signal(), Some(9));
-        lives_on(&mut target, &format!("kill {cycle}"));
+        target.lives_on(&format!("kill {cycle}"));
     }
-    ends_well(target);
+    target.ends_well();
+}
+
+#[test]
+fn kills_of_the_tracer_under_load() {
+    kill_the_tracer_under_load(Hot::start());
+}
+
+#[test]
+fn kills_of_the_tracer_under_load_i386() {
+    kill_the_tracer_under_load(Hot::start_on(Machine::I386));
 }
 
 /// A later tracer finds the target as if none had been there.
-#[test]
-fn a_target_whose_tracer_died_can_be_traced_again() {
-    let mut target = target();
+fn trace_again_after_a_death(mut target: Hot) {
     for cycle in 0..cycles(5) {
-        let mut rltrace = attach(target.pid());
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         rltrace.end_by(Signal::SIGKILL);
-        lives_on(&mut target, &format!("kill {cycle}"));
-        let mut second = attach(target.pid());
+        target.lives_on(&format!("kill {cycle}"));
+        let mut second = target.attach();
         second.wait_for("callee(");
         let traced = second.end_by(Signal::SIGINT);
         traced.assert(
@@ -98,30 +49,37 @@ fn a_target_whose_tracer_died_can_be_traced_again() {
                 .any(|call| call.result().is_some()),
             "calls are seen",
         );
-        lives_on(&mut target, &format!("second tracer {cycle}"));
+        target.lives_on(&format!("second tracer {cycle}"));
     }
-    ends_well(target);
+    target.ends_well();
+}
+
+#[test]
+fn a_target_whose_tracer_died_can_be_traced_again() {
+    trace_again_after_a_death(Hot::start());
+}
+
+#[test]
+fn a_target_whose_tracer_died_can_be_traced_again_i386() {
+    trace_again_after_a_death(Hot::start_on(Machine::I386));
 }
 
 /// The command that `rltrace` started outlives it.
 #[test]
 fn a_command_survives_the_kill_of_its_tracer() {
-    let hot = hot();
+    let program = Hot::program(Machine::X86_64);
     for _ in 0..cycles(5) {
         let mut rltrace = Rltrace::new()
             .filter("callee")
             .with_input()
-            .start([hot.as_os_str(), "4".as_ref()]);
+            .start(Hot::command(&program));
         let input = rltrace.running.stdin();
         rltrace.wait_for("callee(");
         let command = process::children(rltrace.running.pid())[0];
         rltrace.running.signal(Signal::SIGKILL);
         wait_for("the tracer's death", || rltrace.running.ended());
         wait_for("the release of the command", || process::held(command).is_empty());
-        let before = cpu_time(command);
-        wait_for("the command's next steps", || {
-            cpu_time(command) > before || !process::alive(command)
-        });
+        runs_on(command);
         assert!(
             process::alive(command),
             "the command died\n{}",
@@ -153,8 +111,8 @@ fn kill_on_exit() {
 #[test]
 fn the_target_is_killed_at_any_stop() {
     for cycle in 0..cycles(20) {
-        let target = target();
-        let mut rltrace = attach(target.pid());
+        let target = Hot::start();
+        let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
         for _ in 0..cycle * 200 {
             std::thread::yield_now();
@@ -178,7 +136,7 @@ fn a_command_is_killed_from_outside() {
     let mut rltrace = Rltrace::new()
         .filter("callee")
         .with_input()
-        .start([hot().as_os_str(), "4".as_ref()]);
+        .start(Hot::command(&Hot::program(Machine::X86_64)));
     let input = rltrace.running.stdin();
     rltrace.wait_for("callee(");
     kill(process::children(rltrace.running.pid())[0], Signal::SIGKILL).expect("kill");
@@ -194,7 +152,7 @@ fn a_command_is_killed_from_outside() {
 /// strace writes nothing into its target: the same load and the same kill, so that a death here is the harness's.
 #[test]
 fn strace_as_the_other_witness() {
-    let mut target = target();
+    let mut target = Hot::start();
     let strace = Running::start(Command::new(rltrace_tests::tools::tool("strace")).args([
         "-f",
         "-o",
@@ -209,6 +167,6 @@ fn strace_as_the_other_witness() {
     });
     strace.signal(Signal::SIGKILL);
     strace.finish();
-    lives_on(&mut target, "strace's death");
-    ends_well(target);
+    target.lives_on("strace's death");
+    target.ends_well();
 }

@@ -1,12 +1,11 @@
 //! Users, capabilities and what forbids ptrace. These tests run as root and give up their rights with `setpriv`.
 
-use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Rltrace, Running, Traced, process, rltrace_binary};
+use rltrace_tests::{Build, NOTHING, Rltrace, Running, Traced, process, rltrace_binary};
 
 /// Nobody, with no capability left to gain.
 const UNPRIVILEGED: [&str; 5] = [
@@ -115,29 +114,12 @@ fn another_user() {
     traced.assert(traced.run.err().contains("no-such-user"), "the user is named");
 }
 
-/// One line on standard error, `rltrace: …`, with these words; exit status 1.
-#[track_caller]
-fn refuses(traced: &Traced, words: &[&str]) {
-    traced.expect_code(1);
-    let line = traced.run.err();
-    traced.assert(
-        line.starts_with("rltrace: ") && line.lines().count() == 1,
-        "one line on standard error",
-    );
-    for word in words {
-        traced.assert(line.contains(word), &format!("the line names {word:?}"));
-    }
-}
-
 #[test]
 fn a_process_of_another_user() {
     let open = Open::new();
     let cat = Running::start(Command::new("cat").stdin(Stdio::piped()));
-    let traced = open
-        .rltrace(&UNPRIVILEGED)
-        .pid(cat.pid())
-        .run(Vec::<&OsStr>::new());
-    refuses(&traced, &[&cat.pid().to_string(), "CAP_SYS_PTRACE"]);
+    let traced = open.rltrace(&UNPRIVILEGED).pid(cat.pid()).run(NOTHING);
+    traced.expect_refusal(1, &[&cat.pid().to_string(), "CAP_SYS_PTRACE"]);
     assert!(process::alive(cat.pid()) && process::held(cat.pid()).is_empty());
     cat.finish().expect_success();
 }
@@ -146,12 +128,9 @@ fn a_process_of_another_user() {
 fn seccomp_forbids_ptrace() {
     let filter = Build::program("no_ptrace.c").build();
     let traced = Rltrace::new().by_way_of([&filter]).run(["true"]);
-    refuses(&traced, &["seccomp"]);
+    traced.expect_refusal(1, &["seccomp"]);
     let cat = Running::start(Command::new("cat").stdin(Stdio::piped()));
-    let traced = Rltrace::new()
-        .by_way_of([&filter])
-        .pid(cat.pid())
-        .run(Vec::<&OsStr>::new());
-    refuses(&traced, &["seccomp", &cat.pid().to_string()]);
+    let traced = Rltrace::new().by_way_of([&filter]).pid(cat.pid()).run(NOTHING);
+    traced.expect_refusal(1, &["seccomp", &cat.pid().to_string()]);
     cat.finish().expect_success();
 }

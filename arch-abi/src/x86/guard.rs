@@ -1,192 +1,126 @@
-//! The signal handler that keeps an x86-64 process alive when its tracer has died.
-//!
-//! A tracer that is killed leaves its `int3` instructions behind, and each is a death for the
-//! thread that meets it. This handler for SIGTRAP sends such a thread to the displaced copy of the
-//! instruction instead. While a tracer is there it never runs: the tracer sees SIGTRAP first and
-//! suppresses it.
-//!
-//! The handler only reads its data, so code and data may lie in one mapping that the process itself
-//! cannot write. Whoever writes them from outside stores the copy of a table entry before its trap,
-//! and a whole new table before the pointer to it, so that the handler is right at any instant.
+//! The handler that outlives a tracer (see `arch_abi::guard`): what its two machines share.
 
-use iced_x86::IcedError;
-use iced_x86::code_asm::{
-    CodeAssembler, CodeLabel, dword_ptr, eax, edi, edx, esi, qword_ptr, r8, r9, r10, r10d, r11, rax, rbx,
-    rcx, rdi, rdx, rsi, rsp,
-};
+use iced_x86::code_asm::{CodeAssembler, CodeLabel};
+use iced_x86::{BlockEncoderOptions, IcedError};
 
+use super::stub::Mode;
+use super::{guard32, guard64};
+use crate::abi::Abi;
 use crate::addr::Addr;
+use crate::guard::{DATA_LEN, Guard};
 
-/// `uc_mcontext.gregs[REG_RIP]` in the kernel's `struct ucontext` (`asm/ucontext.h`,
-/// `asm/sigcontext.h`: flags, link and stack take 40 bytes, sixteen registers precede `rip`).
-const UC_RIP: i32 = 40 + 16 * 8;
 /// `si_code` in `siginfo_t`.
-const SI_CODE: i32 = 8;
+pub(super) const SI_CODE: i32 = 8;
 /// `si_code` of the SIGTRAP that an `int3` raises on x86 (`arch/x86/kernel/traps.c`, `do_int3`).
-const SI_KERNEL: i32 = 0x80;
-const SIGTRAP: u32 = 5;
-const NR_RT_SIGACTION: u32 = 13;
-const NR_GETPID: u32 = 39;
-const NR_GETTID: u32 = 186;
-const NR_RT_TGSIGQUEUEINFO: u32 = 297;
-const NR_RT_SIGRETURN: u32 = 15;
+pub(super) const SI_KERNEL: i32 = 0x80;
+pub(super) const SIGTRAP: u32 = 5;
 
-/// Byte offset in the data of the address of the table; zero while there is none.
-pub const DATA_TABLE: u64 = 0;
-/// Byte offset in the data of the program's own handler of SIGTRAP: `SIG_DFL` (0), `SIG_IGN` (1)
-/// or an address.
-pub const DATA_CHAIN: u64 = 8;
-/// Byte offset in the data of [`RANGES`] pairs of addresses (start, end), the areas of displaced
-/// copies; unused ones are zero.
-pub const DATA_RANGES: u64 = 16;
-/// How many areas of displaced copies the handler knows.
-pub const RANGES: usize = 8;
-/// Byte offset in the data of a `struct sigaction` of zeros: the default disposition.
-const DATA_DEFAULT: u64 = DATA_RANGES + RANGES as u64 * 16;
-/// Size of the data in bytes.
-pub const DATA_LEN: u64 = DATA_DEFAULT + 32;
-
-/// Byte offset of a table's first entry: before it stands the number of entries minus one, a
-/// 64-bit word. An entry is the trap's address and the copy's, both 64 bits; a free entry is zero.
-pub const TABLE_ENTRIES: u64 = 16;
-
-/// Multiplier of the hash (2⁶⁴ divided by the golden ratio).
-const HASH: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The entry of a table of `mask + 1` entries at which the search for `trap` begins; it goes on
-/// from one entry to the next, round the end, up to a free one.
-#[must_use]
-pub const fn first_entry(trap: Addr, mask: u64) -> u64 {
-    (trap.get().wrapping_mul(HASH) >> 32) & mask
-}
-
-/// The code of the guard.
-#[derive(Debug, Clone)]
-pub struct Guard {
-    /// The bytes, to be placed at the address that was given.
-    pub code: Vec<u8>,
-    /// The handler of SIGTRAP: `sa_sigaction`, to be installed with `SA_SIGINFO | SA_NODEFER`.
-    pub handler: Addr,
-    /// The restorer: `sa_restorer`, with `SA_RESTORER`.
-    pub restorer: Addr,
-}
+/// `SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER` (`asm/signal.h`).
+const SA_FLAGS: u64 = 0x4 | 0x0800_0000 | 0x4000_0000 | 0x0400_0000;
 
 /// Assembles the guard for the place `at`, with its data at `data`.
-///
-/// # Errors
-/// The assembler refuses; it does so for no address known.
-pub fn assemble(at: Addr, data: Addr) -> Result<Guard, IcedError> {
-    let mut asm = CodeAssembler::new(64)?;
-    // sigreturn(2): the restorer is what the handler returns to.
-    asm.mov(eax, NR_RT_SIGRETURN)?;
-    asm.syscall()?;
-    let mut handler = asm.create_label();
-    let mut foreign = asm.create_label();
-    let mut not_ours = asm.create_label();
-    asm.set_label(&mut handler)?;
-    asm.mov(r8, data.get())?;
-    asm.cmp(dword_ptr(rsi + SI_CODE), SI_KERNEL)?;
-    asm.jne(foreign)?;
-    look_up(&mut asm, not_ours)?;
-    asm.set_label(&mut not_ours)?;
-    return_from_a_copy(&mut asm)?;
-    asm.set_label(&mut foreign)?;
-    chain(&mut asm)?;
-    let options = iced_x86::BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS;
-    let assembled = asm.assemble_options(at.get(), options)?;
-    let handler = assembled.label_ip(&handler)?;
-    Ok(Guard {
-        code: assembled.inner.code_buffer,
-        handler: Addr::new(handler),
-        restorer: at,
-    })
-}
-
-/// Searches the table for the trap before the interrupted PC, and sends the thread to its copy.
-fn look_up(asm: &mut CodeAssembler, not_ours: CodeLabel) -> Result<(), IcedError> {
-    let mut probe = asm.create_label();
-    let mut found = asm.create_label();
-    asm.mov(rcx, qword_ptr(rdx + UC_RIP))?;
-    asm.sub(rcx, 1)?;
-    asm.mov(r9, qword_ptr(r8 + DATA_TABLE))?;
-    asm.test(r9, r9)?;
-    asm.je(not_ours)?;
-    asm.mov(r10, qword_ptr(r9))?;
-    asm.mov(r11, HASH)?;
-    asm.imul_2(r11, rcx)?;
-    asm.shr(r11, 32)?;
-    asm.set_label(&mut probe)?;
-    asm.and(r11, r10)?;
-    asm.mov(rax, r11)?;
-    asm.shl(rax, 4)?;
-    asm.add(rax, r9)?;
-    asm.cmp(qword_ptr(rax + TABLE_ENTRIES), rcx)?;
-    asm.je(found)?;
-    asm.cmp(qword_ptr(rax + TABLE_ENTRIES), 0)?;
-    asm.je(not_ours)?;
-    asm.inc(r11)?;
-    asm.jmp(probe)?;
-    asm.set_label(&mut found)?;
-    asm.mov(rax, qword_ptr(rax + TABLE_ENTRIES + 8))?;
-    asm.mov(qword_ptr(rdx + UC_RIP), rax)?;
-    asm.ret()
-}
-
-/// Returns when the tracer had moved the PC to a copy already and died before it continued the
-/// thread: the SIGTRAP of the stop is then delivered there.
-fn return_from_a_copy(asm: &mut CodeAssembler) -> Result<(), IcedError> {
-    asm.mov(rax, qword_ptr(rdx + UC_RIP))?;
-    for range in 0..RANGES as u64 {
-        let mut next = asm.create_label();
-        asm.cmp(rax, qword_ptr(r8 + (DATA_RANGES + range * 16)))?;
-        asm.jb(next)?;
-        asm.cmp(rax, qword_ptr(r8 + (DATA_RANGES + range * 16 + 8)))?;
-        asm.jae(next)?;
-        asm.ret()?;
-        asm.set_label(&mut next)?;
-        asm.nop()?;
+pub(super) fn assemble(mode: Mode, at: Addr, data: Addr) -> Option<Guard> {
+    let end = data.checked_add(DATA_LEN)?;
+    let (abi, bits, write): (&dyn Abi, _, Handler) = match mode {
+        Mode::X86_64 => (&super::x86_64::X86_64, 64, guard64::handler),
+        Mode::I386 => (&super::i386::I386, 32, guard32::handler),
+    };
+    if bits == 32 && u32::try_from(end.get().max(at.get())).is_err() {
+        return None;
     }
-    Ok(())
+    let (code, handler) = encode(bits, at, data, write).ok()?;
+    // asm/signal.h: handler, flags, restorer, and an empty mask.
+    let word = abi.word_size();
+    let words = [handler, SA_FLAGS, at.get()].map(u64::to_le_bytes);
+    let mut action: Vec<u8> = words.iter().flat_map(|bytes| &bytes[..word]).copied().collect();
+    action.resize(abi.sigaction_size(), 0);
+    Some(Guard { code, action })
 }
 
-/// Hands a SIGTRAP that is none of ours to the program's own disposition.
-fn chain(asm: &mut CodeAssembler) -> Result<(), IcedError> {
-    let mut by_default = asm.create_label();
-    let mut ignored = asm.create_label();
-    asm.mov(rax, qword_ptr(r8 + DATA_CHAIN))?;
-    asm.cmp(rax, 1)?;
-    asm.jb(by_default)?;
-    asm.je(ignored)?;
-    asm.jmp(rax)?;
-    asm.set_label(&mut ignored)?;
-    // The kernel kills a process that ignores the SIGTRAP of its own int3 (force_sig).
-    asm.cmp(dword_ptr(rsi + SI_CODE), SI_KERNEL)?;
-    asm.je(by_default)?;
-    asm.ret()?;
-    asm.set_label(&mut by_default)?;
-    asm.push(rbx)?;
-    asm.mov(rbx, rsi)?;
-    asm.mov(eax, NR_RT_SIGACTION)?;
-    asm.mov(edi, SIGTRAP)?;
-    asm.lea(rsi, qword_ptr(r8 + DATA_DEFAULT))?;
-    asm.xor(edx, edx)?;
-    asm.mov(r10d, 8)?;
-    asm.syscall()?;
-    // The same siginfo again, now by default: to oneself the kernel takes any si_code
-    // (rt_tgsigqueueinfo(2)).
-    asm.mov(eax, NR_GETPID)?;
-    asm.syscall()?;
-    asm.mov(rdi, rax)?;
-    asm.push(rdi)?;
-    asm.mov(eax, NR_GETTID)?;
-    asm.syscall()?;
-    asm.mov(esi, eax)?;
-    asm.mov(rdi, qword_ptr(rsp))?;
-    asm.mov(edx, SIGTRAP)?;
-    asm.mov(r10, rbx)?;
-    asm.mov(eax, NR_RT_TGSIGQUEUEINFO)?;
-    asm.syscall()?;
-    asm.pop(rdi)?;
-    asm.pop(rbx)?;
-    asm.ret()
+type Handler = fn(&mut CodeAssembler, Addr) -> Result<CodeLabel, IcedError>;
+
+/// The code, which begins with the restorer, and the address of the handler in it.
+fn encode(bits: u32, at: Addr, data: Addr, write: Handler) -> Result<(Vec<u8>, u64), IcedError> {
+    let mut asm = CodeAssembler::new(bits)?;
+    let handler = write(&mut asm, data)?;
+    let assembled = asm.assemble_options(at.get(), BlockEncoderOptions::RETURN_NEW_INSTRUCTION_OFFSETS)?;
+    let handler = assembled.label_ip(&handler)?;
+    Ok((assembled.inner.code_buffer, handler))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::{DATA_CHAIN, DATA_TABLE};
+    use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Register};
+
+    const AT: Addr = Addr::new(0x5555_0000);
+    const DATA: Addr = Addr::new(0x6666_0000);
+
+    fn disassembled(guard: &Guard, bits: u32) -> Vec<Instruction> {
+        let decoder = Decoder::with_ip(bits, &guard.code, AT.get(), DecoderOptions::NONE);
+        decoder.into_iter().collect()
+    }
+
+    #[test]
+    fn the_action_names_restorer_and_handler() {
+        for (mode, word, len) in [(Mode::X86_64, 8, 32), (Mode::I386, 4, 20)] {
+            let guard = assemble(mode, AT, DATA).expect("a guard");
+            assert_eq!(guard.action.len(), len);
+            let words: Vec<u64> = guard.action[..3 * word]
+                .chunks(word)
+                .map(|bytes| {
+                    bytes
+                        .iter()
+                        .rev()
+                        .fold(0, |word, &byte| word << 8 | u64::from(byte))
+                })
+                .collect();
+            assert_eq!(words[1..], [SA_FLAGS, AT.get()], "{mode:?}");
+            let instructions = disassembled(&guard, if word == 8 { 64 } else { 32 });
+            let handler = instructions.iter().position(|i| i.ip() == words[0]);
+            assert_eq!(
+                handler,
+                Some(2),
+                "{mode:?}: behind the two instructions of the restorer"
+            );
+            assert!(guard.action[3 * word..].iter().all(|&byte| byte == 0), "{mode:?}");
+        }
+    }
+
+    /// Unwinders know a signal frame by the bytes that it returns to.
+    #[test]
+    fn the_restorer_is_what_unwinders_look_for() {
+        let of = |mode| assemble(mode, AT, DATA).expect("a guard").code;
+        assert_eq!(of(Mode::I386)[..7], [0xb8, 173, 0, 0, 0, 0xcd, 0x80]);
+        assert_eq!(of(Mode::X86_64)[..7], [0xb8, 15, 0, 0, 0, 0x0f, 0x05]);
+    }
+
+    #[test]
+    fn the_code_of_i386_is_whole_and_names_its_data() {
+        let guard = assemble(Mode::I386, AT, DATA).expect("a guard");
+        let instructions = disassembled(&guard, 32);
+        assert!(instructions.iter().all(|i| i.code() != Code::INVALID));
+        let absolute: Vec<u64> = instructions
+            .iter()
+            .filter(|i| i.memory_displ_size() == 4 && i.memory_base() == Register::None)
+            .map(|i| i.memory_displacement64() - DATA.get())
+            .collect();
+        assert_eq!(absolute[0], DATA_TABLE);
+        assert_eq!(absolute.last(), Some(&DATA_CHAIN));
+        assert!(absolute.iter().all(|&offset| offset < DATA_LEN));
+        assert!(instructions.iter().all(|i| !i.is_jmp_short_or_near() || {
+            let to = i.near_branch_target();
+            instructions.iter().any(|i| i.ip() == to)
+        }));
+    }
+
+    #[test]
+    fn no_memory_of_i386_lies_past_4_gib() {
+        let past = Addr::new(1 << 32);
+        assert!(assemble(Mode::I386, past, DATA).is_none());
+        assert!(assemble(Mode::I386, AT, past.wrapping_sub(8)).is_none());
+        assert!(assemble(Mode::X86_64, past, past).is_some());
+        assert!(assemble(Mode::X86_64, AT, Addr::new(u64::MAX)).is_none());
+    }
 }

@@ -1,17 +1,10 @@
 //! i386: System V psABI, Intel386 Architecture Processor Supplement.
 
-use super::call32;
-use crate::abi::{Abi, Arch};
-use crate::addr::{Addr, FileAddr};
+use super::{call32, common};
+use crate::abi::{Abi, SystemCalls};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
+use crate::plt::SlotRelocations;
 use crate::regs::{Reg, RegLayout, Regs};
-use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
-use crate::x86::step;
-use std::ops::RangeInclusive;
-
-use super::slot_ref;
-use super::stub::{self, Mode};
-use crate::plt::{PltCode, SlotReference, SlotRelocations};
 
 /// The i386 ABI.
 #[derive(Debug)]
@@ -43,24 +36,10 @@ static LAYOUT: RegLayout = RegLayout {
 };
 
 impl Abi for I386 {
-    fn arch(&self) -> Arch {
-        Arch::I386
-    }
+    common!(I386);
 
     fn word_size(&self) -> usize {
         4
-    }
-
-    fn trap(&self) -> &'static [u8] {
-        &[0xcc] // int3
-    }
-
-    fn pc_past_trap(&self) -> u64 {
-        1
-    }
-
-    fn max_instruction(&self) -> usize {
-        15 // Intel SDM, "Instruction Format"
     }
 
     fn regs(&self) -> &'static RegLayout {
@@ -75,16 +54,18 @@ impl Abi for I386 {
         &[0xcd, 0x80] // int $0x80
     }
 
-    fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError> {
-        step::plan(Arch::I386, code, at)
+    fn system_calls(&self) -> &'static SystemCalls {
+        // asm/unistd_32.h; `mmap` is `mmap2`, which counts the offset in pages
+        &SystemCalls {
+            mmap: 192,
+            munmap: 91,
+            rt_sigaction: 174,
+            rt_sigprocmask: 175,
+        }
     }
 
-    fn displaced_copy(&self, plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError> {
-        step::displaced_copy(plan, to)
-    }
-
-    fn stepped_copy(&self, plan: &StepPlan, to: Addr) -> Result<SteppedCopy, CopyError> {
-        step::stepped_copy(plan, to)
+    fn sigaction_size(&self) -> usize {
+        20 // asm/signal.h: handler, flags and restorer of 4 bytes, and the mask
     }
 
     fn max_callee_pop(&self) -> u64 {
@@ -134,31 +115,5 @@ impl Abi for I386 {
             irelative: 42,
             pointer: 1,
         }
-    }
-
-    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {
-        stub::plt_code(Mode::I386, code, at)
-    }
-
-    fn slot_operands(
-        &self,
-        code: &[u8],
-        at: FileAddr,
-        got: Option<FileAddr>,
-        slots: &RangeInclusive<FileAddr>,
-        found: &mut dyn FnMut(usize, FileAddr),
-    ) {
-        slot_ref::slot_operands(Mode::I386, code, at, got, slots, found);
-    }
-
-    fn slot_references(
-        &self,
-        code: &[u8],
-        at: FileAddr,
-        got: Option<FileAddr>,
-        operands: &[usize],
-        found: &mut dyn FnMut(SlotReference),
-    ) {
-        slot_ref::slot_references(Mode::I386, code, at, got, operands, found);
     }
 }

@@ -2,7 +2,10 @@
 
 mod call32;
 mod call64;
-pub mod guard;
+mod common;
+mod guard;
+mod guard32;
+mod guard64;
 pub mod i386;
 mod landing;
 mod slot_ref;
@@ -11,6 +14,7 @@ mod stub;
 pub mod x86_64;
 
 use crate::call::{CType, Layout};
+use common::common;
 
 /// `at`, moved up to the next multiple of `align`, a power of two; saturates.
 fn align_up(at: u64, align: u64) -> u64 {

@@ -1,18 +1,11 @@
 //! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
 
-use super::{call64, landing};
-use crate::abi::{Abi, Arch};
-use crate::addr::{Addr, FileAddr};
+use super::{call64, common, landing};
+use crate::abi::{Abi, SystemCalls};
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
 use crate::landing::{Interrupted, Landing};
+use crate::plt::SlotRelocations;
 use crate::regs::{Reg, RegLayout, Regs};
-use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
-use crate::x86::step;
-use std::ops::RangeInclusive;
-
-use super::slot_ref;
-use super::stub::{self, Mode};
-use crate::plt::{PltCode, SlotReference, SlotRelocations};
 
 /// The x86-64 ABI.
 #[derive(Debug)]
@@ -45,24 +38,10 @@ static LAYOUT: RegLayout = RegLayout {
 };
 
 impl Abi for X86_64 {
-    fn arch(&self) -> Arch {
-        Arch::X86_64
-    }
+    common!(X86_64);
 
     fn word_size(&self) -> usize {
         8
-    }
-
-    fn trap(&self) -> &'static [u8] {
-        &[0xcc] // int3
-    }
-
-    fn pc_past_trap(&self) -> u64 {
-        1
-    }
-
-    fn max_instruction(&self) -> usize {
-        15 // Intel SDM, "Instruction Format"
     }
 
     fn regs(&self) -> &'static RegLayout {
@@ -77,20 +56,22 @@ impl Abi for X86_64 {
         &[0x0f, 0x05] // syscall
     }
 
+    fn system_calls(&self) -> &'static SystemCalls {
+        // asm/unistd_64.h
+        &SystemCalls {
+            mmap: 9,
+            munmap: 11,
+            rt_sigaction: 13,
+            rt_sigprocmask: 14,
+        }
+    }
+
+    fn sigaction_size(&self) -> usize {
+        32 // asm/signal.h: handler, flags and restorer of 8 bytes, and the mask
+    }
+
     fn landing(&self, thread: &Interrupted<'_>) -> Option<Landing> {
         Some(landing::landing(thread))
-    }
-
-    fn step(&self, code: &[u8], at: Addr) -> Result<StepPlan, StepError> {
-        step::plan(Arch::X86_64, code, at)
-    }
-
-    fn displaced_copy(&self, plan: &StepPlan, to: Addr) -> Result<DisplacedCopy, CopyError> {
-        step::displaced_copy(plan, to)
-    }
-
-    fn stepped_copy(&self, plan: &StepPlan, to: Addr) -> Result<SteppedCopy, CopyError> {
-        step::stepped_copy(plan, to)
     }
 
     fn max_callee_pop(&self) -> u64 {
@@ -140,31 +121,5 @@ impl Abi for X86_64 {
             irelative: 37,
             pointer: 1,
         }
-    }
-
-    fn plt_code(&self, code: &[u8], at: FileAddr) -> Option<PltCode> {
-        stub::plt_code(Mode::X86_64, code, at)
-    }
-
-    fn slot_operands(
-        &self,
-        code: &[u8],
-        at: FileAddr,
-        got: Option<FileAddr>,
-        slots: &RangeInclusive<FileAddr>,
-        found: &mut dyn FnMut(usize, FileAddr),
-    ) {
-        slot_ref::slot_operands(Mode::X86_64, code, at, got, slots, found);
-    }
-
-    fn slot_references(
-        &self,
-        code: &[u8],
-        at: FileAddr,
-        got: Option<FileAddr>,
-        operands: &[usize],
-        found: &mut dyn FnMut(SlotReference),
-    ) {
-        slot_ref::slot_references(Mode::X86_64, code, at, got, operands, found);
     }
 }

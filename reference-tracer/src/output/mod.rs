@@ -10,12 +10,15 @@ pub use error::OutputError;
 pub(crate) use error::describe;
 pub use per_process::PerProcess;
 
+use ptrace_core::Interruptible;
 use sink::Sink;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
 
 /// Where a trace is written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +64,8 @@ impl fmt::Display for Target {
 const FULL: usize = 64 * 1024;
 /// One line may be longer; then the memory for it is given back.
 const KEEP: usize = 4 * FULL;
+/// How long what is left is offered to a reader when writing was interrupted.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 type Report = Box<dyn FnMut(&OutputError) + Send>;
 
@@ -75,10 +80,12 @@ pub struct Output {
     is_terminal: bool,
     broken: Option<OutputError>,
     report: Report,
+    calls: Option<Interruptible>,
 }
 
 impl Output {
-    /// Opens `target`, truncated unless it appends, close-on-exec.
+    /// Opens `target`, close-on-exec. A file that is not appended to keeps what it holds until the first write, or until
+    /// [`Output::finish`].
     ///
     /// # Errors
     /// [`OutputError::Open`], or [`OutputError::Start`] for a command.
@@ -94,7 +101,14 @@ impl Output {
                 // When standard error is what broke, nobody is left to be told.
                 let _ = writeln!(std::io::stderr(), "rltrace: {error}");
             }),
+            calls: None,
         })
+    }
+
+    /// Lets writes end when `calls` are over. From then on nothing is written before [`Output::finish`], which offers what
+    /// is left for a second: nobody may be reading.
+    pub fn interrupt_by(&mut self, calls: Interruptible) {
+        self.calls = Some(calls);
     }
 
     /// Lets `report` tell the user of an error, instead of a line on standard error.
@@ -118,19 +132,45 @@ impl Output {
 
     /// Writes all there is, also an unfinished line; call it before waiting for something that may take long.
     pub fn flush_idle(&mut self) {
+        let calls = self.calls.take();
+        self.write(calls.as_ref());
+        self.calls = calls;
+    }
+
+    /// Writes what is buffered, until `calls` are over.
+    fn write(&mut self, calls: Option<&Interruptible>) {
         if self.buffer.is_empty() {
             return;
         }
-        if let (Some(sink), None) = (&mut self.sink, &self.broken)
-            && let Err(reason) = sink.write_all(&self.buffer)
-        {
-            self.fail(OutputError::Write {
-                target: self.target.clone(),
-                reason,
-            });
+        let wrote = match (&mut self.sink, &self.broken) {
+            (Some(sink), None) => sink.write(&self.buffer, calls),
+            _ => Ok(self.buffer.len()),
+        };
+        match wrote {
+            Ok(written) => drop(self.buffer.drain(..written)),
+            Err(reason) => self.lose(reason),
         }
-        self.buffer.clear();
         self.buffer.shrink_to(KEEP);
+    }
+
+    /// Writes what is left after an interrupted write, if there is a reader.
+    fn write_patiently(&mut self) {
+        let offered = Interruptible::new().and_then(|calls| {
+            let waker = calls.waker();
+            let over = move || {
+                thread::sleep(PATIENCE);
+                waker.wake();
+            };
+            thread::Builder::new().name("patience".to_owned()).spawn(over)?;
+            Ok(calls)
+        });
+        match offered {
+            Ok(calls) => self.write(Some(&calls)),
+            Err(reason) => self.lose(reason),
+        }
+        if !self.buffer.is_empty() {
+            self.lose(io::Error::new(io::ErrorKind::TimedOut, "nobody reads it"));
+        }
     }
 
     /// The error that ended this output, if one did.
@@ -151,12 +191,23 @@ impl Output {
     /// The error that broke it; it has been reported.
     pub fn finish(mut self) -> Result<(), OutputError> {
         self.flush_idle();
+        if !self.buffer.is_empty() {
+            self.write_patiently();
+        }
         if let Some(Err(error)) = self.sink.take().map(|sink| sink.close(&self.target))
             && self.broken.is_none()
         {
             self.fail(error);
         }
         self.broken.take().map_or(Ok(()), Err)
+    }
+
+    fn lose(&mut self, reason: io::Error) {
+        self.buffer.clear();
+        self.fail(OutputError::Write {
+            target: self.target.clone(),
+            reason,
+        });
     }
 
     fn fail(&mut self, error: OutputError) {

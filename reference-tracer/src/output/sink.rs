@@ -4,6 +4,7 @@ use super::{OutputError, Target};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use ptrace_core::Interruptible;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -17,6 +18,9 @@ use std::thread::{self, JoinHandle};
 /// An open descriptor, close-on-exec as all that Rust opens.
 pub(super) struct Sink {
     file: File,
+    /// Whether what the file held before is still in it: it goes when the first line comes, or at the end of a
+    /// trace without lines, so that a command line that cannot be carried out overwrites nothing.
+    holds_old: bool,
     /// The thread that waits for the command.
     command: Option<JoinHandle<io::Result<ExitStatus>>>,
 }
@@ -33,6 +37,7 @@ impl Sink {
                 })?;
                 return Ok(Self {
                     file,
+                    holds_old: false,
                     command: Some(waiter),
                 });
             }
@@ -41,38 +46,61 @@ impl Sink {
             target: target.clone(),
             reason,
         })?;
-        Ok(Self { file, command: None })
+        let append = !matches!(target, Target::File { append: false, .. });
+        let holds_old = !append && file.metadata().is_ok_and(|meta| meta.is_file());
+        Ok(Self {
+            file,
+            holds_old,
+            command: None,
+        })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
         self.file.is_terminal()
     }
 
-    /// Writes all of `bytes`, also where another process has made the descriptor non-blocking.
-    pub(super) fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match self.file.write(bytes) {
+    /// Writes all of `bytes`, also where another process has made the descriptor non-blocking, or until `calls`
+    /// are over. Gives how many were written.
+    pub(super) fn write(&mut self, bytes: &[u8], calls: Option<&Interruptible>) -> io::Result<usize> {
+        self.truncate()?;
+        let mut done = 0;
+        while done < bytes.len() {
+            let Some(wrote) = run(calls, || self.file.write(&bytes[done..])) else {
+                break;
+            };
+            match wrote {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => bytes = &bytes[written..],
+                Ok(written) => done += written,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // A terminal's open file description is shared: any program there may set O_NONBLOCK on it.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until_writable()?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait_until_writable(calls)?,
                 Err(error) => return Err(error),
             }
+        }
+        Ok(done)
+    }
+
+    fn truncate(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.holds_old) {
+            self.file.set_len(0)?;
         }
         Ok(())
     }
 
-    fn wait_until_writable(&self) -> io::Result<()> {
+    fn wait_until_writable(&self, calls: Option<&Interruptible>) -> io::Result<()> {
         let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
-        match poll(&mut asked, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        match run(calls, || poll(&mut asked, PollTimeout::NONE)) {
+            None | Some(Ok(_) | Err(Errno::EINTR)) => Ok(()),
+            Some(Err(error)) => Err(error.into()),
         }
     }
 
     /// Closes, and waits for the command to end.
-    pub(super) fn close(self, target: &Target) -> Result<(), OutputError> {
+    pub(super) fn close(mut self, target: &Target) -> Result<(), OutputError> {
+        self.truncate().map_err(|reason| OutputError::Write {
+            target: target.clone(),
+            reason,
+        })?;
         drop(self.file);
         let Some(waiter) = self.command else { return Ok(()) };
         let ended = waiter
@@ -92,11 +120,18 @@ impl Sink {
     }
 }
 
+fn run<T>(calls: Option<&Interruptible>, call: impl FnOnce() -> T) -> Option<T> {
+    match calls {
+        Some(calls) => calls.run(call),
+        None => Some(call()),
+    }
+}
+
 fn open_file(path: &Path, append: bool) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
-        .truncate(!append)
+        .truncate(false)
         .append(append)
         // A terminal that is written to does not become ours.
         .custom_flags(OFlag::O_NOCTTY.bits())

@@ -39,6 +39,9 @@ pub(super) enum CodeError {
     /// No free range of addresses is near enough.
     #[error("no free memory within 2 GiB of {0}")]
     NoRoom(Addr),
+    /// No handler is known that would outlive the tracer.
+    #[error("no handler is known for this machine")]
+    NoGuard,
     /// System calls may not be made in its name.
     #[error("a seccomp filter may forbid the process to map memory")]
     Forbidden,
@@ -77,7 +80,7 @@ impl CopySpace for Code<'_> {
         let mapped = map(
             self.stopped,
             self.arch,
-            at,
+            Some(at),
             len,
             libc::PROT_READ | libc::PROT_EXEC,
         )?;
@@ -112,20 +115,26 @@ fn free_range(stopped: &Stopped, near: Addr, len: u64) -> Result<Addr, CodeError
     best.ok_or(CodeError::NoRoom(near))
 }
 
-/// `MAP_FIXED_NOREPLACE` (mmap(2), Linux 4.17): a range that was taken meanwhile is refused.
-const MAP_FLAGS: i32 = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-
-/// Maps anonymous memory in the thread's process at exactly `at`.
-pub(super) fn map(stopped: &Stopped, arch: Arch, at: Addr, len: u64, prot: i32) -> Result<Addr, CodeError> {
+/// Maps anonymous memory in the thread's process, at exactly `at` if that is given.
+pub(super) fn map(
+    stopped: &Stopped,
+    arch: Arch,
+    at: Option<Addr>,
+    len: u64,
+    prot: i32,
+) -> Result<Addr, CodeError> {
+    // `MAP_FIXED_NOREPLACE` (mmap(2), Linux 4.17): a range that was taken meanwhile is refused.
+    let fixed = at.map_or(0, |_| libc::MAP_FIXED_NOREPLACE);
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | fixed;
     let args = [
-        at.get(),
+        at.map_or(0, Addr::get),
         len,
         prot.cast_unsigned().into(),
-        MAP_FLAGS.cast_unsigned().into(),
+        flags.cast_unsigned().into(),
         u64::MAX,
         0,
     ];
-    system_call(stopped, mmap_number(arch), args).map(Addr::new)
+    system_call(stopped, arch.abi().system_calls().mmap, args).map(Addr::new)
 }
 
 /// A system call in the thread's name; its failure is an error.
@@ -138,19 +147,8 @@ pub(super) fn system_call(stopped: &Stopped, number: u64, args: [u64; 6]) -> Res
     Ok(value.cast_unsigned())
 }
 
-/// The number of `mmap` (on i386 `mmap2`, which takes the offset in pages).
-fn mmap_number(arch: Arch) -> u64 {
-    match arch {
-        Arch::I386 => 192,
-        _ => 9,
-    }
-}
-
 /// Unmaps memory of the thread's process. What cannot be unmapped stays: it is in nobody's way.
 pub(super) fn unmap(stopped: &Stopped, arch: Arch, at: Addr, len: u64) {
-    let number = match arch {
-        Arch::I386 => 91,
-        _ => 11,
-    };
+    let number = arch.abi().system_calls().munmap;
     let _: Result<u64, CodeError> = system_call(stopped, number, [at.get(), len, 0, 0, 0, 0]);
 }

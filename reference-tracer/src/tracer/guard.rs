@@ -1,33 +1,20 @@
 //! What keeps a process alive should the tracer be killed: a SIGTRAP handler in the process that sends
-//! threads from traps to their copies (`arch_abi::x86::guard`), and its table.
+//! threads from traps to their copies (`arch_abi::guard`), and its table.
 //!
 //! It is put in before the first trap, by system calls in the process' name, and taken out on leaving.
 //! The process sees it only by sigaction(2) of SIGTRAP. A program that has a handler of its own keeps
 //! it: ours hands on what is not ours.
 
-use std::io;
-
-use arch_abi::x86::guard::{
-    DATA_CHAIN, DATA_LEN, DATA_RANGES, DATA_TABLE, Guard as Code, RANGES, TABLE_ENTRIES, assemble,
-    first_entry,
-};
-use arch_abi::{Addr, Arch};
+use arch_abi::guard::{DATA_CHAIN, DATA_LEN, DATA_RANGES, DATA_TABLE, RANGES, TABLE_ENTRIES, first_entry};
+use arch_abi::{Abi, Addr, Arch};
 use breakpoint::TrapId;
 use ptrace_core::{Memory, Signal, Stopped, Tid, procfs};
 use rustc_hash::FxHashSet;
 
-use super::code::{CodeError, system_call};
+use super::code::{CodeError, map, system_call, unmap};
+use super::sigtrap::{Action, sigtrap};
 use super::space::Space;
 
-/// x86-64's numbers of the system calls made here (`asm/unistd_64.h`).
-mod nr {
-    pub(super) const MMAP: u64 = 9;
-    pub(super) const MUNMAP: u64 = 11;
-    pub(super) const RT_SIGACTION: u64 = 13;
-}
-
-/// `SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTORER` (`asm/signal.h`).
-const SA_FLAGS: u64 = 0x4 | 0x0800_0000 | 0x4000_0000 | 0x0400_0000;
 /// The size of the kernel's `sigset_t`.
 const SIGSET: u64 = 8;
 const PAGE: u64 = 4096;
@@ -36,8 +23,6 @@ const NEW_ACTION: u64 = DATA_LEN.next_multiple_of(64);
 const OLD_ACTION: u64 = NEW_ACTION + 64;
 /// And the program's own, for a later tracer should this one die.
 const PROGRAMS_ACTION: u64 = OLD_ACTION + 64;
-/// A `struct sigaction` of the kernel: handler, flags, restorer, mask.
-const ACTION_LEN: usize = 32;
 /// At the end of the code page: [`MAGIC`], and where the data lies.
 const SIGNATURE: u64 = PAGE - 16;
 /// Tells a later tracer that a handler is a guard's, of this layout.
@@ -50,10 +35,12 @@ const FIRST_TABLE: u64 = 2048;
 /// The handler as it lies in a process, and its table.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
+    abi: &'static dyn Abi,
     code: Addr,
     data: Addr,
-    action: [u8; ACTION_LEN],
-    old_action: [u8; ACTION_LEN],
+    action: Action,
+    /// The program's own disposition.
+    old_action: Action,
     table: Option<Table>,
     ranges: usize,
     /// Whether the program's own disposition is in force for the moment, or ours may have been lost.
@@ -73,19 +60,17 @@ struct Table {
 
 impl Guard {
     /// Puts the handler into the process of `stopped`, whose other threads are stopped, too, or not yet
-    /// there. `None` for an ABI without one.
-    pub(super) fn install(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Option<Self>, CodeError> {
-        if arch != Arch::X86_64 {
-            return Ok(None);
-        }
+    /// there.
+    pub(super) fn install(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Self, CodeError> {
         let rw = libc::PROT_READ | libc::PROT_WRITE;
-        let data = map(stopped, PAGE, rw)?;
-        let code = map(stopped, PAGE, libc::PROT_READ | libc::PROT_EXEC)?;
+        let data = map(stopped, arch, None, PAGE, rw)?;
+        let code = map(stopped, arch, None, PAGE, libc::PROT_READ | libc::PROT_EXEC)?;
         let mut guard = Self {
+            abi: arch.abi(),
             code,
             data,
-            action: [0; ACTION_LEN],
-            old_action: [0; ACTION_LEN],
+            action: Action::default_of(arch.abi()),
+            old_action: Action::default_of(arch.abi()),
             table: None,
             ranges: 0,
             away: false,
@@ -96,37 +81,38 @@ impl Guard {
             guard.unmap(stopped);
             return Err(error);
         }
-        Ok(Some(guard))
+        Ok(guard)
     }
 
     fn set_up(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
-        let Code {
-            code,
-            handler,
-            restorer,
-        } = assemble(self.code, self.data).map_err(|error| CodeError::Call(io::Error::other(error)))?;
-        memory.write(self.code, &code)?;
+        let code = self.abi.guard(self.code, self.data).ok_or(CodeError::NoGuard)?;
+        memory.write(self.code, &code.code)?;
         let signature = [MAGIC, self.data.get()].map(u64::to_le_bytes).concat();
         memory.write(self.code.wrapping_add(SIGNATURE), &signature)?;
-        let words = [handler.get(), SA_FLAGS, restorer.get(), 0];
-        self.action.copy_from_slice(&words.map(u64::to_le_bytes).concat());
+        self.action.bytes_mut().copy_from_slice(&code.action);
         // What the program has now, first: the handler must hand on to it from its first moment.
         let current = self.current(stopped, memory)?;
         self.old_action = current;
-        if let Some(data) = guard_behind(memory, &self.old_action) {
+        if let Some(data) = guard_behind(memory, current.handler()) {
             self.inherit(memory, data)?;
         }
         // A guard that was there before knows where a thread goes that has its trap behind it already,
         // and hands on to the program in its turn.
-        memory.write(self.data.wrapping_add(DATA_CHAIN), &current[..8])?;
-        memory.write(self.data.wrapping_add(PROGRAMS_ACTION), &self.old_action)?;
+        self.hand_on_to(memory, current.handler())?;
         self.enable(stopped, memory)
+    }
+
+    /// Lets the handler hand on what is not the guard's; a later tracer learns of the program's own disposition.
+    fn hand_on_to(&self, memory: &Memory, handler: u64) -> Result<(), CodeError> {
+        memory.write(self.data.wrapping_add(DATA_CHAIN), &handler.to_le_bytes())?;
+        memory.write(self.data.wrapping_add(PROGRAMS_ACTION), self.old_action.bytes())?;
+        Ok(())
     }
 
     /// Takes out the traps that a tracer which died has left behind, by its guard's table. That guard
     /// stays mapped: a thread may be on its way through it.
     fn inherit(&mut self, memory: &Memory, data: Addr) -> Result<(), CodeError> {
-        memory.read_exact(data.wrapping_add(PROGRAMS_ACTION), &mut self.old_action)?;
+        memory.read_exact(data.wrapping_add(PROGRAMS_ACTION), self.old_action.bytes_mut())?;
         let at = Addr::new(read_word(memory, data.wrapping_add(DATA_TABLE))?);
         if at.get() == 0 {
             return Ok(());
@@ -153,18 +139,21 @@ impl Guard {
     }
 
     /// The process' disposition of SIGTRAP.
-    fn current(&self, stopped: &Stopped, memory: &Memory) -> Result<[u8; ACTION_LEN], CodeError> {
+    fn current(&self, stopped: &Stopped, memory: &Memory) -> Result<Action, CodeError> {
         let old = self.data.wrapping_add(OLD_ACTION);
-        system_call(stopped, nr::RT_SIGACTION, [sigtrap(), 0, old.get(), SIGSET, 0, 0])?;
-        let mut action = [0; ACTION_LEN];
-        memory.read_exact(old, &mut action)?;
-        Ok(action)
+        self.sigaction(stopped, 0, old.get())?;
+        Ok(Action::read(memory, old, self.abi)?)
     }
 
-    fn set(&self, stopped: &Stopped, memory: &Memory, action: &[u8]) -> Result<(), CodeError> {
-        let at = self.data.wrapping_add(NEW_ACTION);
-        memory.write(at, action)?;
-        system_call(stopped, nr::RT_SIGACTION, [sigtrap(), at.get(), 0, SIGSET, 0, 0]).map(drop)
+    fn set(&self, stopped: &Stopped, memory: &Memory, action: &Action) -> Result<(), CodeError> {
+        let new = self.data.wrapping_add(NEW_ACTION);
+        memory.write(new, action.bytes())?;
+        self.sigaction(stopped, new.get(), 0)
+    }
+
+    fn sigaction(&self, stopped: &Stopped, new: u64, old: u64) -> Result<(), CodeError> {
+        let number = self.abi.system_calls().rt_sigaction;
+        system_call(stopped, number, [sigtrap(), new, old, SIGSET, 0, 0]).map(drop)
     }
 
     /// Makes the handler the process' disposition of SIGTRAP.
@@ -172,9 +161,13 @@ impl Guard {
         self.set(stopped, memory, &self.action)
     }
 
+    fn is_in_force(&self, current: &Action) -> bool {
+        current.handler() == self.action.handler()
+    }
+
     /// Puts the program's own disposition in force, for a SIGTRAP of its own that is to be delivered.
     fn stand_aside(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
-        if self.current(stopped, memory)?[..8] == self.action[..8] {
+        if self.is_in_force(&self.current(stopped, memory)?) {
             self.set(stopped, memory, &self.old_action)?;
             self.away = true;
         }
@@ -185,18 +178,17 @@ impl Guard {
     fn come_back(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
         self.away = false;
         let current = self.current(stopped, memory)?;
-        if current[..8] != self.action[..8] {
+        if !self.is_in_force(&current) {
             // What the program has set meanwhile is its own from now on.
             self.old_action = current;
-            memory.write(self.data.wrapping_add(DATA_CHAIN), &current[..8])?;
-            memory.write(self.data.wrapping_add(PROGRAMS_ACTION), &current)?;
+            self.hand_on_to(memory, current.handler())?;
             self.enable(stopped, memory)?;
         }
         Ok(())
     }
 
     /// What the program would have without the guard.
-    pub(super) fn programs_action(&self) -> [u8; ACTION_LEN] {
+    pub(super) fn programs_action(&self) -> Action {
         self.old_action
     }
 
@@ -240,7 +232,7 @@ impl Guard {
     fn grow(&mut self, stopped: &Stopped, memory: &Memory) -> Result<Table, CodeError> {
         let entries = self.table.map_or(FIRST_TABLE, |table| (table.mask + 1) * 2);
         let len = (TABLE_ENTRIES + entries * 17).next_multiple_of(PAGE);
-        let at = map(stopped, len, libc::PROT_READ)?;
+        let at = map(stopped, self.abi.arch(), None, len, libc::PROT_READ)?;
         self.mapped.push((at, len));
         memory.write(at, &(entries - 1).to_le_bytes())?;
         let mut table = Table {
@@ -272,32 +264,17 @@ impl Guard {
         let Ok(current) = self.current(stopped, memory) else {
             return;
         };
-        let is_ours = current[..8] == self.action[..8];
         // A handler that could not be taken out must stay mapped.
-        if !is_ours || self.set(stopped, memory, &self.old_action).is_ok() {
+        if !self.is_in_force(&current) || self.set(stopped, memory, &self.old_action).is_ok() {
             self.unmap(stopped);
         }
     }
 
     fn unmap(&mut self, stopped: &Stopped) {
         for (at, len) in self.mapped.drain(..) {
-            // What cannot be unmapped stays: it is in nobody's way.
-            let _: Result<_, CodeError> = system_call(stopped, nr::MUNMAP, [at.get(), len, 0, 0, 0, 0]);
+            unmap(stopped, self.abi.arch(), at, len);
         }
     }
-}
-
-fn sigtrap() -> u64 {
-    Signal::SIGTRAP.raw().unsigned_abs().into()
-}
-
-fn prot(bits: i32) -> u64 {
-    bits.unsigned_abs().into()
-}
-
-fn map(stopped: &Stopped, len: u64, bits: i32) -> Result<Addr, CodeError> {
-    let flags = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS).unsigned_abs().into();
-    system_call(stopped, nr::MMAP, [0, len, prot(bits), flags, u64::MAX, 0]).map(Addr::new)
 }
 
 fn word(bytes: &[u8]) -> u64 {
@@ -312,9 +289,9 @@ fn read_word(memory: &Memory, at: Addr) -> Result<u64, CodeError> {
     Ok(u64::from_le_bytes(word))
 }
 
-/// The data of the guard whose handler this disposition is, if it is one.
-fn guard_behind(memory: &Memory, action: &[u8; ACTION_LEN]) -> Option<Addr> {
-    let page = Addr::new(word(&action[..8]) & !(PAGE - 1));
+/// The data of the guard whose handler this is, if it is one.
+fn guard_behind(memory: &Memory, handler: u64) -> Option<Addr> {
+    let page = Addr::new(handler & !(PAGE - 1));
     let magic = read_word(memory, page.wrapping_add(SIGNATURE)).ok()?;
     let data = read_word(memory, page.wrapping_add(SIGNATURE + 8)).ok()?;
     (magic == MAGIC).then(|| Addr::new(data))
@@ -340,14 +317,14 @@ fn put(memory: &Memory, table: Table, trap: Addr, to: Addr, original: u8) -> Res
 }
 
 impl Space {
-    /// Puts the guard into a process, if its kind has one. Without it the process is traced all the same.
+    /// Puts the guard into a process. Without it the process is traced all the same.
     pub(super) fn guard(&mut self, stopped: &Stopped) -> Option<String> {
         if !self.may_call {
             return Some("it runs under a seccomp filter: it would not survive a kill -9 of rltrace".into());
         }
         match Guard::install(stopped, &self.memory, self.arch) {
             Ok(guard) => {
-                self.guard = guard;
+                self.guard = Some(guard);
                 None
             }
             Err(error) => {

@@ -21,7 +21,7 @@ use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return};
 /// Buffers of the trap engine that are used again and again, so that a stop allocates nothing.
 #[derive(Default)]
 pub(super) struct Buffers {
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Records of calls that are over, for the next ones.
     #[expect(
         clippy::vec_box,
@@ -38,7 +38,7 @@ const MAX_POOL: usize = 1024;
 const MAX_STACK: usize = 4096;
 
 /// The memory of a process as values are read from it.
-struct Reader<'a>(&'a Memory);
+pub(super) struct Reader<'a>(pub(super) &'a Memory);
 
 impl TargetMemory for Reader<'_> {
     fn read(&self, at: Addr, buf: &mut [u8]) -> usize {
@@ -246,6 +246,12 @@ impl Hit<'_> {
             memory: &reader,
         };
         self.reporter.entry(self.points, pending, plan, &memory);
+        // What was done about the entry is no part of the call.
+        pending.started = if self.reporter.measures() {
+            self.reporter.clock.now()
+        } else {
+            pending.call.time
+        };
     }
 
     /// The thread is where calls return to. Gives how many did.
@@ -286,8 +292,8 @@ impl Hit<'_> {
         let plan = self.plan(pending.point);
         let snapshot = &mut self.buffers.snapshot;
         snapshot.clear();
+        ret.take_registers(self.regs);
         if !self.reporter.counts_only() {
-            ret.take_registers(self.regs);
             if plan.wants_fp_at_return() {
                 ret.fp = Some(self.stopped.fp_regs()?);
             }
@@ -349,7 +355,7 @@ fn read_stack(memory: &Memory, call: &mut RawCall, len: usize) {
 }
 
 /// Fills a snapshot by one vectored read.
-fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
+pub(super) fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
     if !snapshot.is_empty() {
         snapshot.fill_each(|ranges, done| {
             // A process that is gone has no bytes; its end is reported by itself.

@@ -12,6 +12,7 @@ use rustc_hash::FxHashSet;
 use super::Tracer;
 use super::code::unmap;
 use super::lifecycle::Birth;
+use super::sigtrap::block_sigtrap;
 use super::space::Space;
 use super::thread::SharedSpace;
 use super::trap::SI_KERNEL;
@@ -107,7 +108,13 @@ impl Tracer {
 
     /// Puts one thread back into its program, if it stands in a copy.
     fn settle(&mut self, stopped: &Stopped) {
-        self.give_back_sigtrap(stopped);
+        if self
+            .threads
+            .get(&stopped.tid())
+            .is_some_and(|thread| thread.blocks_sigtrap)
+        {
+            block_sigtrap(stopped);
+        }
         let Ok(mut regs) = stopped.regs() else { return };
         let stepping = self
             .threads
@@ -118,19 +125,6 @@ impl Tracer {
         } else {
             self.put_back(stopped, &mut regs)
         };
-    }
-
-    /// What the program has blocked is blocked again.
-    pub(super) fn give_back_sigtrap(&self, stopped: &Stopped) {
-        if self
-            .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.blocks_sigtrap)
-            && let Ok(mut mask) = stopped.sigmask()
-        {
-            mask.insert(Signal::SIGTRAP);
-            let _: Result<(), Error> = stopped.set_sigmask(mask);
-        }
     }
 
     /// Lets each thread that has a SIGTRAP of ours to come run into it: it gets no further.

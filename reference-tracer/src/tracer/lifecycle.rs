@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ptrace_core::{Error, ExitStatus, Signal, Stopped, Tid, procfs};
+use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
 
+use super::sigtrap::block_sigtrap;
 use super::space::Space;
 use super::thread::{Pending, SharedSpace, Thread};
 use super::{Process, Tracer, resume};
@@ -29,6 +30,7 @@ impl Tracer {
     /// A new program: every address is stale. The other threads of the process are gone.
     pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
         let tgid = stopped.tgid();
+        tracing::info!(%tgid, %former, "new program");
         if former != tgid {
             self.forget_thread(former);
         }
@@ -64,10 +66,7 @@ impl Tracer {
             .threads
             .get(&stopped.tid())
             .is_some_and(|thread| thread.blocks_sigtrap);
-        self.add_thread(stopped.tid(), tgid, &space);
-        if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
-            thread.blocks_sigtrap = blocks;
-        }
+        self.add_thread(stopped.tid(), tgid, &space, blocks);
         self.processes.insert(
             tgid,
             Process {
@@ -89,14 +88,16 @@ impl Tracer {
         }
     }
 
-    pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace) {
+    /// Takes up a thread. `blocks_sigtrap` is whether the program has blocked SIGTRAP in it.
+    pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace, blocks_sigtrap: bool) {
         let arch = space.borrow().arch;
         let followed = self.processes.get(&tgid).is_none_or(|process| process.followed);
         if followed && !self.threads.is_empty() && !self.threads.contains_key(&tid) {
             self.reporter.name_threads();
         }
-        self.threads
-            .insert(tid, Thread::new(tid, tgid, arch, SharedSpace::clone(space)));
+        let mut thread = Thread::new(tid, tgid, arch, SharedSpace::clone(space));
+        thread.blocks_sigtrap = blocks_sigtrap;
+        self.threads.insert(tid, thread);
     }
 
     /// The parent's stop at a fork: the child's memory is a copy of its parent's as it is now. What the
@@ -136,16 +137,14 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        tracing::info!(%tid, %tgid, ?parent, "born");
         let noted = self.forks.remove(&tid);
         let blocks = parent
             .and_then(|parent| self.threads.get(&parent))
             .is_some_and(|t| t.blocks_sigtrap);
         if let Some(process) = self.processes.get(&tgid) {
             let space = SharedSpace::clone(&process.space);
-            self.add_thread(tid, tgid, &space);
-            if let Some(thread) = self.threads.get_mut(&tid) {
-                thread.blocks_sigtrap = blocks;
-            }
+            self.add_thread(tid, tgid, &space, blocks);
             return Ok(Birth::Stay);
         }
         let parent = parent.filter(|parent| self.threads.contains_key(parent));
@@ -174,11 +173,10 @@ impl Tracer {
             ..from.space
         };
         let space = shared.unwrap_or_else(|| Rc::new(RefCell::new(own)));
-        self.add_thread(tid, tgid, &space);
+        self.add_thread(tid, tgid, &space, from.blocks_sigtrap);
         if let Some(thread) = self.threads.get_mut(&tid).filter(|_| from.follow) {
             // The child returns from the calls that its parent was in.
             thread.calls = from.calls;
-            thread.blocks_sigtrap = from.blocks_sigtrap;
             thread
                 .calls
                 .iter_mut()
@@ -197,6 +195,8 @@ impl Tracer {
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        tracing::info!(%tid, ?status, "ended");
+        self.reporter.out.focus(tgid);
         self.close_calls(tid);
         self.threads.remove(&tid);
         if tid != tgid {
@@ -205,6 +205,7 @@ impl Tracer {
         }
         if self.is_followed(tgid) {
             self.reporter.exited(tgid, status);
+            self.reporter.process_end(self.store.points(), tgid);
         }
         self.processes.remove(&tgid);
         if self.command == Some(tgid) {
@@ -222,12 +223,17 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
+        self.reporter.out.focus(thread.tgid);
+        let syscall = thread.syscall.take();
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
         let followed = self
             .processes
             .get(&thread.tgid)
             .is_some_and(|process| process.followed);
+        if let Some(call) = syscall.filter(|_| followed) {
+            self.reporter.no_return(self.store.points(), &call);
+        }
         for call in closed {
             if followed {
                 self.reporter.no_return(self.store.points(), &call.token);
@@ -246,11 +252,8 @@ pub(super) struct Inheritance {
 
 /// Makes a child as it would be if its parent had never been traced.
 fn leave_child(stopped: &Stopped, from: Inheritance) {
-    if from.blocks_sigtrap
-        && let Ok(mut mask) = stopped.sigmask()
-    {
-        mask.insert(Signal::SIGTRAP);
-        let _: Result<(), Error> = stopped.set_sigmask(mask);
+    if from.blocks_sigtrap {
+        block_sigtrap(stopped);
     }
     let mut space = Space {
         memory: stopped.memory(),

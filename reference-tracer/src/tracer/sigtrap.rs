@@ -9,8 +9,8 @@
 //! themselves, and system calls made without the C library, are not seen. A SIGTRAP that another
 //! process sends is delivered even where the program has blocked it.
 
-use arch_abi::{Addr, Arch, Regs};
-use ptrace_core::{Error, Memory, Signal, SignalSet, Stopped};
+use arch_abi::{Abi, Addr, Regs};
+use ptrace_core::{Error, Memory, MemoryError, Signal, SignalSet, Stopped};
 
 use super::Tracer;
 use super::code::system_call;
@@ -42,53 +42,46 @@ pub(crate) fn is_watched(name: &str) -> bool {
     )
 }
 
-/// Numbers of the system calls looked at.
-struct Numbers {
-    sigaction: u64,
-    sigprocmask: u64,
-    /// The bytes of the kernel's `struct sigaction`.
-    action_len: usize,
-}
-
-fn numbers(arch: Arch) -> Numbers {
-    match arch {
-        // asm/unistd_32.h; handler, flags and restorer have 4 bytes, the mask 8.
-        Arch::I386 => Numbers {
-            sigaction: 174,
-            sigprocmask: 175,
-            action_len: 20,
-        },
-        // asm/unistd_64.h.
-        _ => Numbers {
-            sigaction: 13,
-            sigprocmask: 14,
-            action_len: 32,
-        },
-    }
-}
-
 /// `how` of `sigprocmask` (`asm/signal.h`).
 const SIG_BLOCK: u64 = 0;
 const SIG_UNBLOCK: u64 = 1;
 
-/// The disposition that the program has asked for, as the kernel's structure.
+/// A disposition, as the kernel's `struct sigaction`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Action {
-    pub(super) bytes: [u8; 32],
+    bytes: [u8; 32],
     len: usize,
+    word: usize,
 }
 
 impl Action {
-    fn read(memory: &Memory, at: Addr, len: usize) -> Option<Self> {
-        let mut bytes = [0; 32];
-        memory.read_exact(at, &mut bytes[..len]).ok()?;
-        Some(Self { bytes, len })
+    /// `SIG_DFL`.
+    pub(super) fn default_of(abi: &dyn Abi) -> Self {
+        Self {
+            bytes: [0; 32],
+            len: abi.sigaction_size().min(32),
+            word: abi.word_size(),
+        }
     }
 
-    fn handler(&self) -> u64 {
-        let word = if self.len == 20 { 4 } else { 8 };
+    pub(super) fn read(memory: &Memory, at: Addr, abi: &dyn Abi) -> Result<Self, MemoryError> {
+        let mut action = Self::default_of(abi);
+        memory.read_exact(at, action.bytes_mut())?;
+        Ok(action)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
+
+    /// `SIG_DFL` (0), `SIG_IGN` (1) or an address.
+    pub(super) fn handler(&self) -> u64 {
         let mut bytes = [0; 8];
-        bytes[..word].copy_from_slice(&self.bytes[..word]);
+        bytes[..self.word].copy_from_slice(&self.bytes[..self.word]);
         u64::from_le_bytes(bytes)
     }
 
@@ -107,26 +100,34 @@ impl Tracer {
         };
         let space = SharedSpace::clone(&thread.space);
         let layout = regs.abi().regs();
-        let numbers = numbers(regs.arch());
+        let numbers = regs.abi().system_calls();
         let number = regs.get(layout.syscall_nr);
         if regs.get(layout.syscall_ret) != 0 {
             return Ok(());
         }
         let args = layout.syscall_args.map(|reg| regs.get(reg));
-        if number == numbers.sigprocmask {
+        if number == numbers.rt_sigprocmask {
             let blocks = after_sigprocmask(stopped, &space.borrow().memory, args, thread.blocks_sigtrap)?;
             thread.blocks_sigtrap = blocks;
-        } else if number == numbers.sigaction && args[0] == sigtrap() {
-            space
-                .borrow_mut()
-                .after_sigaction(stopped, &regs, args, numbers.action_len);
+        } else if number == numbers.rt_sigaction && args[0] == sigtrap() {
+            space.borrow_mut().after_sigaction(stopped, &regs, args);
         }
         Ok(())
     }
 }
 
-fn sigtrap() -> u64 {
+/// The number of SIGTRAP, as system calls take it.
+pub(super) fn sigtrap() -> u64 {
     Signal::SIGTRAP.raw().unsigned_abs().into()
+}
+
+/// What the program has blocked is really blocked, where it is not traced any more.
+pub(super) fn block_sigtrap(stopped: &Stopped) {
+    if let Ok(mut mask) = stopped.sigmask() {
+        mask.insert(Signal::SIGTRAP);
+        // A thread that died has no mask.
+        let _: Result<(), Error> = stopped.set_sigmask(mask);
+    }
 }
 
 /// The mask was read or set: the program reads what it has set, and SIGTRAP is unblocked. Gives whether the
@@ -167,18 +168,18 @@ fn word_at(memory: &Memory, at: u64) -> Option<u64> {
 
 impl Space {
     /// The disposition of SIGTRAP was read or set.
-    fn after_sigaction(&mut self, stopped: &Stopped, regs: &Regs, args: [u64; 6], len: usize) {
+    fn after_sigaction(&mut self, stopped: &Stopped, regs: &Regs, args: [u64; 6]) {
         let [_, new, old, ..] = args;
         if old != 0
             && let Some(was) = self.programs_action()
         {
             // The kernel has just written there.
-            let _ = self.memory.write(Addr::new(old), &was.bytes[..was.len]);
+            let _ = self.memory.write(Addr::new(old), was.bytes());
         }
         if new == 0 {
             return;
         }
-        let Some(action) = Action::read(&self.memory, Addr::new(new), len) else {
+        let Ok(action) = Action::read(&self.memory, Addr::new(new), regs.abi()) else {
             return;
         };
         self.own_sigtrap = Some(action);
@@ -191,13 +192,7 @@ impl Space {
 
     /// What the program has set, where that is not what is in force.
     pub(super) fn programs_action(&self) -> Option<Action> {
-        let guards = || {
-            let bytes = self.guard.as_ref()?.programs_action();
-            Some(Action {
-                bytes,
-                len: bytes.len(),
-            })
-        };
+        let guards = || Some(self.guard.as_ref()?.programs_action());
         self.own_sigtrap.or_else(guards)
     }
 
