@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod derive;
 pub mod diagnose;
 pub mod filter;
 pub mod leave;

@@ -52,6 +52,8 @@ pub struct LoadedSlot {
 /// What is known of an object file, and which of its calls are traced.
 #[derive(Debug)]
 pub struct ObjectFile {
+    /// Which version of which file it is.
+    pub key: FileKey,
     /// How it is known.
     pub names: Rc<ObjectNames>,
     /// Its ABI.
@@ -104,12 +106,31 @@ impl ObjectFile {
 
 /// What tells one version of one file from another.
 #[derive(PartialEq, Eq, Hash, Clone, Copy, Debug)]
-struct FileKey {
+pub struct FileKey {
     dev: u64,
     ino: u64,
     size: u64,
     modified: (i64, i64),
     is_main: bool,
+}
+
+impl FileKey {
+    fn of(file: &File, is_main: bool) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            is_main,
+        })
+    }
+
+    /// Whether `file` is this version of this file.
+    #[must_use]
+    pub fn is_of(&self, file: &File) -> bool {
+        Self::of(file, self.is_main).is_ok_and(|key| key == *self)
+    }
 }
 
 /// Why an object is not traced.
@@ -240,20 +261,13 @@ impl ObjectStore {
             path: path.to_owned(),
             source,
         };
-        let meta = file.metadata().map_err(read)?;
-        let key = FileKey {
-            dev: meta.dev(),
-            ino: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            is_main,
-        };
+        let key = FileKey::of(file, is_main).map_err(read)?;
         if let Some(known) = self.files.get(&key) {
             return Ok(Rc::clone(known));
         }
         let bytes = sys::map_file(file).map_err(read)?;
         let object = self
-            .parse(&bytes, path, is_main)
+            .parse(&bytes, path, key)
             .map_err(|source| ObjectError::Parse {
                 path: path.to_owned(),
                 source,
@@ -269,7 +283,8 @@ impl ObjectStore {
         Ok(object)
     }
 
-    fn parse(&mut self, bytes: &[u8], path: &str, is_main: bool) -> Result<ObjectFile, elf_plt::Error> {
+    fn parse(&mut self, bytes: &[u8], path: &str, key: FileKey) -> Result<ObjectFile, elf_plt::Error> {
+        let is_main = key.is_main;
         let object = Object::parse(bytes)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let names = Rc::new(ObjectNames {
@@ -287,6 +302,7 @@ impl ObjectStore {
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
         let is_linker = !is_main || object.interpreter().is_none();
         Ok(ObjectFile {
+            key,
             arch: object.arch(),
             is_static: object.is_static(),
             interpreter: object.interpreter().map(<[u8]>::to_vec),

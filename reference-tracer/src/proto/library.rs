@@ -433,6 +433,11 @@ impl Prototypes {
         &self.types
     }
 
+    /// The types, for prototypes that come from elsewhere.
+    pub fn types_mut(&mut self) -> &mut Types {
+        &mut self.types
+    }
+
     /// Every embedded prototype as it is used for its library, sorted by soname and function: soname,
     /// function, and the line that describes it, which means the same in a prototype file.
     pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str, Cow<'static, str>)> {

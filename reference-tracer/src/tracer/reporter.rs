@@ -8,6 +8,7 @@ use ptrace_core::{ExitStatus, Signal, Tid};
 
 use super::streams::{Destination, Streams};
 use super::thread::Pending;
+use crate::derive::{Candidate, Derived};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
@@ -83,6 +84,7 @@ pub(super) struct Reporter {
     pub(super) clock: Clock,
     options: ReportOptions,
     prototypes: Prototypes,
+    derived: Derived,
     plans: Vec<Option<Rc<Plan>>>,
     /// What was counted, by process where each has its own output.
     summaries: FxHashMap<i32, Summary>,
@@ -105,6 +107,7 @@ impl Reporter {
             clock: Clock::start(),
             options,
             prototypes,
+            derived: Derived::default(),
             plans: Vec::new(),
             summaries: FxHashMap::default(),
             tables: FxHashSet::default(),
@@ -153,22 +156,40 @@ impl Reporter {
         &self.prototypes
     }
 
-    /// How calls of this call point are shown; found once.
-    pub(super) fn plan(&mut self, id: PointId, point: &Point, arch: Arch) -> Rc<Plan> {
+    /// How calls of this call point are shown; found once. Where no prototype is known, `objects` are asked, those of
+    /// the process in search order.
+    pub(super) fn plan(
+        &mut self,
+        id: PointId,
+        point: &Point,
+        arch: Arch,
+        objects: impl FnOnce() -> Vec<Candidate>,
+    ) -> Rc<Plan> {
         let index = id.0 as usize;
         if self.plans.len() <= index {
             self.plans.resize(index + 1, None);
         }
-        let prototypes = &mut self.prototypes;
-        let plan = self.plans[index].get_or_insert_with(|| {
-            let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
-            Rc::new(match point.kind {
-                Kind::Syscall => prototypes.syscall_plan(arch, &point.name),
-                Kind::Import => prototypes.plan(arch, &sonames, &point.name),
-                Kind::Entry | Kind::Place => prototypes.plan(arch, &[point.caller.short()], &point.name),
-            })
-        });
-        Rc::clone(plan)
+        if let Some(plan) = &self.plans[index] {
+            return Rc::clone(plan);
+        }
+        let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
+        let mut plan = match point.kind {
+            Kind::Syscall => self.prototypes.syscall_plan(arch, &point.name),
+            Kind::Import => self.prototypes.plan(arch, &sonames, &point.name),
+            Kind::Entry | Kind::Place => self.prototypes.plan(arch, &[point.caller.short()], &point.name),
+        };
+        let is_function = matches!(point.kind, Kind::Import | Kind::Entry);
+        if is_function && !plan.known && self.options.summary.is_none() {
+            let found = self
+                .derived
+                .of(objects(), &point.name, arch, &mut self.prototypes);
+            if let Some((prototype, source)) = found {
+                plan = Plan::new(self.prototypes.types(), prototype, arch, !source.is_guess());
+            }
+        }
+        let plan = Rc::new(plan);
+        self.plans[index] = Some(Rc::clone(&plan));
+        plan
     }
 
     fn name<'p>(&self, point: &'p Point) -> CallName<'p> {

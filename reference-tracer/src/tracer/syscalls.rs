@@ -121,7 +121,7 @@ impl Tracer {
         record(&mut pending, stopped, info, args, point);
         pending.call.time = self.reporter.clock.now();
         let points = self.store.points();
-        let plan = self.reporter.plan(point, points.get(point), arch);
+        let plan = self.reporter.plan(point, points.get(point), arch, Vec::new);
         let space = SharedSpace::clone(&thread.space);
         let space = space.borrow();
         let snapshot = &mut self.buffers.snapshot;
@@ -150,7 +150,7 @@ impl Tracer {
         let points = self.store.points();
         let point = points.get(pending.point);
         let arch = pending.arch.unwrap_or(Arch::X86_64);
-        let plan = self.reporter.plan(pending.point, point, arch);
+        let plan = self.reporter.plan(pending.point, point, arch, Vec::new);
         let ret = returned(
             value,
             is_error && !self.reporter.raw_errors(),

@@ -16,6 +16,7 @@ mod escape;
 mod flags;
 mod float;
 mod frame;
+mod guess;
 mod pack;
 mod raw;
 mod show;
