@@ -5,10 +5,12 @@ use std::rc::Rc;
 
 use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
 
+use super::reporter::Reporter;
 use super::sigtrap::block_sigtrap;
 use super::space::Space;
 use super::thread::{Pending, SharedSpace, Thread};
 use super::{Process, Tracer, resume};
+use crate::points::Points;
 use crate::sys;
 use breakpoint::CallStack;
 
@@ -193,7 +195,12 @@ impl Tracer {
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
-        self.close_calls(tid);
+        let close = if tid == tgid {
+            Reporter::no_return
+        } else {
+            Reporter::cut_off
+        };
+        self.close_calls_as(tid, close);
         self.threads.remove(&tid);
         if tid != tgid {
             self.reporter.thread_end(tid);
@@ -213,8 +220,12 @@ impl Tracer {
         self.threads.remove(&tid);
     }
 
-    /// The calls of a thread will not return.
+    /// The returns of a thread's calls will not be seen.
     pub(super) fn close_calls(&mut self, tid: Tid) {
+        self.close_calls_as(tid, Reporter::no_return);
+    }
+
+    fn close_calls_as(&mut self, tid: Tid, close: fn(&mut Reporter, &Points, &Pending)) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
@@ -226,7 +237,7 @@ impl Tracer {
             .is_some_and(|process| process.followed);
         for call in closed {
             if followed {
-                self.reporter.no_return(self.store.points(), &call.token);
+                close(&mut self.reporter, self.store.points(), &call.token);
             }
         }
     }

@@ -212,25 +212,32 @@ impl Reporter {
 
     /// A call's frame was left without a return.
     pub(super) fn unwound(&mut self, points: &Points, pending: &Pending) {
-        if self.options.summary {
-            self.summary.record_unreturned(pending.point.0);
-            return;
-        }
-        let at = call_moment(pending, self.clock.now());
-        let name = self.name(points.get(pending.point));
-        self.sink.unwound(self.output.buffer(), at, name);
-        self.output.end_line();
+        self.without_return(points, pending, TextSink::unwound);
     }
 
     /// A call's return will not be seen: its process ended, or tracing did.
     pub(super) fn no_return(&mut self, points: &Points, pending: &Pending) {
+        self.without_return(points, pending, TextSink::no_return);
+    }
+
+    /// A call's thread ended in it.
+    pub(super) fn cut_off(&mut self, points: &Points, pending: &Pending) {
+        self.without_return(points, pending, TextSink::cut_off);
+    }
+
+    fn without_return(
+        &mut self,
+        points: &Points,
+        pending: &Pending,
+        show: fn(&mut TextSink, &mut Vec<u8>, Moment, CallName<'_>),
+    ) {
         if self.options.summary {
             self.summary.record_unreturned(pending.point.0);
             return;
         }
         let at = call_moment(pending, self.clock.now());
         let name = self.name(points.get(pending.point));
-        self.sink.no_return(self.output.buffer(), at, name);
+        show(&mut self.sink, self.output.buffer(), at, name);
         self.output.end_line();
     }
 
