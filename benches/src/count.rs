@@ -34,12 +34,13 @@ fn lines_with(text: &str, needle: &str) -> u64 {
     lines.map(|_| 1).sum()
 }
 
-/// The last whole number of the row that ends with `function`: its calls, in the summaries of ltrace and of uftrace.
+/// The greatest whole number of the row that ends with `function`: its calls. Those are the last one for ltrace and uftrace;
+/// in rltrace's own summary the errors follow.
 fn number_in_row(text: &str, function: &str) -> Result<u64, Error> {
     let row = text
         .lines()
         .find(|line| line.split_whitespace().next_back() == Some(function));
-    let number = row.and_then(|row| row.split_whitespace().rev().find_map(|word| word.parse().ok()));
+    let number = row.and_then(|row| row.split_whitespace().filter_map(|word| word.parse().ok()).max());
     number.ok_or_else(|| Error::Unexpected {
         what: "a summary",
         text: text.lines().take(5).collect(),

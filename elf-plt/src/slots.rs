@@ -143,24 +143,26 @@ fn for_each_relocation(object: &Object<'_>, mut each: impl FnMut(Reloc, bool)) {
 /// Where slots lie, to be asked for by address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SlotIndex {
-    /// By address: the relocation, and the number of the call point.
-    slots: Vec<(FileAddr, SlotRelocation, usize)>,
+    /// By address.
+    slots: Vec<Slot>,
 }
 
 impl SlotIndex {
-    pub(crate) fn new(mut slots: Vec<(FileAddr, SlotRelocation, usize)>) -> Self {
-        slots.sort_by_key(|&(addr, ..)| addr);
+    pub(crate) fn new(fills: &[Fill]) -> Self {
+        let mut slots: Vec<_> = fills.iter().map(|fill| fill.slot).collect();
+        slots.sort_by_key(|slot| slot.addr);
+        slots.dedup_by_key(|slot| slot.addr);
         Self { slots }
     }
 
-    pub(crate) fn get(&self, addr: FileAddr) -> Option<(SlotRelocation, usize)> {
-        let at = self.slots.binary_search_by_key(&addr, |&(addr, ..)| addr).ok()?;
-        let (_, relocation, point) = self.slots[at];
-        Some((relocation, point))
+    /// How the slot at `addr` is filled.
+    pub(crate) fn get(&self, addr: FileAddr) -> Option<SlotRelocation> {
+        let at = self.slots.binary_search_by_key(&addr, |slot| slot.addr).ok()?;
+        Some(self.slots[at].relocation)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (FileAddr, SlotRelocation)> {
-        self.slots.iter().map(|&(addr, relocation, _)| (addr, relocation))
+        self.slots.iter().map(|slot| (slot.addr, slot.relocation))
     }
 
     pub(crate) fn len(&self) -> usize {

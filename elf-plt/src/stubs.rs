@@ -122,7 +122,7 @@ fn with_segments(object: &Object<'_>, slots: &SlotIndex, mut entries: Vec<PltEnt
         let Some(entry) = entry(object, found, got) else {
             continue;
         };
-        let Some((relocation, _)) = slots.get(entry.slot) else {
+        let Some(relocation) = slots.get(entry.slot) else {
             continue;
         };
         let is_known = entries[..known]

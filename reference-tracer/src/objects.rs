@@ -143,14 +143,27 @@ pub struct ObjectStore {
 /// Names that the filters could have matched.
 #[derive(Debug, Default)]
 pub struct Offered {
-    /// Functions that traced objects import.
-    pub symbols: Vec<Box<str>>,
+    /// Functions that traced objects import, each followed by a NUL.
+    symbols: String,
     /// The objects.
     pub libraries: Vec<Box<str>>,
 }
 
-/// Of how many names suggestions are made.
-const MAX_OFFERED: usize = 100_000;
+/// Of how many bytes of names suggestions are made.
+const MAX_OFFERED: usize = 4 << 20;
+
+impl Offered {
+    fn add(&mut self, name: &str) {
+        if self.symbols.len() + name.len() < MAX_OFFERED {
+            self.symbols.extend([name, "\0"]);
+        }
+    }
+
+    /// Functions that traced objects import.
+    pub fn symbols(&self) -> impl Iterator<Item = &str> {
+        self.symbols.split_terminator('\0')
+    }
+}
 
 impl ObjectStore {
     /// A store whose call points are selected by `filters`.
@@ -261,16 +274,15 @@ impl ObjectStore {
         if object.is_static() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let all = object.call_points()?;
-        let selected = selected(&filter, &all, &mut self.offered);
+        let selected = selected(&filter, object, &mut self.offered)?;
         // Whether a loaded slot is a call or an address taken is told by how the whole object calls.
-        let needs_code = selected.iter().any(|(point, _)| used_directly(point));
-        let references = if needs_code {
-            object.references(&all, all.iter().filter(|point| used_directly(point)))?
-        } else {
-            References::default()
-        };
-        let no_plt_style = calls_through_slots(&references, &all);
+        let mut no_plt_style = false;
+        let mut references = References::default();
+        if selected.iter().any(|(point, _)| used_directly(point)) {
+            let all = object.call_points()?;
+            references = object.references(&all, all.iter().filter(|point| used_directly(point)))?;
+            no_plt_style = calls_through_slots(&references, &all);
+        }
         let mut plan = Plan {
             probes: Vec::new(),
             loaded: Vec::new(),
@@ -288,22 +300,19 @@ impl ObjectStore {
 
 /// Where `object` calls functions that may block or ignore the tracer's own signal.
 fn watched(object: &Object<'_>) -> Result<Vec<FileAddr>, elf_plt::Error> {
-    let all = if object.is_static() {
-        Vec::new()
-    } else {
-        object.call_points()?
-    };
-    let concerned = all.iter().filter(|point| {
-        let name = point.name().and_then(|name| std::str::from_utf8(name).ok());
-        name.is_some_and(crate::tracer::is_watched)
-    });
-    let (with_plt, without): (Vec<_>, Vec<_>) = concerned.partition(|point| !point.plt().is_empty());
+    if object.is_static() {
+        return Ok(Vec::new());
+    }
+    let concerned =
+        object.call_points_where(|name| std::str::from_utf8(name).is_ok_and(crate::tracer::is_watched))?;
+    let named = concerned.iter().filter(|point| point.name().is_some());
+    let (with_plt, without): (Vec<_>, Vec<_>) = named.partition(|point| !point.plt().is_empty());
     let mut places: Vec<_> = with_plt
         .iter()
         .flat_map(|point| point.plt().iter().map(|entry| entry.addr))
         .collect();
     if !without.is_empty() {
-        let references = object.references(&all, without)?;
+        let references = object.references(&object.call_points()?, without)?;
         places.extend(
             references
                 .iter()
@@ -323,25 +332,23 @@ fn library_names(names: &ObjectNames) -> LibraryNames<'_> {
 }
 
 /// The named call points that the filter selects.
-fn selected<'p, 'data>(
+fn selected<'data>(
     filter: &InLibrary<'_>,
-    all: &'p [CallPoint<'data>],
+    object: &Object<'data>,
     offered: &mut Offered,
-) -> Vec<(&'p CallPoint<'data>, String)> {
-    let mut selected = Vec::new();
-    for point in all {
-        // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
-        // select or to print it by.
-        let Some(name) = point.name() else { continue };
+) -> Result<Vec<(CallPoint<'data>, String)>, elf_plt::Error> {
+    let points = object.call_points_where(|name| {
         let name = String::from_utf8_lossy(name);
-        if offered.symbols.len() < MAX_OFFERED {
-            offered.symbols.push(name.as_ref().into());
-        }
-        if filter.selects(&name, &[]) {
-            selected.push((point, name.into_owned()));
-        }
-    }
-    selected
+        offered.add(&name);
+        filter.selects(&name, &[])
+    })?;
+    // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
+    // select or to print it by.
+    let named = points.into_iter().filter_map(|point| {
+        let name = String::from_utf8_lossy(point.name()?).into_owned();
+        Some((point, name))
+    });
+    Ok(named.collect())
 }
 
 /// Whether code may use a slot of this call point without a PLT entry.

@@ -354,14 +354,13 @@ fn why_nothing(store: &ObjectStore) -> Vec<String> {
     let offered = store.offered();
     let unmatched = store.filters().unmatched();
     // Where there was nothing to choose from, the reason is another: a static program, say.
-    if unmatched.is_empty() || offered.symbols.is_empty() {
+    if unmatched.is_empty() || offered.symbols().next().is_none() {
         return Vec::new();
     }
-    let symbols = || offered.symbols.iter().map(|name| &**name);
     let libraries = || offered.libraries.iter().map(|name| &**name);
     unmatched
         .iter()
-        .map(|rule| rule.explain(symbols(), libraries()))
+        .map(|rule| rule.explain(offered.symbols(), libraries()))
         .collect()
 }
 
