@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{ObjectNames, PointId, Points};
 use crate::sys;
+use crate::tracer::{WATCHED, Watched};
 
 /// How a probe sees the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +70,8 @@ pub struct ObjectFile {
     pub probes: Vec<Probe>,
     /// What can be met only at the callee.
     pub loaded_slots: Vec<LoadedSlot>,
-    /// Where the main program calls functions that may concern the tracer's own signal.
-    pub watched: Vec<FileAddr>,
+    /// Its functions that may concern the tracer's own signal.
+    pub(crate) watched: Vec<(FileAddr, Watched)>,
     segments: Vec<Segment>,
     phdr: Option<FileAddr>,
 }
@@ -238,8 +239,11 @@ impl ObjectStore {
         });
         self.offered.libraries.push(names.short().into());
         let (probes, loaded_slots) = self.select(&object, &names)?;
-        let watched = if is_main { watched(&object)? } else { Vec::new() };
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
+        let watched = WATCHED
+            .iter()
+            .filter_map(|&(name, watched)| Some((defined(name.as_bytes())?, watched)))
+            .collect();
         let is_linker = !is_main || object.interpreter().is_none();
         Ok(ObjectFile {
             arch: object.arch(),
@@ -296,30 +300,6 @@ impl ObjectStore {
         }
         Ok((plan.probes, plan.loaded))
     }
-}
-
-/// Where `object` calls functions that may block or ignore the tracer's own signal.
-fn watched(object: &Object<'_>) -> Result<Vec<FileAddr>, elf_plt::Error> {
-    if object.is_static() {
-        return Ok(Vec::new());
-    }
-    let concerned =
-        object.call_points_where(|name| std::str::from_utf8(name).is_ok_and(crate::tracer::is_watched))?;
-    let named = concerned.iter().filter(|point| point.name().is_some());
-    let (with_plt, without): (Vec<_>, Vec<_>) = named.partition(|point| !point.plt().is_empty());
-    let mut places: Vec<_> = with_plt
-        .iter()
-        .flat_map(|point| point.plt().iter().map(|entry| entry.addr))
-        .collect();
-    if !without.is_empty() {
-        let references = object.references(&object.call_points()?, without)?;
-        places.extend(
-            references
-                .iter()
-                .flat_map(|(_, used)| used.calls.iter().chain(&used.jumps).copied()),
-        );
-    }
-    Ok(places)
 }
 
 fn library_names(names: &ObjectNames) -> LibraryNames<'_> {

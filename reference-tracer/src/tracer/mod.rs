@@ -12,6 +12,7 @@ mod lifecycle;
 mod linkage;
 mod pace;
 mod reporter;
+mod sent;
 mod signal;
 mod sigtrap;
 mod space;
@@ -26,7 +27,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use nix::errno::Errno;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use ptrace_core::{Error, ExitStatus, Interruptible, Session, Signal, Stop, Stopped, Tid, Wait};
+use ptrace_core::{Error, ExitStatus, Interruptible, Session, SigInfo, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
 use crate::filter::FilterSet;
@@ -40,7 +41,7 @@ pub(crate) use linkage::chain;
 use pace::Pace;
 pub use reporter::ReportOptions;
 use reporter::Reporter;
-pub(crate) use sigtrap::is_watched;
+pub(crate) use sigtrap::{WATCHED, Watched};
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -110,6 +111,18 @@ struct Process {
     /// Whether its events are shown. A child that is not followed but shares its parent's memory is
     /// kept until it has its own.
     followed: bool,
+    /// A SIGTRAP that was sent to it while all its threads block SIGTRAP.
+    sent_sigtrap: Option<SigInfo>,
+}
+
+impl Process {
+    fn new(space: SharedSpace, followed: bool) -> Self {
+        Self {
+            space,
+            followed,
+            sent_sigtrap: None,
+        }
+    }
 }
 
 /// A trace of one or more processes.
@@ -122,6 +135,8 @@ pub struct Tracer {
     threads: FxHashMap<Tid, Thread>,
     /// What the memory of children holds that are not born yet: as it was at their parents' forks.
     forks: FxHashMap<Tid, Inheritance>,
+    /// Whether threads that are not born yet block SIGTRAP: as their parents did when they made them.
+    masks: FxHashMap<Tid, bool>,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
@@ -158,6 +173,7 @@ impl Tracer {
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
             forks: FxHashMap::default(),
+            masks: FxHashMap::default(),
             buffers: Buffers::default(),
             command: None,
             command_status: None,
