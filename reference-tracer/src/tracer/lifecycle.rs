@@ -167,7 +167,11 @@ impl Tracer {
         let blocks = blocks.unwrap_or_else(|| parents().is_some_and(|parent| parent.blocks_sigtrap));
         if let Some(process) = self.processes.get(&tgid) {
             let space = SharedSpace::clone(&process.space);
+            let sent = process.sent_sigtrap.is_some();
             self.add_thread(tid, tgid, &space, blocks);
+            if sent && !blocks {
+                self.release_sigtrap(stopped);
+            }
             return Ok(Birth::Stay);
         }
         let parent = parent.filter(|parent| self.threads.contains_key(parent));

@@ -137,6 +137,8 @@ pub struct Tracer {
     forks: FxHashMap<Tid, Inheritance>,
     /// Whether threads that are not born yet block SIGTRAP: as their parents did when they made them.
     masks: FxHashMap<Tid, bool>,
+    /// How many threads are to get a SIGTRAP that another thread blocked.
+    due_sigtraps: usize,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
@@ -174,6 +176,7 @@ impl Tracer {
             threads: FxHashMap::default(),
             forks: FxHashMap::default(),
             masks: FxHashMap::default(),
+            due_sigtraps: 0,
             buffers: Buffers::default(),
             command: None,
             command_status: None,
@@ -309,6 +312,9 @@ impl Tracer {
     }
 
     fn dispatch(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        if self.due_sigtraps > 0 {
+            self.release_due_sigtrap(&stopped);
+        }
         match stop {
             Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),
             Stop::SignalDelivery(signal) => self.on_signal(stopped, signal),
@@ -321,7 +327,7 @@ impl Tracer {
             Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),
             Stop::Fork { child } | Stop::Clone { child } => self.on_fork(stopped, child),
             // A vfork's child shares its parent's memory: it is looked at when it is born.
-            _ => resume(stopped, None),
+            _ => self.resume_watched(stopped),
         }
     }
 

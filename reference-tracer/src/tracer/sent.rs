@@ -1,12 +1,12 @@
 //! A SIGTRAP that somebody sends while the program blocks SIGTRAP.
 //!
 //! It is not really blocked (`sigtrap.rs`), so the signal comes to the tracer, which keeps it and queues it again when the
-//! program unblocks SIGTRAP or is left: in the thread's own name, because only to itself a process may send any
+//! program unblocks SIGTRAP or is left: in the thread's own name, because only to itself a thread may send any
 //! `siginfo_t` (`rt_tgsigqueueinfo(2)`). Until then the program does not find it by sigpending(2), nor does
 //! sigwait(3) get it.
 
 use arch_abi::Regs;
-use ptrace_core::{SigInfo, Stopped, Tid, procfs};
+use ptrace_core::{SigInfo, Stopped, procfs};
 
 use super::Tracer;
 use super::code::{CodeError, system_call};
@@ -15,13 +15,6 @@ use super::thread::{SharedSpace, Thread};
 
 /// `si_code` of a signal that was sent to one thread (`<asm-generic/siginfo.h>`).
 const SI_TKILL: i32 = -6;
-
-/// To whom a signal is sent.
-#[derive(Clone, Copy)]
-enum Receiver {
-    Process,
-    Thread(Tid),
-}
 
 impl Tracer {
     /// Whether this SIGTRAP, at which the thread stands, was sent and is kept for later: then it is not delivered.
@@ -40,39 +33,55 @@ impl Tracer {
             return true;
         }
         let tgid = thread.tgid;
-        let takes = |(_, other): &(&Tid, &Thread)| other.tgid == tgid && !other.blocks_sigtrap;
-        if let Some((&other, _)) = self.threads.iter().find(takes) {
-            return self.queue(stopped, Receiver::Thread(other), &info).is_ok();
+        let takes = |other: &&mut Thread| other.tgid == tgid && !other.blocks_sigtrap;
+        if let Some(other) = self.threads.values_mut().find(takes)
+            && self.session.interrupt(other.tid).is_ok()
+        {
+            // It gets the signal at its next stop.
+            other.sent_sigtrap.get_or_insert(info);
+            self.due_sigtraps += 1;
+        } else if let Some(process) = self.processes.get_mut(&tgid) {
+            process.sent_sigtrap.get_or_insert(info);
         }
-        let Some(process) = self.processes.get_mut(&tgid) else {
-            return false;
-        };
-        process.sent_sigtrap.get_or_insert(info);
         true
     }
 
-    /// SIGTRAP is no longer blocked, or is really blocked now because the thread is to be left: what was kept for it comes.
-    pub(super) fn release_sigtrap(&mut self, stopped: &Stopped) {
-        let tid = stopped.tid();
-        let own = self
-            .threads
-            .get_mut(&tid)
-            .and_then(|thread| thread.sent_sigtrap.take());
-        let common = self
-            .processes
-            .get_mut(&stopped.tgid())
-            .and_then(|process| process.sent_sigtrap.take());
-        // A process that died needs none.
-        if let Some(info) = own {
-            let _: Result<(), CodeError> = self.queue(stopped, Receiver::Thread(tid), &info);
+    /// The thread at hand has stopped: if another one kept a signal for it, it gets that.
+    pub(super) fn release_due_sigtrap(&mut self, stopped: &Stopped) {
+        let is_due = |thread: &Thread| !thread.blocks_sigtrap && thread.sent_sigtrap.is_some();
+        if self.threads.get(&stopped.tid()).is_some_and(is_due) {
+            self.release_sigtrap(stopped);
         }
-        if let Some(info) = common {
-            let _: Result<(), CodeError> = self.queue(stopped, Receiver::Process, &info);
+        self.due_sigtraps = self.threads.values().filter(|thread| is_due(thread)).count();
+    }
+
+    /// SIGTRAP is not blocked in this thread, or is really blocked now because the thread is to be left: what was kept for
+    /// it comes.
+    pub(super) fn release_sigtrap(&mut self, stopped: &Stopped) {
+        let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        let thread = self.threads.get_mut(&tid);
+        let own = thread.and_then(|thread| thread.sent_sigtrap.take());
+        if let Some(info) = own
+            && self.queue(stopped, true, &info).is_err()
+            && let Some(thread) = self.threads.get_mut(&tid)
+        {
+            // In the middle of a system call: at its next stop. A thread that died needs none.
+            thread.sent_sigtrap = Some(info);
+        }
+        // In the name of its leader only, a process can send any siginfo to all of it.
+        let for_process = tid == tgid;
+        let Some(process) = self.processes.get_mut(&tgid) else {
+            return;
+        };
+        if (for_process || own.is_none())
+            && let Some(info) = process.sent_sigtrap.take()
+        {
+            let _: Result<(), CodeError> = self.queue(stopped, !for_process, &info);
         }
     }
 
-    /// Sends the process of `stopped`, or a thread of it, a SIGTRAP in its own name.
-    fn queue(&self, stopped: &Stopped, to: Receiver, info: &SigInfo) -> Result<(), CodeError> {
+    /// Sends a SIGTRAP in the thread's own name, to itself or to its process.
+    fn queue(&self, stopped: &Stopped, to_thread: bool, info: &SigInfo) -> Result<(), CodeError> {
         let Some(thread) = self.threads.get(&stopped.tid()) else {
             return Ok(());
         };
@@ -80,20 +89,14 @@ impl Tracer {
         let space = space.borrow();
         let Some(guard) = &space.guard else { return Ok(()) };
         let regs = stopped.regs()?;
-        let info = guard.lend_siginfo(&space.memory, &siginfo_of(&regs, info))?;
-        let numbers = regs.abi().system_calls();
-        let receiver = match to {
-            Receiver::Process => stopped.tid(),
-            Receiver::Thread(tid) => tid,
-        };
-        let status = procfs::Status::of(receiver)?;
+        let info = guard.lend_siginfo(&space.memory, &siginfo_of(&regs, info))?.get();
+        let status = procfs::Status::of(stopped.tid())?;
         let [tgid, tid] = [status.own_tgid, status.own_tid].map(|id| u64::from(id.unsigned_abs()));
-        let (number, args) = match to {
-            Receiver::Process => (numbers.rt_sigqueueinfo, [tgid, sigtrap(), info.get(), 0, 0, 0]),
-            Receiver::Thread(_) => (
-                numbers.rt_tgsigqueueinfo,
-                [tgid, tid, sigtrap(), info.get(), 0, 0],
-            ),
+        let numbers = regs.abi().system_calls();
+        let (number, args) = if to_thread {
+            (numbers.rt_tgsigqueueinfo, [tgid, tid, sigtrap(), info, 0, 0])
+        } else {
+            (numbers.rt_sigqueueinfo, [tgid, sigtrap(), info, 0, 0, 0])
         };
         system_call(stopped, number, args).map(drop)
     }
