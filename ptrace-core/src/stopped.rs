@@ -89,6 +89,16 @@ impl SigInfo {
 }
 
 impl SigInfo {
+    /// The `siginfo_t` as ptrace(2) shows it: with the layout of the tracer's machine, whatever the tracee's.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 128] {
+        let mut bytes = [0; 128];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
     /// As much of it as the kernel uses.
     pub(crate) fn kernel_part(&self) -> [u8; SIGINFO_LEN] {
         let mut bytes = [0; SIGINFO_LEN];

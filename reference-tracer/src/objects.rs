@@ -13,6 +13,7 @@ use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points};
 use crate::selection::{self, Selection};
 use crate::sys;
+use crate::tracer::{WATCHED, Watched};
 
 /// How a probe sees the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +77,8 @@ pub struct ObjectFile {
     pub probes: Vec<Probe>,
     /// What can be met only at the callee.
     pub loaded_slots: Vec<LoadedSlot>,
-    /// Where the main program calls functions that may concern the tracer's own signal.
-    pub watched: Vec<FileAddr>,
+    /// Its functions that may concern the tracer's own signal.
+    pub(crate) watched: Vec<(FileAddr, Watched)>,
     segments: Vec<Segment>,
     phdr: Option<FileAddr>,
 }
@@ -298,8 +299,11 @@ impl ObjectStore {
         probes.extend(self.select_entries(&object, &names)?);
         let exports = selection::exports(&self.selection, &object, library_names(&names))?;
         self.wanted.extend(exports);
-        let watched = if is_main { watched(&object)? } else { Vec::new() };
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
+        let watched = WATCHED
+            .iter()
+            .filter_map(|&(name, watched)| Some((defined(name.as_bytes())?, watched)))
+            .collect();
         let is_linker = !is_main || object.interpreter().is_none();
         Ok(ObjectFile {
             key,
@@ -387,30 +391,6 @@ impl ObjectStore {
         };
         Ok(found.into_iter().map(probe).collect())
     }
-}
-
-/// Where `object` calls functions that may block or ignore the tracer's own signal.
-fn watched(object: &Object<'_>) -> Result<Vec<FileAddr>, elf_plt::Error> {
-    if object.is_static() {
-        return Ok(Vec::new());
-    }
-    let concerned =
-        object.call_points_where(|name| std::str::from_utf8(name).is_ok_and(crate::tracer::is_watched))?;
-    let named = concerned.iter().filter(|point| point.name().is_some());
-    let (with_plt, without): (Vec<_>, Vec<_>) = named.partition(|point| !point.plt().is_empty());
-    let mut places: Vec<_> = with_plt
-        .iter()
-        .flat_map(|point| point.plt().iter().map(|entry| entry.addr))
-        .collect();
-    if !without.is_empty() {
-        let references = object.references(&object.call_points()?, without)?;
-        places.extend(
-            references
-                .iter()
-                .flat_map(|(_, used)| used.calls.iter().chain(&used.jumps).copied()),
-        );
-    }
-    Ok(places)
 }
 
 fn library_names(names: &ObjectNames) -> LibraryNames<'_> {

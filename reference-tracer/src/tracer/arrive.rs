@@ -59,13 +59,7 @@ impl Tracer {
         {
             self.add_thread(tid, pid, &space, false);
         }
-        self.processes.insert(
-            pid,
-            Process {
-                space,
-                followed: true,
-            },
-        );
+        self.processes.insert(pid, Process::new(space, true));
         for (stopped, stop) in stops {
             match stop {
                 ptrace_core::Stop::Interrupt => resume(stopped, None)?,

@@ -213,9 +213,11 @@ impl Space {
                 Err(error) => failed = failed.or_else(|| Some(chain(&error))),
             }
         }
-        for &at in &object.file.watched {
+        for &(at, watched) in &object.file.watched {
             // Where no trap can be, the program's view of SIGTRAP may be ours.
-            let _ = self.plant(stopped, object.base.resolve(at), |role| role.watched = true);
+            let _ = self.plant(stopped, object.base.resolve(at), |role| {
+                role.watched = Some(watched);
+            });
         }
         let slots = object.file.loaded_slots.iter();
         for slot in slots.filter(|slot| is_wanted(slot.by_callee, slot.point)) {

@@ -12,6 +12,7 @@ mod lifecycle;
 mod linkage;
 mod pace;
 mod reporter;
+mod sent;
 mod signal;
 mod sigtrap;
 mod space;
@@ -29,7 +30,7 @@ use arch_abi::Arch;
 use nix::errno::Errno;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use ptrace_core::{Error, ExitStatus, Interruptible, Session, Signal, Stop, Stopped, Tid, Wait};
+use ptrace_core::{Error, ExitStatus, Interruptible, Session, SigInfo, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
 use crate::objects::ObjectStore;
@@ -43,7 +44,7 @@ pub(crate) use linkage::chain;
 use pace::Pace;
 use reporter::Reporter;
 pub use reporter::{ReportOptions, SummaryOptions};
-pub(crate) use sigtrap::is_watched;
+pub(crate) use sigtrap::{WATCHED, Watched};
 pub use streams::Destination;
 pub use syscalls::Syscalls;
 use thread::{SharedSpace, Thread};
@@ -150,6 +151,18 @@ struct Process {
     /// Whether its events are shown. A child that is not followed but shares its parent's memory is
     /// kept until it has its own.
     followed: bool,
+    /// A SIGTRAP that was sent to it while all its threads block SIGTRAP.
+    sent_sigtrap: Option<SigInfo>,
+}
+
+impl Process {
+    fn new(space: SharedSpace, followed: bool) -> Self {
+        Self {
+            space,
+            followed,
+            sent_sigtrap: None,
+        }
+    }
 }
 
 /// A trace of one or more processes.
@@ -163,6 +176,10 @@ pub struct Tracer {
     threads: FxHashMap<Tid, Thread>,
     /// What the memory of children holds that are not born yet: as it was at their parents' forks.
     forks: FxHashMap<Tid, Inheritance>,
+    /// Whether threads that are not born yet block SIGTRAP: as their parents did when they made them.
+    masks: FxHashMap<Tid, bool>,
+    /// How many threads are to get a SIGTRAP that another thread blocked.
+    due_sigtraps: usize,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
@@ -209,6 +226,8 @@ impl Tracer {
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
             forks: FxHashMap::default(),
+            masks: FxHashMap::default(),
+            due_sigtraps: 0,
             buffers: Buffers::default(),
             command: None,
             command_status: None,
@@ -363,6 +382,9 @@ impl Tracer {
     }
 
     fn dispatch(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        if self.due_sigtraps > 0 {
+            self.release_due_sigtrap(&stopped);
+        }
         match stop {
             Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),
             Stop::SignalDelivery(signal) => self.on_signal(stopped, signal),
@@ -375,7 +397,7 @@ impl Tracer {
             Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),
             Stop::Fork { child } | Stop::Clone { child } => self.on_fork(stopped, child),
             // A vfork's child shares its parent's memory: it is looked at when it is born.
-            _ => resume(stopped, None),
+            _ => self.resume_watched(stopped),
         }
     }
 

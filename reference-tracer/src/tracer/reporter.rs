@@ -13,7 +13,7 @@ use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::summary::{Column, Correction, Report, Sample, Summary};
-use crate::text::{CallName, Moment, PidPrefix, TextOptions};
+use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink};
 use crate::value::{Decoder, Limits, NoDescription, RawReturn, Scratch, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -313,23 +313,25 @@ impl Reporter {
 
     /// A call's frame was left without a return.
     pub(super) fn unwound(&mut self, points: &Points, pending: &Pending) {
-        if pending.hidden {
-            return;
-        }
-        self.ended += 1;
-        if self.counts() {
-            self.tally().record_unreturned(pending.point.0);
-        }
-        if !self.options.lines {
-            return;
-        }
-        let at = call_moment(pending, self.clock.now());
-        let name = self.name(points.get(pending.point));
-        self.out.write(|sink, out| sink.unwound(out, at, name));
+        self.without_return(points, pending, TextSink::unwound);
     }
 
     /// A call's return will not be seen: its process ended, or tracing did.
     pub(super) fn no_return(&mut self, points: &Points, pending: &Pending) {
+        self.without_return(points, pending, TextSink::no_return);
+    }
+
+    /// A call's thread ended in it.
+    pub(super) fn cut_off(&mut self, points: &Points, pending: &Pending) {
+        self.without_return(points, pending, TextSink::cut_off);
+    }
+
+    fn without_return(
+        &mut self,
+        points: &Points,
+        pending: &Pending,
+        show: fn(&mut TextSink, &mut Vec<u8>, Moment, CallName<'_>),
+    ) {
         if pending.hidden {
             return;
         }
@@ -342,7 +344,7 @@ impl Reporter {
         }
         let at = call_moment(pending, self.clock.now());
         let name = self.name(points.get(pending.point));
-        self.out.write(|sink, out| sink.no_return(out, at, name));
+        self.out.write(|sink, out| show(sink, out, at, name));
     }
 
     /// A signal is delivered.

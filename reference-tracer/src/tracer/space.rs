@@ -9,7 +9,7 @@ use ptrace_core::{Memory, Stopped};
 use super::code::{Code, CodeError};
 use super::guard::Guard;
 use super::linkage::Linkage;
-use super::sigtrap::Action;
+use super::sigtrap::{Action, Watched};
 use crate::objects::{ObjectFile, Site};
 use crate::points::PointId;
 
@@ -24,8 +24,8 @@ pub(super) struct Role {
     pub(super) function: Option<Function>,
     /// The dynamic linker tells here that its list of objects changes.
     pub(super) link_map: bool,
-    /// The main program calls a function here that may concern SIGTRAP.
-    pub(super) watched: bool,
+    /// A function begins here that may concern SIGTRAP.
+    pub(super) watched: Option<Watched>,
     /// The program's entry point, when there is nothing earlier to wait for.
     pub(super) program_entry: bool,
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use arch_abi::{Addr, Arch};
 use breakpoint::{CallStack, SingleStep, StackWitness, TrapId};
-use ptrace_core::{Memory, Tid, procfs};
+use ptrace_core::{Memory, SigInfo, Tid, procfs};
 
 use super::space::Space;
 use crate::points::PointId;
@@ -57,6 +57,8 @@ pub(super) struct Thread {
     pub(super) stacks: StackMap,
     /// Whether the program has blocked SIGTRAP in this thread. It is not really blocked.
     pub(super) blocks_sigtrap: bool,
+    /// A SIGTRAP that was sent to it meanwhile.
+    pub(super) sent_sigtrap: Option<SigInfo>,
     /// How many system calls of a watched function are still to be looked at.
     pub(super) watched_calls: u8,
 }
@@ -74,6 +76,7 @@ impl Thread {
             again: None,
             stacks: StackMap::default(),
             blocks_sigtrap: false,
+            sent_sigtrap: None,
             watched_calls: 0,
         }
     }
