@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points};
 use crate::selection::{self, Selection};
+use crate::stack::CodeInfo;
 use crate::sys;
 
 /// How a probe sees the call.
@@ -76,6 +77,8 @@ pub struct ObjectFile {
     pub loaded_slots: Vec<LoadedSlot>,
     /// Where the main program calls functions that may concern the tracer's own signal.
     pub watched: Vec<FileAddr>,
+    /// What stacks are made of, where they are shown.
+    pub code: Option<Box<CodeInfo>>,
     segments: Vec<Segment>,
     phdr: Option<FileAddr>,
 }
@@ -141,6 +144,8 @@ pub struct ObjectStore {
     selection: Selection,
     /// What the libraries export that were asked for by `-l`.
     wanted: FxHashSet<String>,
+    demangle: bool,
+    stacks: bool,
     points: Points,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
@@ -173,13 +178,16 @@ impl Offered {
 }
 
 impl ObjectStore {
-    /// A store whose call points are selected by `selection`, and shown demangled or not.
+    /// A store whose call points are selected by `selection`, and shown demangled or not; `stacks`: what stacks are
+    /// made of is kept of each file.
     #[must_use]
-    pub fn new(selection: Selection, demangle: bool) -> Self {
+    pub fn new(selection: Selection, demangle: bool, stacks: bool) -> Self {
         Self {
             files: FxHashMap::default(),
             selection,
             wanted: FxHashSet::default(),
+            demangle,
+            stacks,
             points: Points::new(demangle),
             offered: Offered::default(),
         }
@@ -253,7 +261,7 @@ impl ObjectStore {
         }
         let bytes = sys::map_file(file).map_err(read)?;
         let object = self
-            .parse(&bytes, path, is_main)
+            .parse(file, &bytes, path, is_main)
             .map_err(|source| ObjectError::Parse {
                 path: path.to_owned(),
                 source,
@@ -269,7 +277,13 @@ impl ObjectStore {
         Ok(object)
     }
 
-    fn parse(&mut self, bytes: &[u8], path: &str, is_main: bool) -> Result<ObjectFile, elf_plt::Error> {
+    fn parse(
+        &mut self,
+        file: &File,
+        bytes: &[u8],
+        path: &str,
+        is_main: bool,
+    ) -> Result<ObjectFile, elf_plt::Error> {
         let object = Object::parse(bytes)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let names = Rc::new(ObjectNames {
@@ -301,6 +315,9 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
+            code: self
+                .stacks
+                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.demangle))),
             watched,
             names,
         })

@@ -66,6 +66,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         signals: false,
         raw_errors: false,
         threads: PidPrefix::None,
+        stack: None,
         limit: None,
     };
     let nothing = Target::File {

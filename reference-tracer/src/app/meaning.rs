@@ -152,6 +152,7 @@ pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOpti
         signals: !cli.no_signals,
         raw_errors: false,
         threads: thread_names(cli),
+        stack: cli.stack,
         limit: cli.limit,
     }
 }

@@ -4,6 +4,7 @@
 //! and its thread resumed, so that no stop need be taken from the kernel before its thread runs on.
 
 mod arrive;
+mod backtrace;
 mod code;
 mod guard;
 mod hits;
@@ -191,7 +192,7 @@ impl Tracer {
             .follow_forks(true)
             .kill_on_exit(options.kill_on_exit)
             .stop_at_syscalls(options.syscalls != Syscalls::None);
-        let mut store = ObjectStore::new(selection, options.demangle);
+        let mut store = ObjectStore::new(selection, options.demangle, report.stack.is_some());
         let syscalls = (options.syscalls != Syscalls::None).then(|| {
             let (filters, points) = store.filters_and_points();
             syscalls::Table::new(options.syscalls, filters, points)
