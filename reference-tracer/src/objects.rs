@@ -137,6 +137,17 @@ pub enum ObjectError {
     },
 }
 
+/// What is kept of object files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Names as they stand in the source.
+    pub demangled: bool,
+    /// What stacks are made of.
+    pub stacks: bool,
+    /// The calls of the C library's start-up files.
+    pub start_up: bool,
+}
+
 /// All object files of a run.
 #[derive(Debug)]
 pub struct ObjectStore {
@@ -144,8 +155,7 @@ pub struct ObjectStore {
     selection: Selection,
     /// What the libraries export that were asked for by `-l`.
     wanted: FxHashSet<String>,
-    demangle: bool,
-    stacks: bool,
+    kept: Kept,
     points: Points,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
@@ -178,17 +188,15 @@ impl Offered {
 }
 
 impl ObjectStore {
-    /// A store whose call points are selected by `selection`, and shown demangled or not; `stacks`: what stacks are
-    /// made of is kept of each file.
+    /// A store whose call points are selected by `selection`, of whose object files `kept` is kept.
     #[must_use]
-    pub fn new(selection: Selection, demangle: bool, stacks: bool) -> Self {
+    pub fn new(selection: Selection, kept: Kept) -> Self {
         Self {
             files: FxHashMap::default(),
             selection,
             wanted: FxHashSet::default(),
-            demangle,
-            stacks,
-            points: Points::new(demangle),
+            kept,
+            points: Points::new(kept.demangled),
             offered: Offered::default(),
         }
     }
@@ -316,8 +324,9 @@ impl ObjectStore {
             probes,
             loaded_slots,
             code: self
+                .kept
                 .stacks
-                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.demangle))),
+                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
             watched,
             names,
         })
@@ -355,7 +364,8 @@ impl ObjectStore {
             by_callee,
         } in &selected
         {
-            if plan.is_met(point, &references) {
+            let shown = self.kept.start_up || !point.is_start_up();
+            if shown && plan.is_met(point, &references) {
                 let id = self.points.add(Kind::Import, name, names);
                 plan.add(point, id, *by_callee, &references);
             }

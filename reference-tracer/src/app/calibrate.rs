@@ -50,6 +50,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         kill_on_exit: true,
         syscalls: Syscalls::None,
         demangle: false,
+        start_up: true,
     };
     let report = ReportOptions {
         limits: Limits::default(),

@@ -73,6 +73,8 @@ pub struct Prototypes {
     types: Types,
     embedded: Embedded,
     modules: Vec<Module>,
+    /// Whether embedded prototypes are left out.
+    only_loaded: bool,
 }
 
 /// The largest prototype file that is read: a hundred times the largest known.
@@ -252,6 +254,11 @@ impl Prototypes {
         Ok(())
     }
 
+    /// From now on functions are known by the files that were read, and not by the embedded ones.
+    pub fn only_loaded(&mut self) {
+        self.only_loaded = true;
+    }
+
     /// How to show calls of `name` under `arch`. `sonames` are the libraries that may provide it, in
     /// search order; where none of them has it, all are searched. An unknown function gets a plan
     /// that shows four words and a word.
@@ -273,6 +280,9 @@ impl Prototypes {
                 .filter(move |m| !m.is_of_syscalls() && m.is_about(sonames) == about)
                 .find_map(|m| m.find(name))
         };
+        if self.only_loaded {
+            return of_user(true).or_else(|| of_user(false));
+        }
         of_user(true)
             .or_else(|| {
                 sonames
