@@ -278,7 +278,7 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
         match tracer.attach(Tid::new(pid)) {
             Ok(()) => attached += 1,
             Err(error) if cli.like_ltrace.is_some() => {
-                ltrace::say(&format!("Cannot attach to pid {pid}: {}", attach_reason(&error)))
+                ltrace::say(&format!("Cannot attach to pid {pid}: {}", attach_reason(&error)));
             }
             Err(error) => {
                 if let Some(line) = refused.replace(error.to_string()) {
@@ -421,7 +421,7 @@ fn load(prototypes: &mut Prototypes, path: &Path, problems: &mut Vec<Problem>) -
 
 /// What is told at the end, and how to end.
 fn finish(cli: &Cli, outcome: &Outcome) -> End {
-    for note in outcome.notes.iter().filter(|_| !cli.like_ltrace.is_some()) {
+    for note in outcome.notes.iter().filter(|_| cli.like_ltrace.is_none()) {
         say(note);
     }
     if outcome.lost {

@@ -15,7 +15,7 @@ use crate::points::demangle;
 
 /// A function's place and name.
 #[derive(Debug)]
-struct Name {
+struct Function {
     addr: u64,
     size: u64,
     name: Box<str>,
@@ -26,7 +26,7 @@ pub struct CodeInfo {
     /// How to unwind its frames.
     pub sections: Sections,
     /// Its functions, by address.
-    names: Vec<Name>,
+    names: Vec<Function>,
     /// The file, for its source lines.
     file: Option<File>,
     lines: OnceCell<Option<addr2line::Loader>>,
@@ -109,13 +109,13 @@ impl CodeInfo {
 }
 
 /// The functions of an object under their public names.
-fn names(object: &Object<'_>) -> Vec<Name> {
+fn names(object: &Object<'_>) -> Vec<Function> {
     let Ok(functions) = object.functions() else {
         return Vec::new();
     };
     let mut names: Vec<_> = functions
         .iter()
-        .map(|function| Name {
+        .map(|function| Function {
             addr: function.addr().get(),
             size: function.size(),
             name: String::from_utf8_lossy(function.public().name).into(),

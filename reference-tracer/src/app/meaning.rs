@@ -21,7 +21,7 @@ pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
         kill_on_exit: cli.kill_on_exit,
         syscalls: syscalls(cli),
         demangle: cli.demangle,
-        start_up: !cli.like_ltrace.is_some(),
+        start_up: cli.like_ltrace.is_none(),
     }
 }
 
@@ -168,7 +168,9 @@ pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOpti
 fn summary_options(cli: &Cli) -> SummaryOptions {
     let columns = cli.columns.as_ref().map(|columns| columns.0.clone());
     SummaryOptions {
-        correction: (!cli.like_ltrace.is_some())
+        correction: cli
+            .like_ltrace
+            .is_none()
             .then(|| calibrate::measure(!cli.no_handoff))
             .flatten(),
         columns: columns.unwrap_or_else(|| Column::ALL.to_vec()),

@@ -155,7 +155,7 @@ fn by_frame_pointer(
     frames.push(pc.get());
     let mut frame = regs.get(x86::i386::EBP);
     let mut above = regs.sp().get();
-    while frames.len() < most && frame >= above && frame % 4 == 0 {
+    while frames.len() < most && frame >= above && frame.is_multiple_of(4) {
         let (Ok(next), Ok(caller)) = (word(frame), word(frame + 4)) else {
             return;
         };
