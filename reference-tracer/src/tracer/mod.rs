@@ -16,6 +16,7 @@ mod signal;
 mod sigtrap;
 mod space;
 mod streams;
+mod surroundings;
 mod syscalls;
 mod thread;
 mod ticker;

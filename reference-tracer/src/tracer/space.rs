@@ -83,6 +83,8 @@ pub(super) struct Space {
     pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
     /// Of how many functions the calls were wanted when traps were put in last.
     pub(super) wanted: usize,
+    /// Where a thread's `errno` lies, once that was asked.
+    pub(super) errno_place: Option<Option<crate::derive::errno::Place>>,
 }
 
 impl Space {
@@ -102,6 +104,7 @@ impl Space {
             own_sigtrap: None,
             deferred: None,
             wanted: 0,
+            errno_place: None,
         }
     }
 
@@ -121,6 +124,7 @@ impl Space {
             own_sigtrap: self.own_sigtrap,
             deferred: None,
             wanted: self.wanted,
+            errno_place: self.errno_place,
         }
     }
 
