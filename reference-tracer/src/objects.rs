@@ -70,6 +70,8 @@ pub struct ObjectFile {
     pub state_function: Option<FileAddr>,
     /// `_r_debug`, if this is a dynamic linker that has it.
     pub r_debug: Option<FileAddr>,
+    /// `__errno_location`, if this is a C library that has it.
+    pub errno_function: Option<FileAddr>,
     /// The entry point.
     pub entry: Option<FileAddr>,
     /// The addresses it covers.
@@ -335,6 +337,7 @@ impl ObjectStore {
             debug_slot: object.debug_slot(),
             state_function: is_linker.then(|| defined(b"_dl_debug_state")).flatten(),
             r_debug: is_linker.then(|| defined(b"_r_debug")).flatten(),
+            errno_function: defined(b"__errno_location"),
             entry: object.entry(),
             range: object.memory_range(),
             segments: object.segments().to_vec(),

@@ -7,6 +7,7 @@
 
 pub mod code;
 mod dwarf;
+pub mod errno;
 pub mod mangled;
 mod object;
 mod registers;
@@ -15,7 +16,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use arch_abi::Arch;
+use arch_abi::{Arch, FileAddr};
 use elf_plt::Object as Elf;
 use rustc_hash::FxHashMap;
 
@@ -63,8 +64,11 @@ pub struct Derived {
     objects: FxHashMap<FileKey, Option<Rc<ObjectCode>>>,
     dwarf: FxHashMap<FileKey, Option<Dwarf>>,
     memory: Memory,
+    code_names: FxHashMap<(FileKey, FileAddr), Option<Box<[u8]>>>,
 }
 
+/// The most addresses whose names are kept.
+const MAX_CODE_NAMES: usize = 1 << 16;
 /// The most objects that are kept open; of others nothing is derived.
 const MAX_OBJECTS: usize = 256;
 
@@ -93,6 +97,30 @@ impl Derived {
             }
         }
         None
+    }
+
+    /// Appends the name of the code at `at` of the object `key`: `compare`, or `compare+0x12` within it. `false`, and
+    /// nothing appended: no symbol covers it.
+    pub fn code_name(
+        &mut self,
+        key: FileKey,
+        candidate: impl FnOnce() -> Candidate,
+        at: FileAddr,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        if !self.code_names.contains_key(&(key, at)) {
+            if self.code_names.len() == MAX_CODE_NAMES {
+                return false;
+            }
+            let object = self.object(&candidate());
+            let name = object.and_then(|object| object.with(|elf, _| named(elf, at)));
+            self.code_names.insert((key, at), name);
+        }
+        match self.code_names.get(&(key, at)) {
+            Some(Some(name)) => out.extend_from_slice(name),
+            _ => return false,
+        }
+        true
     }
 
     fn object(&mut self, candidate: &Candidate) -> Option<Rc<ObjectCode>> {
@@ -141,6 +169,18 @@ impl Derived {
         }
         by_code(object, elf, name, prototypes).map(|prototype| (prototype, Source::Registers))
     }
+}
+
+/// The function that covers an address, and how far into it that is.
+fn named(elf: &Elf<'_>, at: FileAddr) -> Option<Box<[u8]>> {
+    let functions = elf.functions().ok()?;
+    let function = functions.containing(at)?;
+    let mut name = function.public().name.to_vec();
+    let within = at.offset_from(function.addr()).filter(|&within| within != 0);
+    if let Some(within) = within {
+        name.extend_from_slice(format!("+{within:#x}").as_bytes());
+    }
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// What a C++ name says, and of its scope the other names that the object defines.

@@ -1,6 +1,5 @@
 //! A thread has hit a trap: calls are entered, and return.
 
-use std::path::PathBuf;
 use std::rc::Rc;
 
 use arch_abi::{Addr, Regs, StepPlan};
@@ -8,15 +7,14 @@ use breakpoint::{Closed, Frame, How, Pushed, TrapId};
 use ptrace_core::{Error, Memory, Stopped, Tid};
 
 use super::reporter::Reporter;
-use super::space::{Function, Loaded, Role, Space};
+use super::space::{Function, Role, Space};
 use super::thread::{Pending, StackMap, Stacks, Thread};
-use crate::derive::Candidate;
 use crate::memory::{Layered, Snapshot, TargetMemory};
 use crate::objects::Site;
 use crate::points::{PointId, Points, Returns};
 use crate::proto::Plan;
 use crate::summary::OpenCall;
-use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return};
+use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return, wants_errno};
 
 /// Buffers of the trap engine that are used again and again, so that a stop allocates nothing.
 #[derive(Default)]
@@ -140,9 +138,9 @@ impl Hit<'_> {
 
     /// How calls of `point` are shown.
     fn plan(&mut self, point: PointId) -> Rc<Plan> {
-        let (space, tgid) = (&*self.space, self.thread.tgid);
+        let (space, tid) = (&*self.space, self.thread.tid.raw());
         self.reporter.plan(point, self.points.get(point), space.arch, || {
-            candidates(space, tgid)
+            space.candidates(tid)
         })
     }
 
@@ -247,7 +245,8 @@ impl Hit<'_> {
             snapshot: &self.buffers.snapshot,
             memory: &reader,
         };
-        self.reporter.entry(self.points, pending, plan, &memory);
+        self.reporter
+            .entry(self.points, pending, plan, &memory, self.space);
         // What was done about the entry is no part of the call.
         pending.started = if self.reporter.measures() {
             self.reporter.clock.now()
@@ -309,13 +308,16 @@ impl Hit<'_> {
                 snapshot,
             );
             snapshot_read(&self.space.memory, snapshot);
+            ret.errno = self.errno(&plan, pending, &ret);
         }
         let reader = Reader(&self.space.memory);
         let memory = Layered {
             snapshot: &self.buffers.snapshot,
             memory: &reader,
         };
-        let sample = self.reporter.returned(self.points, pending, &plan, &ret, &memory);
+        let sample = self
+            .reporter
+            .returned(self.points, pending, &plan, &ret, &memory, self.space);
         if let Some(most) = self.reporter.stack(pending) {
             let mut text = std::mem::take(&mut self.buffers.text);
             text.clear();
@@ -329,26 +331,23 @@ impl Hit<'_> {
         Ok(())
     }
 
+    /// The thread's `errno`, where the call has failed and left its reason there.
+    fn errno(&mut self, plan: &Plan, pending: &Pending, ret: &RawReturn) -> Option<i32> {
+        let memory = Layered {
+            snapshot: &self.buffers.snapshot,
+            memory: &Reader(&self.space.memory),
+        };
+        let types = self.reporter.prototypes().types();
+        wants_errno(types, plan, &pending.call, ret, &memory)
+            .then(|| self.space.errno(self.regs))
+            .flatten()
+    }
+
     fn recycle(&mut self, pending: Box<Pending>) {
         if self.buffers.pool.len() < MAX_POOL {
             self.buffers.pool.push(pending);
         }
     }
-}
-
-/// The objects of a process, in the order in which the dynamic linker searches them.
-fn candidates(space: &Space, tgid: Tid) -> Vec<Candidate> {
-    let (root, here) = (format!("/proc/{tgid}/root"), format!("/proc/{tgid}/cwd"));
-    let candidate = |object: &Loaded| {
-        let path = PathBuf::from(&object.file.names.path);
-        Candidate {
-            key: object.file.key,
-            // A library that was found by a relative path, as `./libfoo.so`.
-            root: PathBuf::from(if path.is_absolute() { &root } else { &here }),
-            path,
-        }
-    };
-    space.objects.iter().map(candidate).collect()
 }
 
 /// Reads the stack of a call up to `len` bytes from its stack pointer on, after what is known of it.

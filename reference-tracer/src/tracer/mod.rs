@@ -18,6 +18,7 @@ mod signal;
 mod sigtrap;
 mod space;
 mod streams;
+mod surroundings;
 mod syscalls;
 mod thread;
 mod ticker;

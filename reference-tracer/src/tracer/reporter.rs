@@ -1,12 +1,15 @@
 //! What the user sees: events go in, text or a summary comes out.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arch_abi::{Addr, Arch};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
+use super::space::Space;
 use super::streams::{Destination, Streams};
+use super::surroundings::Surroundings;
 use super::thread::Pending;
 use crate::derive::{Candidate, Derived};
 use crate::memory::TargetMemory;
@@ -14,7 +17,7 @@ use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::summary::{Column, Correction, Report, Sample, Summary};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink};
-use crate::value::{Decoder, Limits, NoDescription, RawReturn, Scratch, has_failed};
+use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Nanoseconds since the epoch that never go back.
@@ -86,7 +89,7 @@ pub(super) struct Reporter {
     pub(super) clock: Clock,
     options: ReportOptions,
     prototypes: Prototypes,
-    derived: Derived,
+    derived: RefCell<Derived>,
     plans: Vec<Option<Rc<Plan>>>,
     /// What was counted, by process where each has its own output.
     summaries: FxHashMap<i32, Summary>,
@@ -109,7 +112,7 @@ impl Reporter {
             clock: Clock::start(),
             options,
             prototypes,
-            derived: Derived::default(),
+            derived: RefCell::default(),
             plans: Vec::new(),
             summaries: FxHashMap::default(),
             tables: FxHashSet::default(),
@@ -184,6 +187,7 @@ impl Reporter {
         if is_function && !plan.known && self.options.summary.is_none() {
             let found = self
                 .derived
+                .get_mut()
                 .of(objects(), &point.name, arch, &mut self.prototypes);
             if let Some((prototype, source)) = found {
                 plan = Plan::new(self.prototypes.types(), prototype, arch, !source.is_guess());
@@ -210,6 +214,7 @@ impl Reporter {
         pending: &mut Pending,
         plan: &Plan,
         memory: &dyn TargetMemory,
+        space: &Space,
     ) {
         pending.hidden = self.options.limit.is_some_and(|limit| self.calls >= limit);
         if pending.hidden {
@@ -224,7 +229,11 @@ impl Reporter {
             types: self.prototypes.types(),
             limits: self.options.limits,
             memory,
-            describe: &NoDescription,
+            describe: &Surroundings {
+                space,
+                tid: pending.call.tid,
+                derived: &self.derived,
+            },
         };
         self.args.clear();
         decoder.entry(
@@ -247,6 +256,7 @@ impl Reporter {
         plan: &Plan,
         ret: &RawReturn,
         memory: &dyn TargetMemory,
+        space: &Space,
     ) -> Option<Sample> {
         if pending.hidden {
             return None;
@@ -261,7 +271,11 @@ impl Reporter {
             types: self.prototypes.types(),
             limits: self.options.limits,
             memory,
-            describe: &NoDescription,
+            describe: &Surroundings {
+                space,
+                tid: pending.call.tid,
+                derived: &self.derived,
+            },
         };
         self.args.clear();
         self.result.clear();

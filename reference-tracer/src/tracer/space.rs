@@ -86,6 +86,8 @@ pub(super) struct Space {
     pub(super) backtracer: Option<Box<Backtracer>>,
     /// Of how many functions the calls were wanted when traps were put in last.
     pub(super) wanted: usize,
+    /// Where a thread's `errno` lies, once that was asked.
+    pub(super) errno_place: Option<Option<crate::derive::errno::Place>>,
 }
 
 impl Space {
@@ -106,6 +108,7 @@ impl Space {
             deferred: None,
             backtracer: None,
             wanted: 0,
+            errno_place: None,
         }
     }
 
@@ -126,6 +129,7 @@ impl Space {
             deferred: None,
             backtracer: None,
             wanted: self.wanted,
+            errno_place: self.errno_place,
         }
     }
 

@@ -347,7 +347,7 @@ impl Program {
                 bits.cast_signed() >> 1,
                 self.random.next() >> 2
             ),
-            Kind::Address if bits % 8 == 0 => "(void *)0".into(),
+            Kind::Address if bits.is_multiple_of(8) => "(void *)0".into(),
             Kind::Address => format!("(void *){}UL", bits & 0xffff_ffff),
             Kind::Text => format!("\"text {}\"", bits % 1_000_000),
         }
