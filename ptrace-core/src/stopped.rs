@@ -367,12 +367,18 @@ impl Stopped {
     }
 
     /// Resumes the thread, which gets `signal` if it is at a signal-delivery-stop. If the
-    /// session hands over ([`Session::set_hand_off`](crate::Session::set_hand_off)), on the tracer's CPU.
+    /// session hands over ([`Session::set_hand_off`](crate::Session::set_hand_off)), on the tracer's CPU. If it stops at
+    /// system calls ([`Options::stop_at_syscalls`](crate::Options::stop_at_syscalls)), until the next one at most.
     ///
     /// # Errors
     /// The thread died, or the kernel knows no such signal.
     pub fn cont(self, signal: Option<Signal>) -> Result<Running, Refused> {
-        self.resume(Resume::Cont, signal, State::Running)
+        let how = if self.tracee.shared.syscalls {
+            Resume::Syscall
+        } else {
+            Resume::Cont
+        };
+        self.resume(how, signal, State::Running)
     }
 
     /// Resumes the thread for one instruction.
@@ -413,7 +419,9 @@ impl Stopped {
             self.before_resume(how)?;
             // From here on a stop of the thread is a new one, even if its status is the same.
             match how {
-                Resume::Cont => cpus::hand_over(&self.tracee, || sys::resume(tid, how, signal)),
+                Resume::Cont | Resume::Syscall => {
+                    cpus::hand_over(&self.tracee, || sys::resume(tid, how, signal))
+                }
                 _ => sys::resume(tid, how, signal),
             }
         });

@@ -280,8 +280,9 @@ impl<'a> Parser<'a, '_> {
             .strip_prefix("string")
             .and_then(|digits| digits.parse::<u8>().ok())
         {
+            // ltrace.conf(5) has no word on these, but ltrace ends them at a NUL.
             let len = Length {
-                terminated: false,
+                terminated: true,
                 count: Some(expr::arg(index)),
             };
             return Ok(self.string_of(false, len));

@@ -43,7 +43,7 @@ pub struct TextSink {
     options: TextOptions,
     /// How many calls each thread is in.
     depths: FxHashMap<i32, usize>,
-    /// The thread whose call's line is still open, and how many columns it has.
+    /// The thread whose call's line is still open, and how many columns it has on a screen.
     open: Option<(i32, usize)>,
     /// The time of the last line, for `-r`.
     last: Option<u64>,
@@ -79,14 +79,14 @@ impl TextSink {
             escaped(caller, out);
             out.extend_from_slice(b"->");
         }
-        escaped(name.function, out);
+        let hidden = self.painted(out, NAME, |out| escaped(name.function, out));
         if let Some(library) = name.library {
             out.push(b'@');
             escaped(library, out);
         }
         out.push(b'(');
         out.extend_from_slice(args);
-        self.open = Some((at.tid, columns(&out[start..])));
+        self.open = Some((at.tid, columns(&out[start..]) - hidden));
     }
 
     /// The thread's innermost open call returns: `) = result`. `args` are those shown only now;
@@ -141,7 +141,19 @@ impl TextSink {
             .saturating_sub(column);
         out.resize(out.len() + fill, b' ');
         out.extend_from_slice(b"= ");
-        out.extend_from_slice(result);
+        self.painted(out, RESULT, |out| out.extend_from_slice(result));
+    }
+
+    /// Writes with a color, if there are colors; gives how many columns its escape sequences would take.
+    fn painted(&self, out: &mut Vec<u8>, color: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        if !self.options.color {
+            write(out);
+            return 0;
+        }
+        out.extend_from_slice(color);
+        write(out);
+        out.extend_from_slice(PLAIN);
+        color.len() + PLAIN.len()
     }
 
     /// The line of the thread's innermost open call, which ends now: the one that is open, or a new one. Gives how
@@ -158,9 +170,9 @@ impl TextSink {
         self.prefix(out, at);
         out.resize(out.len() + indent, b' ');
         out.extend_from_slice(b"<... ");
-        escaped(name.function, out);
+        let hidden = self.painted(out, NAME, |out| escaped(name.function, out));
         out.extend_from_slice(b" resumed> ");
-        columns(&out[start..])
+        columns(&out[start..]) - hidden
     }
 
     /// The thread's innermost open call will not return, or its return will not be seen.
@@ -233,7 +245,7 @@ impl TextSink {
         let own = self.open.is_some_and(|(tid, _)| tid == at.tid);
         self.close(out, if own { NO_RETURN } else { UNFINISHED });
         self.prefix(out, at);
-        write(out);
+        self.painted(out, NOTICE, write);
         out.push(b'\n');
     }
 
@@ -285,6 +297,11 @@ impl TextSink {
     }
 }
 
+/// Colors, as terminals of ECMA-48 take them ("SGR - SELECT GRAPHIC RENDITION").
+const NAME: &[u8] = b"\x1b[36m";
+const RESULT: &[u8] = b"\x1b[32m";
+const NOTICE: &[u8] = b"\x1b[33m";
+const PLAIN: &[u8] = b"\x1b[0m";
 const UNFINISHED: &[u8] = b" <unfinished ...>\n";
 const NO_RETURN: &[u8] = b" <no return ...>\n";
 /// The widest indentation and the farthest column, whatever the depth or the options.

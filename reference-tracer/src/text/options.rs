@@ -43,6 +43,8 @@ pub struct TextOptions {
     pub address: bool,
     /// `-T`: the time inside the call, ` <0.001166>`.
     pub duration: bool,
+    /// Whether names, results and notices are colored.
+    pub color: bool,
     /// Seconds east of Greenwich at a moment given in seconds since the epoch.
     pub utc_offset: fn(i64) -> i64,
 }
@@ -56,6 +58,7 @@ impl Default for TextOptions {
             time: TimePrefix::None,
             address: false,
             duration: false,
+            color: false,
             utc_offset: |_| 0,
         }
     }

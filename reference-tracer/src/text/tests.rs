@@ -241,3 +241,25 @@ fn a_thread_that_ends_closes_its_calls() {
     ];
     assert_eq!(text, lines.join("\n"));
 }
+
+#[test]
+fn colors_take_no_columns() {
+    let events = |sink: &mut TextSink, out: &mut Vec<u8>| {
+        sink.entry(out, AT, f("outer"), b"1");
+        sink.entry(out, AT, f("inner"), b"2");
+        sink.exit(out, AT, f("inner"), b"", b"0", 0);
+        sink.exit(out, AT, f("outer"), b"", b"0", 0);
+        sink.signal(out, AT, 10);
+    };
+    let plain = shown(TextOptions::default(), events);
+    let color = TextOptions {
+        color: true,
+        ..TextOptions::default()
+    };
+    let mut colored = shown(color, events);
+    assert!(colored.contains("\x1b[36minner\x1b[0m(2) "), "{colored:?}");
+    for code in [NAME, RESULT, NOTICE, PLAIN] {
+        colored = colored.replace(std::str::from_utf8(code).expect("ASCII"), "");
+    }
+    assert_eq!(colored, plain);
+}

@@ -33,6 +33,7 @@ impl Tracer {
     /// A new program: every address is stale. The other threads of the process are gone.
     pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
         let tgid = stopped.tgid();
+        tracing::info!(%tgid, %former, "new program");
         if former != tgid {
             self.take_over_from(former, tgid);
         }
@@ -161,6 +162,7 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        tracing::info!(%tid, %tgid, ?parent, "born");
         let noted = self.forks.remove(&tid);
         let parents = || parent.and_then(|parent| self.threads.get(&parent));
         let blocks = self.masks.remove(&tid);
@@ -216,6 +218,8 @@ impl Tracer {
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+        tracing::info!(%tid, ?status, "ended");
+        self.reporter.out.focus(tgid);
         let close = if tid == tgid {
             Reporter::no_return
         } else {
@@ -229,6 +233,7 @@ impl Tracer {
         }
         if self.is_followed(tgid) {
             self.reporter.exited(tgid, status);
+            self.reporter.process_end(self.store.points(), tgid);
         }
         self.processes.remove(&tgid);
         if self.command == Some(tgid) {
@@ -256,12 +261,17 @@ impl Tracer {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
+        self.reporter.out.focus(thread.tgid);
+        let syscall = thread.syscall.take();
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
         let followed = self
             .processes
             .get(&thread.tgid)
             .is_some_and(|process| process.followed);
+        if let Some(call) = syscall.filter(|_| followed) {
+            self.reporter.no_return(self.store.points(), &call);
+        }
         for call in closed {
             if followed {
                 close(&mut self.reporter, self.store.points(), &call.token);

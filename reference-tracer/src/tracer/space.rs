@@ -81,6 +81,8 @@ pub(super) struct Space {
     pub(super) own_sigtrap: Option<Action>,
     /// Traps that are to be written, while there is such a list.
     pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
+    /// Of how many functions the calls were wanted when traps were put in last.
+    pub(super) wanted: usize,
 }
 
 impl Space {
@@ -99,6 +101,7 @@ impl Space {
             guard: None,
             own_sigtrap: None,
             deferred: None,
+            wanted: 0,
         }
     }
 
@@ -117,6 +120,7 @@ impl Space {
             guard: self.guard.clone(),
             own_sigtrap: self.own_sigtrap,
             deferred: None,
+            wanted: self.wanted,
         }
     }
 

@@ -25,8 +25,14 @@ pub(super) struct Pending {
     pub(super) point: PointId,
     /// The record of its entry.
     pub(super) call: RawCall,
+    /// Whose system call it is, if it is one.
+    pub(super) arch: Option<Arch>,
+    /// When the thread was sent into it, where that is measured.
+    pub(super) started: u64,
     /// What of it was shown.
     pub(super) shown: Shown,
+    /// Whether nothing of it is shown: it is beyond the number that was asked for.
+    pub(super) hidden: bool,
     /// The trap that it returns to.
     pub(super) return_trap: Option<TrapId>,
     /// What the calls inside it took.
@@ -39,6 +45,10 @@ pub(super) struct Thread {
     pub(super) tgid: Tid,
     pub(super) space: SharedSpace,
     pub(super) calls: CallStack<Box<Pending>>,
+    /// The system call that it is in, where those are shown.
+    pub(super) syscall: Option<Box<Pending>>,
+    /// A record for the next one.
+    pub(super) spare_syscall: Option<Box<Pending>>,
     /// A copy that the thread is single-stepping.
     pub(super) stepping: Option<SingleStep>,
     /// The call whose trap the thread will meet again, because a signal came before it was past it:
@@ -60,6 +70,8 @@ impl Thread {
             tgid,
             space,
             calls: CallStack::new(arch, MAX_PENDING),
+            syscall: None,
+            spare_syscall: None,
             stepping: None,
             again: None,
             stacks: StackMap::default(),
