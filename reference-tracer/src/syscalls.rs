@@ -30,6 +30,8 @@ pub fn name(arch: Arch, number: u64) -> String {
             .map(|call| call.name()),
     };
     let known = known.or_else(|| newer(number));
+    // The table spells words of Rust as Rust does.
+    let known = known.map(|name| name.trim_start_matches("r#"));
     known.map_or_else(|| format!("syscall_{number}"), str::to_owned)
 }
 

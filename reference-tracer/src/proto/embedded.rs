@@ -213,6 +213,13 @@ impl Embedded {
         Some(ty)
     }
 
+    /// The line about a function of a library, of the curated text or of the generated one.
+    pub(super) fn line(soname: &str, name: &str) -> Option<&'static str> {
+        curated(soname)
+            .and_then(|library| find(library.text, name))
+            .or_else(|| generated(soname).iter().find_map(|(_, text)| find(text, name)))
+    }
+
     /// Every embedded prototype as it is used for its library, sorted by soname and function: soname,
     /// function and the line that describes it. An alias is given as the prototype that it stands for.
     pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str, Cow<'static, str>)> {

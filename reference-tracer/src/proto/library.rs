@@ -438,6 +438,19 @@ impl Prototypes {
         &mut self.types
     }
 
+    /// The embedded line about a function of a library, found by binary search; nothing is parsed. An
+    /// `alias` names another function of the same library.
+    ///
+    /// ```
+    /// # use reference_tracer::proto::Prototypes;
+    /// let line = Prototypes::embedded_line("libz.so.1", "adler32");
+    /// assert_eq!(line, Some("ulong adler32(ulong adler, string[len] buf, uint len);"));
+    /// ```
+    #[must_use]
+    pub fn embedded_line(soname: &str, name: &str) -> Option<&'static str> {
+        Embedded::line(soname, name)
+    }
+
     /// Every embedded prototype as it is used for its library, sorted by soname and function: soname,
     /// function, and the line that describes it, which means the same in a prototype file.
     pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str, Cow<'static, str>)> {

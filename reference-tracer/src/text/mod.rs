@@ -144,18 +144,6 @@ impl TextSink {
         self.painted(out, RESULT, |out| out.extend_from_slice(result));
     }
 
-    /// Writes with a color, if there are colors; gives how many columns its escape sequences would take.
-    fn painted(&self, out: &mut Vec<u8>, color: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> usize {
-        if !self.options.color {
-            write(out);
-            return 0;
-        }
-        out.extend_from_slice(color);
-        write(out);
-        out.extend_from_slice(PLAIN);
-        color.len() + PLAIN.len()
-    }
-
     /// The line of the thread's innermost open call, which ends now: the one that is open, or a new one. Gives how
     /// many columns it has.
     fn resume_call(&mut self, out: &mut Vec<u8>, at: Moment, name: CallName<'_>) -> usize {
@@ -247,6 +235,18 @@ impl TextSink {
         self.prefix(out, at);
         self.painted(out, NOTICE, write);
         out.push(b'\n');
+    }
+
+    /// Writes with a color, if there are colors; gives how many columns its escape sequences would take.
+    fn painted(&self, out: &mut Vec<u8>, color: &[u8], write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        if !self.options.color {
+            write(out);
+            return 0;
+        }
+        out.extend_from_slice(color);
+        write(out);
+        out.extend_from_slice(PLAIN);
+        color.len() + PLAIN.len()
     }
 
     fn close(&mut self, out: &mut Vec<u8>, how: &[u8]) {
