@@ -1,6 +1,7 @@
 //! From a command line to an exit status.
 
 mod calibrate;
+mod ltrace;
 mod meaning;
 mod stored;
 
@@ -18,7 +19,7 @@ use crate::cli::generate::generate;
 use crate::cli::{Cli, Variable, help};
 use crate::leave::exit_like;
 use crate::output::describe;
-use crate::proto::{Prototypes, places};
+use crate::proto::{Problem, Prototypes, places};
 use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer, Waker};
 use crate::{diagnose, signals, sys};
 use meaning::{destination, report_options, selection, syscalls, trace_options};
@@ -29,6 +30,8 @@ use stored::{JsonFile, compare};
 struct Refusal {
     line: String,
     status: u8,
+    /// What ltrace says in its place.
+    ltrace: Option<String>,
 }
 
 impl Refusal {
@@ -36,6 +39,15 @@ impl Refusal {
         Self {
             line: line.into(),
             status: 1,
+            ltrace: None,
+        }
+    }
+
+    /// Under the name `ltrace` it is said in these words.
+    fn in_ltrace(self, text: impl Into<String>) -> Self {
+        Self {
+            ltrace: Some(text.into()),
+            ..self
         }
     }
 }
@@ -45,6 +57,7 @@ impl<E: diagnose::Diagnosis> From<E> for Refusal {
         Self {
             status: error.exit_status(),
             line: error.to_string(),
+            ltrace: None,
         }
     }
 }
@@ -52,9 +65,18 @@ impl<E: diagnose::Diagnosis> From<E> for Refusal {
 /// Does what a command line says; `words` is all of it, the program's name included. Ends as the command did.
 #[must_use]
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let name = words.first().cloned().unwrap_or_default();
+    let like_ltrace = ltrace::is_named(&name).then(|| name.display().to_string());
     match Cli::read(words) {
-        Ok(cli) => run(&cli),
-        Err(error) => usage(&error),
+        Ok(cli) => run(&Cli { like_ltrace, ..cli }),
+        Err(error) => match like_ltrace {
+            Some(name) if error.use_stderr() => {
+                ltrace::say(&ltrace::complaint(&name, &error));
+                ExitCode::FAILURE
+            }
+            _ => usage(&error),
+        },
     }
 }
 
@@ -70,12 +92,18 @@ pub fn run(cli: &Cli) -> ExitCode {
         (Some(what), _) => print(|out| generate(what, out)),
         (None, [base, new]) => compare(cli, base, new),
         _ if !cli.fail_over.is_empty() => Err(Refusal::new("--fail-over is for --compare BASE NEW")),
-        _ if cli.command.is_empty() && cli.pid.is_empty() => return no_command(),
+        _ if cli.command.is_empty() && cli.pid.is_empty() => return no_command(cli),
         _ => trace(cli),
     };
     match ended {
+        // Whatever the command did.
+        Ok(End::Like(_)) if cli.like_ltrace.is_some() => ExitCode::SUCCESS,
         Ok(End::Like(status)) => exit_like(status),
         Ok(End::With(status)) => ExitCode::from(status),
+        Err(refusal) if cli.like_ltrace.is_some() => {
+            ltrace::say(&refusal.ltrace.unwrap_or(refusal.line));
+            ExitCode::FAILURE
+        }
         Err(refusal) => {
             say(&refusal.line);
             ExitCode::from(refusal.status)
@@ -159,7 +187,11 @@ fn printable(text: &str) -> String {
 }
 
 /// Neither a command nor a process is named.
-fn no_command() -> ExitCode {
+fn no_command(cli: &Cli) -> ExitCode {
+    if let Some(name) = &cli.like_ltrace {
+        ltrace::say(&ltrace::no_command(name));
+        return ExitCode::FAILURE;
+    }
     say("no command and no -p PID");
     let usage = help::usage_lines(&Cli::table());
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "{usage}Try 'rltrace --help'.");
@@ -176,7 +208,13 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     let selection = selection(cli)?;
     let user = user(cli)?;
     if let Some(name) = cli.command.first() {
-        check_command(name)?;
+        check_command(name).map_err(|refusal| {
+            let name = name.display();
+            let why = "No such file or directory";
+            refusal.in_ltrace(format!(
+                "Can't execute `{name}': {why}\ncouldn't open program '{name}': {why}"
+            ))
+        })?;
     }
     let prototypes = prototypes(cli)?;
     let json = cli.summary_json.as_deref().map(JsonFile::open).transpose()?;
@@ -247,6 +285,9 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
     for &pid in &cli.pid {
         match tracer.attach(Tid::new(pid)) {
             Ok(()) => attached += 1,
+            Err(error) if cli.like_ltrace.is_some() => {
+                ltrace::say(&format!("Cannot attach to pid {pid}: {}", attach_reason(&error)));
+            }
             Err(error) => {
                 if let Some(line) = refused.replace(error.to_string()) {
                     say(&line);
@@ -284,6 +325,29 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
         .map_err(|error| refused_command(&error))
 }
 
+/// Why a process cannot be attached to, in one of strerror(3)'s phrases.
+fn attach_reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    loop {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return describe(error);
+        }
+        match error.source() {
+            Some(source) => error = source,
+            None => return phrase(&error.to_string()),
+        }
+    }
+}
+
+/// The reason at the end of a line, as a sentence begins.
+fn phrase(line: &str) -> String {
+    let reason = line.rsplit(": ").next().unwrap_or(line);
+    let mut chars = reason.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 fn refused_command(error: &SpawnError) -> Refusal {
     if let SpawnError::Killed { signal, command } = error {
         // execve(2) has no way back once the old program is gone: what it cannot map kills the process.
@@ -300,6 +364,7 @@ fn refused_command(error: &SpawnError) -> Refusal {
     Refusal {
         line: sys_chain(error),
         status,
+        ltrace: None,
     }
 }
 
@@ -329,9 +394,18 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     } else {
         prototypes.describe_syscalls()
     };
-    let usual = places(std::env::home_dir().as_deref(), |name| std::env::var_os(name));
-    for (path, error) in prototypes.load_places(&usual, &mut problems) {
-        say(&format!("cannot read '{}': {error}", path.display()));
+    if cli.like_ltrace.is_some() {
+        for path in ltrace::prototype_files() {
+            // It has read what it could.
+            let _: std::io::Result<()> = load(&mut prototypes, &path, &mut Vec::new());
+            // What ltrace does not know it shows as four numbers.
+            prototypes.only_loaded();
+        }
+    } else {
+        let usual = places(std::env::home_dir().as_deref(), |name| std::env::var_os(name));
+        for (path, error) in prototypes.load_places(&usual, &mut problems) {
+            say(&format!("cannot read '{}': {error}", path.display()));
+        }
     }
     let paths = cli
         .config
@@ -340,12 +414,8 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
         .filter(|path| !path.is_empty());
     for path in paths {
         let path = Path::new(path);
-        let read = if path.is_dir() {
-            prototypes.load_dir(path, &mut problems)
-        } else {
-            prototypes.load_file(path, None, &mut problems)
-        };
-        read.map_err(|error| Refusal::new(format!("cannot read '{}': {error}", path.display())))?;
+        load(&mut prototypes, path, &mut problems)
+            .map_err(|error| Refusal::new(format!("cannot read '{}': {error}", path.display())))?;
     }
     for problem in problems {
         say(&problem.to_string());
@@ -353,9 +423,18 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     Ok(prototypes)
 }
 
+/// Reads a file of prototypes, or a folder of such.
+fn load(prototypes: &mut Prototypes, path: &Path, problems: &mut Vec<Problem>) -> std::io::Result<()> {
+    if path.is_dir() {
+        prototypes.load_dir(path, problems)
+    } else {
+        prototypes.load_file(path, None, problems)
+    }
+}
+
 /// What is told at the end, and how to end.
 fn finish(cli: &Cli, outcome: &Outcome) -> End {
-    for note in &outcome.notes {
+    for note in outcome.notes.iter().filter(|_| cli.like_ltrace.is_none()) {
         say(note);
     }
     if outcome.lost {

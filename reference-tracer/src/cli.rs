@@ -222,6 +222,10 @@ pub struct Cli {
     #[arg(long, hide = true)]
     pub calibrate: bool,
 
+    /// The name by which the program was called, if that is ltrace's and it is to do as ltrace does
+    #[arg(skip)]
+    pub like_ltrace: Option<String>,
+
     /// The command and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
     pub command: Vec<OsString>,

@@ -13,6 +13,7 @@ pub mod points;
 pub mod proto;
 pub mod selection;
 pub mod signals;
+pub mod stack;
 pub mod summary;
 mod sys;
 pub mod syscalls;

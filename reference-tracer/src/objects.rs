@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points};
 use crate::selection::{self, Selection};
+use crate::stack::CodeInfo;
 use crate::sys;
 use crate::tracer::{WATCHED, Watched};
 
@@ -79,6 +80,8 @@ pub struct ObjectFile {
     pub loaded_slots: Vec<LoadedSlot>,
     /// Its functions that may concern the tracer's own signal.
     pub(crate) watched: Vec<(FileAddr, Watched)>,
+    /// What stacks are made of, where they are shown.
+    pub code: Option<Box<CodeInfo>>,
     segments: Vec<Segment>,
     phdr: Option<FileAddr>,
 }
@@ -156,6 +159,17 @@ pub enum ObjectError {
     },
 }
 
+/// What is kept of object files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Names as they stand in the source.
+    pub demangled: bool,
+    /// What stacks are made of.
+    pub stacks: bool,
+    /// The calls of the C library's start-up files.
+    pub start_up: bool,
+}
+
 /// All object files of a run.
 #[derive(Debug)]
 pub struct ObjectStore {
@@ -163,6 +177,7 @@ pub struct ObjectStore {
     selection: Selection,
     /// What the libraries export that were asked for by `-l`.
     wanted: FxHashSet<String>,
+    kept: Kept,
     points: Points,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
@@ -195,14 +210,15 @@ impl Offered {
 }
 
 impl ObjectStore {
-    /// A store whose call points are selected by `selection`, and shown demangled or not.
+    /// A store whose call points are selected by `selection`, of whose object files `kept` is kept.
     #[must_use]
-    pub fn new(selection: Selection, demangle: bool) -> Self {
+    pub fn new(selection: Selection, kept: Kept) -> Self {
         Self {
             files: FxHashMap::default(),
             selection,
             wanted: FxHashSet::default(),
-            points: Points::new(demangle),
+            kept,
+            points: Points::new(kept.demangled),
             offered: Offered::default(),
         }
     }
@@ -268,7 +284,7 @@ impl ObjectStore {
         }
         let bytes = sys::map_file(file).map_err(read)?;
         let object = self
-            .parse(&bytes, path, key)
+            .parse(file, &bytes, path, key)
             .map_err(|source| ObjectError::Parse {
                 path: path.to_owned(),
                 source,
@@ -284,7 +300,13 @@ impl ObjectStore {
         Ok(object)
     }
 
-    fn parse(&mut self, bytes: &[u8], path: &str, key: FileKey) -> Result<ObjectFile, elf_plt::Error> {
+    fn parse(
+        &mut self,
+        file: &File,
+        bytes: &[u8],
+        path: &str,
+        key: FileKey,
+    ) -> Result<ObjectFile, elf_plt::Error> {
         let is_main = key.is_main;
         let object = Object::parse(bytes)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -321,6 +343,10 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
+            code: self
+                .kept
+                .stacks
+                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
             watched,
             names,
         })
@@ -358,7 +384,8 @@ impl ObjectStore {
             by_callee,
         } in &selected
         {
-            if plan.is_met(point, &references) {
+            let shown = self.kept.start_up || !point.is_start_up();
+            if shown && plan.is_met(point, &references) {
                 let id = self.points.add(Kind::Import, name, names);
                 plan.add(point, id, *by_callee, &references);
             }

@@ -50,6 +50,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         kill_on_exit: true,
         syscalls: Syscalls::None,
         demangle: false,
+        start_up: true,
     };
     let report = ReportOptions {
         limits: Limits::default(),
@@ -66,6 +67,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         signals: false,
         raw_errors: false,
         threads: PidPrefix::None,
+        stack: None,
         limit: None,
     };
     let nothing = Target::File {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Refusal, calibrate};
 use crate::cli::Cli;
 use crate::filter::{Filter, FilterError, FilterSet};
-use crate::output::{Output, PerProcess, Target};
+use crate::output::{Output, OutputError, PerProcess, Target, describe};
 use crate::selection::{Entry, Selection};
 use crate::summary::Column;
 use crate::sys;
@@ -21,6 +21,7 @@ pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
         kill_on_exit: cli.kill_on_exit,
         syscalls: syscalls(cli),
         demangle: cli.demangle,
+        start_up: cli.like_ltrace.is_none(),
     }
 }
 
@@ -43,7 +44,14 @@ pub(super) fn destination(cli: &Cli) -> Result<Destination, Refusal> {
         None => Target::Stderr,
     };
     if cli.follow < 2 {
-        let output = Output::open(&target).map_err(|error| Refusal::new(error.to_string()))?;
+        let output = Output::open(&target).map_err(|error| {
+            let OutputError::Open { reason, .. } = &error else {
+                return Refusal::new(error.to_string());
+            };
+            let path = cli.output.as_deref().unwrap_or_default().display();
+            let ltrace = format!("can't open {path} for writing: {}", describe(reason));
+            Refusal::new(error.to_string()).in_ltrace(ltrace)
+        })?;
         return Ok(Destination::One(output));
     }
     let Target::File { path, append } = target else {
@@ -150,8 +158,9 @@ pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOpti
         summary: cli.counts().then(|| summary_options(cli)),
         callers: !cli.filter.is_empty() || !cli.library.is_empty(),
         signals: !cli.no_signals,
-        raw_errors: false,
+        raw_errors: cli.like_ltrace.is_some(),
         threads: thread_names(cli),
+        stack: cli.stack,
         limit: cli.limit,
     }
 }
@@ -159,10 +168,14 @@ pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOpti
 fn summary_options(cli: &Cli) -> SummaryOptions {
     let columns = cli.columns.as_ref().map(|columns| columns.0.clone());
     SummaryOptions {
-        correction: calibrate::measure(!cli.no_handoff),
+        correction: cli
+            .like_ltrace
+            .is_none()
+            .then(|| calibrate::measure(!cli.no_handoff))
+            .flatten(),
         columns: columns.unwrap_or_else(|| Column::ALL.to_vec()),
         sort: cli.sort.unwrap_or(Column::SelfTime),
-        ltrace: false,
+        ltrace: cli.like_ltrace.is_some(),
         table: cli.summary || cli.summary_and_trace,
     }
 }

@@ -90,6 +90,8 @@ pub struct Prototypes {
     types: Types,
     embedded: Embedded,
     modules: Vec<Module>,
+    /// Whether embedded prototypes are left out.
+    only_loaded: bool,
 }
 
 /// The largest prototype file that is read: a hundred times the largest known.
@@ -347,6 +349,11 @@ impl Prototypes {
         Ok(())
     }
 
+    /// From now on functions are known by the files that were read, and not by the embedded ones.
+    pub fn only_loaded(&mut self) {
+        self.only_loaded = true;
+    }
+
     /// How to show calls of `name` under `arch`. `sonames` are the libraries that may provide it, in
     /// search order; where none of them has it, all are searched. An unknown function gets a plan
     /// that shows four words and a word.
@@ -361,6 +368,10 @@ impl Prototypes {
 
     fn find(&mut self, sonames: &[&str], name: &str) -> Option<Prototype> {
         let wanted = Wanted { sonames, name };
+        if self.only_loaded {
+            let found = self.in_files(Owner::User, true, wanted);
+            return found.or_else(|| self.in_files(Owner::User, false, wanted));
+        }
         SOURCES.iter().find_map(|source| source(self, wanted))
     }
 

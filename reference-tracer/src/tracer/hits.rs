@@ -29,6 +29,8 @@ pub(super) struct Buffers {
     )]
     pool: Vec<Box<Pending>>,
     closed: Vec<Closed<Box<Pending>>>,
+    /// Text that is being made.
+    pub(super) text: Vec<u8>,
 }
 
 /// How many records are kept for reuse.
@@ -314,6 +316,13 @@ impl Hit<'_> {
             memory: &reader,
         };
         let sample = self.reporter.returned(self.points, pending, &plan, &ret, &memory);
+        if let Some(most) = self.reporter.stack(pending) {
+            let mut text = std::mem::take(&mut self.buffers.text);
+            text.clear();
+            self.space.backtrace(self.at, self.regs, most, &mut text);
+            self.reporter.lines(&text);
+            self.buffers.text = text;
+        }
         if let (Some(sample), Some((_, around))) = (sample, self.thread.calls.iter_mut().next_back()) {
             around.open.add_inner(&sample);
         }

@@ -4,6 +4,7 @@
 //! and its thread resumed, so that no stop need be taken from the kernel before its thread runs on.
 
 mod arrive;
+mod backtrace;
 mod code;
 mod guard;
 mod hits;
@@ -33,7 +34,7 @@ use nix::unistd::Pid;
 use ptrace_core::{Error, ExitStatus, Interruptible, Session, SigInfo, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
-use crate::objects::ObjectStore;
+use crate::objects::{Kept, ObjectStore};
 use crate::output::OutputError;
 use crate::proto::Prototypes;
 use crate::selection::Selection;
@@ -61,6 +62,8 @@ pub struct TraceOptions {
     pub kill_on_exit: bool,
     /// Which system calls are shown.
     pub syscalls: Syscalls,
+    /// Whether the calls of the C library's start-up files are shown, as `__libc_start_main`.
+    pub start_up: bool,
     /// Whether names are shown as they stand in the source.
     pub demangle: bool,
 }
@@ -208,7 +211,14 @@ impl Tracer {
             .follow_forks(true)
             .kill_on_exit(options.kill_on_exit)
             .stop_at_syscalls(options.syscalls != Syscalls::None);
-        let mut store = ObjectStore::new(selection, options.demangle);
+        let mut store = ObjectStore::new(
+            selection,
+            Kept {
+                demangled: options.demangle,
+                stacks: report.stack.is_some(),
+                start_up: options.start_up,
+            },
+        );
         let syscalls = (options.syscalls != Syscalls::None).then(|| {
             let (filters, points) = store.filters_and_points();
             syscalls::Table::new(options.syscalls, filters, points)

@@ -59,6 +59,8 @@ pub struct ReportOptions {
     pub raw_errors: bool,
     /// How lines name their thread once there are several.
     pub threads: PidPrefix,
+    /// How many frames of the stack are shown after each call; 0: all.
+    pub stack: Option<usize>,
     /// After how many calls the trace ends.
     pub limit: Option<u64>,
 }
@@ -309,6 +311,21 @@ impl Reporter {
     /// Whether calls are counted.
     pub(super) fn counts(&self) -> bool {
         self.options.summary.is_some()
+    }
+
+    /// How many frames are shown of the stack after a call, if any are.
+    pub(super) fn stack(&self, pending: &Pending) -> Option<usize> {
+        self.options
+            .stack
+            .filter(|_| self.options.lines && !pending.hidden)
+    }
+
+    /// A stack: lines that stand by themselves.
+    pub(super) fn lines(&mut self, text: &[u8]) {
+        self.out.write(|sink, out| {
+            sink.finish(out);
+            out.extend_from_slice(text);
+        });
     }
 
     /// A call's frame was left without a return.

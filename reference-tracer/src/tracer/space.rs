@@ -6,6 +6,7 @@ use arch_abi::{Addr, Arch, BaseAddress};
 use breakpoint::{InsertError, Removed, ReturnSites, TrapId, Traps, Verdict};
 use ptrace_core::{Memory, Stopped};
 
+use super::backtrace::Backtracer;
 use super::code::{Code, CodeError};
 use super::guard::Guard;
 use super::linkage::Linkage;
@@ -81,6 +82,8 @@ pub(super) struct Space {
     pub(super) own_sigtrap: Option<Action>,
     /// Traps that are to be written, while there is such a list.
     pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
+    /// How the stacks of its threads are told, once one was.
+    pub(super) backtracer: Option<Box<Backtracer>>,
     /// Of how many functions the calls were wanted when traps were put in last.
     pub(super) wanted: usize,
 }
@@ -101,6 +104,7 @@ impl Space {
             guard: None,
             own_sigtrap: None,
             deferred: None,
+            backtracer: None,
             wanted: 0,
         }
     }
@@ -120,6 +124,7 @@ impl Space {
             guard: self.guard.clone(),
             own_sigtrap: self.own_sigtrap,
             deferred: None,
+            backtracer: None,
             wanted: self.wanted,
         }
     }

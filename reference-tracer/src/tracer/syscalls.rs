@@ -176,7 +176,24 @@ impl Tracer {
         if let (Some(sample), Some((_, around))) = (sample, thread.calls.iter_mut().next_back()) {
             around.open.add_inner(&sample);
         }
+        let stack = self.reporter.stack(&pending);
         thread.spare_syscall = Some(pending);
+        drop(space);
+        if let Some(most) = stack {
+            self.show_stack(stopped, most);
+        }
+    }
+
+    /// Shows the stack of a thread that has made a system call.
+    fn show_stack(&mut self, stopped: &Stopped, most: usize) {
+        // A thread that is gone has none.
+        let (Some(thread), Ok(regs)) = (self.threads.get(&stopped.tid()), stopped.regs()) else {
+            return;
+        };
+        let text = &mut self.buffers.text;
+        text.clear();
+        thread.space.borrow_mut().backtrace(regs.pc(), &regs, most, text);
+        self.reporter.lines(text);
     }
 }
 
