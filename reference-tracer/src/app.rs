@@ -1,21 +1,28 @@
 //! From a command line to an exit status.
 
-use std::ffi::OsStr;
-use std::io::{BufWriter, ErrorKind, Write};
+mod calibrate;
+mod meaning;
+mod stored;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use clap::error::{ContextKind, ErrorKind};
 use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User};
 
-use crate::cli::Cli;
-use crate::filter::{Filter, FilterSet};
+use crate::cli::generate::generate;
+use crate::cli::{Cli, Variable, help};
 use crate::leave::exit_like;
-use crate::output::{Output, Target};
+use crate::output::describe;
 use crate::proto::{Prototypes, places};
-use crate::text::{PidPrefix, TextOptions, TextSink, TimePrefix, align_for};
-use crate::tracer::{Leave, Outcome, ReportOptions, TraceOptions, Tracer};
-use crate::value::Limits;
+use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer, Waker};
 use crate::{diagnose, signals, sys};
+use meaning::{destination, report_options, selection, syscalls, trace_options};
+use stored::{JsonFile, compare};
 
 /// What ends a run before it has begun: one line for the user, and an exit status.
 #[derive(Debug)]
@@ -42,15 +49,33 @@ impl<E: diagnose::Diagnosis> From<E> for Refusal {
     }
 }
 
-/// Traces as the command line says. Ends as the command did.
+/// Does what a command line says; `words` is all of it, the program's name included. Ends as the command did.
+#[must_use]
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match Cli::read(words) {
+        Ok(cli) => run(&cli),
+        Err(error) => usage(&error),
+    }
+}
+
+/// Does what the options say.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
-    if cli.list_prototypes {
-        return list_prototypes();
+    if let Some(level) = cli.debug {
+        tell_of_own_work(level);
     }
-    match trace(cli) {
-        Ok(Some(status)) => exit_like(status),
-        Ok(None) => ExitCode::SUCCESS,
+    let ended = match (cli.generate, cli.compare.as_slice()) {
+        _ if cli.calibrate => return calibrate::target(),
+        _ if cli.list_prototypes => print(list_prototypes),
+        (Some(what), _) => print(|out| generate(what, out)),
+        (None, [base, new]) => compare(cli, base, new),
+        _ if !cli.fail_over.is_empty() => Err(Refusal::new("--fail-over is for --compare BASE NEW")),
+        _ if cli.command.is_empty() && cli.pid.is_empty() => return no_command(),
+        _ => trace(cli),
+    };
+    match ended {
+        Ok(End::Like(status)) => exit_like(status),
+        Ok(End::With(status)) => ExitCode::from(status),
         Err(refusal) => {
             say(&refusal.line);
             ExitCode::from(refusal.status)
@@ -58,19 +83,40 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
 }
 
-/// Prints the embedded prototypes, one a line.
-fn list_prototypes() -> ExitCode {
+/// Lets the tracer tell of its own work on standard error: `-D`.
+fn tell_of_own_work(level: tracing::level_filters::LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time();
+    // It fails where there is one already: then that one is told.
+    let _ = subscriber.try_init();
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// As the command did.
+    Like(ExitStatus),
+    /// With this exit status.
+    With(u8),
+}
+
+/// Something of the tracer's own on standard output.
+fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<End, Refusal> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let written = Prototypes::embedded()
-        .try_for_each(|(soname, name, line)| writeln!(out, "{soname}\t{name}\t{line}"))
-        .and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            say(&format!("cannot write to standard output: {error}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS, // a reader that has seen enough has gone
+    match write(&mut out).and_then(|()| out.flush()) {
+        // A reader that has seen enough has gone.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(End::With(0)),
+        Err(error) => Err(Refusal::new(format!("standard output: {}", describe(&error)))),
+        Ok(()) => Ok(End::With(0)),
     }
+}
+
+/// The embedded prototypes, one a line.
+fn list_prototypes(out: &mut dyn Write) -> std::io::Result<()> {
+    Prototypes::embedded().try_for_each(|(soname, name, line)| writeln!(out, "{soname}\t{name}\t{line}"))
 }
 
 /// Help and version as they were asked for; anything else is an error in one line.
@@ -81,12 +127,42 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         let _: std::io::Result<()> = error.print();
         return ExitCode::SUCCESS;
     }
+    say(&format!("{}; try 'rltrace --help'", complaint(error)));
+    ExitCode::FAILURE
+}
+
+/// What is wrong with a command line, in one line.
+fn complaint(error: &clap::Error) -> String {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let value = context(ContextKind::InvalidValue);
+    let option = context(ContextKind::InvalidArg);
+    if let (ErrorKind::ValueValidation, Some(value), Some(option), Some(why)) =
+        (error.kind(), value, option, std::error::Error::source(error))
+    {
+        return format!("bad value '{}' for {option}: {why}", printable(&value));
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    say(&format!(
-        "{}; try 'rltrace --help'",
-        first.trim_start_matches("error: ")
-    ));
+    printable(first.trim_start_matches("error: "))
+}
+
+/// Text from the command line as it may stand in a line on a terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Neither a command nor a process is named.
+fn no_command() -> ExitCode {
+    say("no command and no -p PID");
+    let usage = help::usage_lines(&Cli::table());
+    let _: std::io::Result<()> = writeln!(std::io::stderr(), "{usage}Try 'rltrace --help'.");
     ExitCode::FAILURE
 }
 
@@ -96,52 +172,71 @@ fn say(line: &str) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "rltrace: {line}");
 }
 
-fn trace(cli: &Cli) -> Result<Option<ExitStatus>, Refusal> {
-    if cli.command.is_empty() && cli.pid.is_empty() {
-        return Err(Refusal::new("no command and no -p PID; try 'rltrace --help'"));
-    }
-    let filters = filters(cli)?;
+fn trace(cli: &Cli) -> Result<End, Refusal> {
+    let selection = selection(cli)?;
     let user = user(cli)?;
     if let Some(name) = cli.command.first() {
         check_command(name)?;
     }
     let prototypes = prototypes(cli)?;
-    let target = match &cli.output {
-        Some(path) => Target::parse(path, cli.output_append),
-        None => Target::Stderr,
-    };
-    let output = Output::open(&target).map_err(|error| Refusal::new(error.to_string()))?;
-    let options = TraceOptions {
-        follow: cli.follow,
-        hand_off: !cli.no_handoff,
-        kill_on_exit: cli.kill_on_exit,
-    };
+    let json = cli.summary_json.as_deref().map(JsonFile::open).transpose()?;
+    let destination = destination(cli)?;
     let leave = Leave::default();
-    let sink = TextSink::new(text_options(cli, &output));
+    // Before there are other threads, as those of a calibration.
+    let (inherited, waker) = watch(leave.clone())?;
+    let report = report_options(cli, &destination);
     let mut tracer = Tracer::new(
-        options,
-        report_options(cli),
-        filters,
+        trace_options(cli),
+        report,
+        selection,
         prototypes,
-        sink,
-        output,
+        destination,
         leave.clone(),
     );
-    let waker = tracer
+    let own = tracer
         .waker()
         .map_err(|error| Refusal::new(format!("no signal to be woken by: {error}")))?;
-    let on_signal = {
-        let waker = waker.clone();
-        move |signal: Signal| {
-            leave.ask(signal);
+    // It is set once.
+    let _ = waker.set(own.clone());
+    if let Some(time) = cli.time {
+        leave_after(time, leave, own)?;
+    }
+    start(cli, &mut tracer, user, inherited)?;
+    let outcome = tracer.run().map_err(|error| Refusal::new(sys_chain(&error)))?;
+    if let (Some(json), Some(summary)) = (json, &outcome.summary) {
+        json.write(summary)?;
+    }
+    Ok(finish(cli, &outcome))
+}
+
+/// Sees to it that signals end the trace in order, once there is a waker. Gives the signals that a command is to
+/// start with.
+fn watch(leave: Leave) -> Result<(SignalState, Arc<OnceLock<Waker>>), Refusal> {
+    let waker = Arc::new(OnceLock::<Waker>::new());
+    let shared = Arc::clone(&waker);
+    let on_signal = move |signal: Signal| {
+        leave.ask(signal);
+        if let Some(waker) = shared.get() {
             waker.wake();
         }
     };
     let inherited = signals::start(on_signal)
         .map_err(|error| Refusal::new(format!("signals cannot be watched: {error}")))?;
-    start(cli, &mut tracer, user, inherited)?;
-    let outcome = tracer.run().map_err(|error| Refusal::new(sys_chain(&error)))?;
-    Ok(finish(cli, &outcome))
+    Ok((inherited, waker))
+}
+
+/// Ends the trace after `time`.
+fn leave_after(time: Duration, leave: Leave, waker: Waker) -> Result<(), Refusal> {
+    let wait = move || {
+        std::thread::sleep(time);
+        leave.time_is_over();
+        waker.look();
+    };
+    std::thread::Builder::new()
+        .name("time".to_owned())
+        .spawn(wait)
+        .map(drop)
+        .map_err(|error| Refusal::new(format!("no thread for --for: {error}")))
 }
 
 /// Starts the command and attaches to the processes. A process that cannot be attached to is told of,
@@ -176,6 +271,12 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
     let mut command = Command::new(name).args(args).signals(signals);
     if let Some(user) = user {
         command = command.user(user);
+    }
+    for variable in cli.variables() {
+        command = match variable {
+            Variable::Set(name, value) => command.env(name, value),
+            Variable::Unset(name) => command.env_remove(name),
+        };
     }
     tracer
         .spawn(&command)
@@ -220,24 +321,14 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     Ok(Some(user))
 }
 
-fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
-    let parse = |text: &String| {
-        if text.trim().is_empty() {
-            return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
-        }
-        Filter::parse(text).map_err(|error| Refusal::new(error.to_string()))
-    };
-    let mut filters = cli.filter.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    if filters.is_empty() {
-        filters.push(parse(&"@MAIN".to_owned())?);
-    }
-    Ok(FilterSet::new(filters))
-}
-
 /// The prototypes: those of `-F` go before those of the usual places.
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
-    let mut problems = Vec::new();
+    let mut problems = if syscalls(cli) == Syscalls::None {
+        Vec::new()
+    } else {
+        prototypes.describe_syscalls()
+    };
     let usual = places(std::env::home_dir().as_deref(), |name| std::env::var_os(name));
     for (path, error) in prototypes.load_places(&usual, &mut problems) {
         say(&format!("cannot read '{}': {error}", path.display()));
@@ -262,72 +353,23 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     Ok(prototypes)
 }
 
-/// How lines name threads: in a file it can be seen from afar what the number is.
-fn thread_names(cli: &Cli) -> PidPrefix {
-    if cli.output.is_some() {
-        PidPrefix::Bare
-    } else {
-        PidPrefix::Bracketed
-    }
-}
-
-fn text_options(cli: &Cli, output: &Output) -> TextOptions {
-    let many = cli.follow || cli.pid.len() + usize::from(!cli.command.is_empty()) > 1;
-    let pid = if many { thread_names(cli) } else { PidPrefix::None };
-    let time = match (cli.timestamps, cli.relative_time) {
-        (0, false) => TimePrefix::None,
-        (0, true) => TimePrefix::Relative,
-        (1, _) => TimePrefix::Clock,
-        (2, _) => TimePrefix::ClockMicros,
-        _ => TimePrefix::Epoch,
-    };
-    TextOptions {
-        align: cli.align.unwrap_or_else(|| align_for(columns(output))),
-        indent: cli.indent.into(),
-        pid,
-        time,
-        address: cli.instruction_pointer,
-        duration: cli.durations,
-        utc_offset: sys::utc_offset,
-    }
-}
-
-/// The width of the output: `$COLUMNS`, or the terminal's.
-fn columns(output: &Output) -> Option<usize> {
-    let from_env = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
-    from_env.or_else(|| output.is_terminal().then(sys::terminal_columns).flatten())
-}
-
-fn report_options(cli: &Cli) -> ReportOptions {
-    ReportOptions {
-        limits: Limits {
-            string: cli.string_length,
-            array: cli.array_elements,
-            depth: cli.array_elements,
-        },
-        summary: cli.summary,
-        callers: !cli.filter.is_empty(),
-        signals: !cli.no_signals,
-        threads: thread_names(cli),
-    }
-}
-
 /// What is told at the end, and how to end.
-fn finish(cli: &Cli, outcome: &Outcome) -> Option<ExitStatus> {
+fn finish(cli: &Cli, outcome: &Outcome) -> End {
     for note in &outcome.notes {
         say(note);
     }
     if outcome.lost {
-        return Some(ExitStatus::Exited(1));
+        return End::With(1);
     }
     // Leaving processes that were attached to is the end that the user asked for.
-    let left = outcome.left.filter(|_| !cli.command.is_empty());
-    outcome.command.or(left.map(|signal| ExitStatus::Signaled {
-        signal,
-        core_dumped: false,
-    }))
+    let left = match outcome.left {
+        Some(Left::Signal(signal)) if !cli.command.is_empty() => Some(ExitStatus::Signaled {
+            signal,
+            core_dumped: false,
+        }),
+        _ => None,
+    };
+    outcome.command.or(left).map_or(End::With(0), End::Like)
 }
 
 /// The message of an error with its sources.

@@ -373,20 +373,27 @@ impl Prototypes {
         modules.find_map(|module| module.find(wanted.name))
     }
 
+    /// Reads the built-in descriptions of system calls, which later files go before. Gives what is wrong with
+    /// them, which is nothing.
+    pub fn describe_syscalls(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let text = include_str!("../../prototypes/syscalls.conf");
+        self.load(Path::new("syscalls.conf"), text, Some("syscalls"), &mut problems);
+        problems
+    }
+
     /// How to show system call `name` under `arch`: as `SYS_name` or, in a file `syscalls.conf`, as
     /// `name` of the user's files says, otherwise six words. Its record's
     /// [`words`](crate::value::RawCall::words) are the arguments of the system call.
     pub fn syscall_plan(&mut self, arch: Arch, name: &str) -> Plan {
         let old = format!("SYS_{name}");
-        let of_user = self
-            .modules
-            .iter()
-            .rev()
-            .find_map(|module| match module.soname.as_deref() {
-                Some("syscalls") => module.find(name),
-                _ => module.find(&old),
-            });
-        let (prototype, known) = match of_user {
+        let of = |owner| {
+            let mut modules = self.modules.iter().rev().filter(|module| module.owner == owner);
+            modules.find_map(|module| module.find(if module.is_of_syscalls() { name } else { &old }))
+        };
+        // The built-in ones count as the user's first file.
+        let found = of(Owner::User).or_else(|| of(Owner::System));
+        let (prototype, known) = match found {
             Some(found) => (found, true),
             None => (self.unknown(name, 6), false),
         };
@@ -424,6 +431,11 @@ impl Prototypes {
     #[must_use]
     pub fn types(&self) -> &Types {
         &self.types
+    }
+
+    /// The types, for prototypes that come from elsewhere.
+    pub fn types_mut(&mut self) -> &mut Types {
+        &mut self.types
     }
 
     /// The embedded line about a function of a library, found by binary search; nothing is parsed. An

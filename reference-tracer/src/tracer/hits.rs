@@ -1,12 +1,16 @@
 //! A thread has hit a trap: calls are entered, and return.
 
+use std::path::PathBuf;
+use std::rc::Rc;
+
 use arch_abi::{Addr, Regs, StepPlan};
 use breakpoint::{Closed, Frame, How, Pushed, TrapId};
 use ptrace_core::{Error, Memory, Stopped, Tid};
 
 use super::reporter::Reporter;
-use super::space::{Function, Role, Space};
+use super::space::{Function, Loaded, Role, Space};
 use super::thread::{Pending, StackMap, Stacks, Thread};
+use crate::derive::Candidate;
 use crate::memory::{Layered, Snapshot, TargetMemory};
 use crate::objects::Site;
 use crate::points::{PointId, Points, Returns};
@@ -17,7 +21,7 @@ use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return};
 /// Buffers of the trap engine that are used again and again, so that a stop allocates nothing.
 #[derive(Default)]
 pub(super) struct Buffers {
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Records of calls that are over, for the next ones.
     #[expect(
         clippy::vec_box,
@@ -34,7 +38,7 @@ const MAX_POOL: usize = 1024;
 const MAX_STACK: usize = 4096;
 
 /// The memory of a process as values are read from it.
-struct Reader<'a>(&'a Memory);
+pub(super) struct Reader<'a>(pub(super) &'a Memory);
 
 impl TargetMemory for Reader<'_> {
     fn read(&self, at: Addr, buf: &mut [u8]) -> usize {
@@ -132,6 +136,14 @@ impl Hit<'_> {
         Ok(())
     }
 
+    /// How calls of `point` are shown.
+    fn plan(&mut self, point: PointId) -> Rc<Plan> {
+        let (space, tgid) = (&*self.space, self.thread.tgid);
+        self.reporter.plan(point, self.points.get(point), space.arch, || {
+            candidates(space, tgid)
+        })
+    }
+
     fn begin_record(&mut self, pending: &mut Pending, point: PointId) {
         let call = &mut pending.call;
         call.tid = self.thread.tid.raw();
@@ -163,7 +175,7 @@ impl Hit<'_> {
     /// Captures what the prototype wants, and the return address: by one read where all arguments
     /// are in registers, otherwise by one more for those on the stack.
     fn capture(&mut self, call: &mut RawCall, point: PointId, word: usize) -> Result<(), Error> {
-        let plan = self.reporter.plan(point, self.points.get(point), self.space.arch);
+        let plan = self.plan(point);
         if plan.wants_fp_at_entry(self.regs) {
             call.fp = Some(self.stopped.fp_regs()?);
         }
@@ -195,7 +207,7 @@ impl Hit<'_> {
     /// A recorded call becomes pending and is shown, after those that it shows to have been left.
     fn begin(&mut self, mut pending: Box<Pending>) -> Result<(), Error> {
         let point = self.points.get(pending.point);
-        let plan = self.reporter.plan(pending.point, point, self.space.arch);
+        let plan = self.plan(pending.point);
         let return_to = pending.call.return_address;
         let never = point.returns == Returns::Never || plan.noreturn();
         if !never && return_to.get() != 0 {
@@ -234,6 +246,12 @@ impl Hit<'_> {
             memory: &reader,
         };
         self.reporter.entry(self.points, pending, plan, &memory);
+        // What was done about the entry is no part of the call.
+        pending.started = if self.reporter.measures() {
+            self.reporter.clock.now()
+        } else {
+            pending.call.time
+        };
     }
 
     /// The thread is where calls return to. Gives how many did.
@@ -271,13 +289,11 @@ impl Hit<'_> {
             time: self.reporter.clock.now(),
             ..RawReturn::default()
         };
-        let plan = self
-            .reporter
-            .plan(pending.point, self.points.get(pending.point), self.space.arch);
+        let plan = self.plan(pending.point);
         let snapshot = &mut self.buffers.snapshot;
         snapshot.clear();
+        ret.take_registers(self.regs);
         if !self.reporter.counts_only() {
-            ret.take_registers(self.regs);
             if plan.wants_fp_at_return() {
                 ret.fp = Some(self.stopped.fp_regs()?);
             }
@@ -311,6 +327,21 @@ impl Hit<'_> {
     }
 }
 
+/// The objects of a process, in the order in which the dynamic linker searches them.
+fn candidates(space: &Space, tgid: Tid) -> Vec<Candidate> {
+    let (root, here) = (format!("/proc/{tgid}/root"), format!("/proc/{tgid}/cwd"));
+    let candidate = |object: &Loaded| {
+        let path = PathBuf::from(&object.file.names.path);
+        Candidate {
+            key: object.file.key,
+            // A library that was found by a relative path, as `./libfoo.so`.
+            root: PathBuf::from(if path.is_absolute() { &root } else { &here }),
+            path,
+        }
+    };
+    space.objects.iter().map(candidate).collect()
+}
+
 /// Reads the stack of a call up to `len` bytes from its stack pointer on, after what is known of it.
 fn read_stack(memory: &Memory, call: &mut RawCall, len: usize) {
     let known = call.stack.len();
@@ -324,7 +355,7 @@ fn read_stack(memory: &Memory, call: &mut RawCall, len: usize) {
 }
 
 /// Fills a snapshot by one vectored read.
-fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
+pub(super) fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
     if !snapshot.is_empty() {
         snapshot.fill_each(|ranges, done| {
             // A process that is gone has no bytes; its end is reported by itself.

@@ -9,7 +9,7 @@ use ptrace_core::{Memory, Stopped};
 use super::code::{Code, CodeError};
 use super::guard::Guard;
 use super::linkage::Linkage;
-use super::sigtrap::Action;
+use super::sigtrap::{Action, Watched};
 use crate::objects::{ObjectFile, Site};
 use crate::points::PointId;
 
@@ -24,8 +24,8 @@ pub(super) struct Role {
     pub(super) function: Option<Function>,
     /// The dynamic linker tells here that its list of objects changes.
     pub(super) link_map: bool,
-    /// The main program calls a function here that may concern SIGTRAP.
-    pub(super) watched: bool,
+    /// A function begins here that may concern SIGTRAP.
+    pub(super) watched: Option<Watched>,
     /// The program's entry point, when there is nothing earlier to wait for.
     pub(super) program_entry: bool,
 }
@@ -81,6 +81,8 @@ pub(super) struct Space {
     pub(super) own_sigtrap: Option<Action>,
     /// Traps that are to be written, while there is such a list.
     pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
+    /// Of how many functions the calls were wanted when traps were put in last.
+    pub(super) wanted: usize,
 }
 
 impl Space {
@@ -99,6 +101,7 @@ impl Space {
             guard: None,
             own_sigtrap: None,
             deferred: None,
+            wanted: 0,
         }
     }
 
@@ -117,6 +120,7 @@ impl Space {
             guard: self.guard.clone(),
             own_sigtrap: self.own_sigtrap,
             deferred: None,
+            wanted: self.wanted,
         }
     }
 

@@ -105,6 +105,7 @@ impl<'a, 'e> Walk<'a, 'e> {
         } else if matches!(place.pieces(), [piece] if matches!(piece.source, Source::X87(_))) {
             span = self.narrowed(ty, span);
         }
+        span = self.padded(span, place.size);
         // An array as a parameter is a pointer to its first element.
         let decays = !at_return
             && !place.by_reference
@@ -152,6 +153,18 @@ impl<'a, 'e> Walk<'a, 'e> {
         Span {
             start,
             len: self.scratch.bytes.len() - start,
+        }
+    }
+
+    /// A value whose last bytes are padding, which no register holds: a structure that ends with a `long double`.
+    fn padded(&mut self, span: Span, size: u64) -> Span {
+        let is_last = span.start + span.len == self.scratch.bytes.len();
+        match usize::try_from(size.min(16)) {
+            Ok(size) if size > span.len && is_last && span.len == 10 => {
+                self.scratch.bytes.resize(span.start + size, 0);
+                Span { len: size, ..span }
+            }
+            _ => span,
         }
     }
 
@@ -258,7 +271,10 @@ impl<'a, 'e> Walk<'a, 'e> {
             Some(Lens::Oct) => plain(Base::Oct),
             Some(Lens::Hex) => plain(Base::Hex),
             Some(Lens::Bool) => Value::Bool(bits != 0),
-            Some(Lens::Guess) => Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX)),
+            Some(Lens::GuessText) if self.guessed_text(span) => return,
+            Some(Lens::Guess | Lens::GuessText) => {
+                Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX))
+            }
             Some(Lens::Enum(names)) => {
                 if self.named_bits(self.types().names(names), bits, span) {
                     return;
