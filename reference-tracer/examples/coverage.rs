@@ -1,6 +1,6 @@
 //! How much of what this machine's programs import has a prototype, weighted by program.
 //!
-//! `cargo run --release -p reference-tracer --example coverage -- [FOLDER]...` looks at every dynamically linked
+//! `cargo run --release -p reference-tracer --example coverage -- [--shown N] [FOLDER]...` looks at every dynamically linked
 //! program below the folders (`/usr/bin`, `/usr/sbin`, `/usr/lib` and `/usr/libexec` where none is named) and prints
 //! `LIBRARY<TAB>PAIRS<TAB>SHARE<TAB>WITH C++` for what is imported most, for the C library and for all; then
 //! what is missed most. A pair is a program and a function that it imports; SHARE is how many in a hundred have a
@@ -12,13 +12,10 @@ use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use elf_plt::{CalleeKind, Object};
+use elf_plt::{Binding, CallPoint, CalleeKind, Object};
 use reference_tracer::proto::Prototypes;
 
 const FOLDERS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/usr/lib", "/usr/libexec"];
-/// How many libraries and functions are printed.
-const SHOWN: usize = 20;
-
 /// Pairs of a program and a function: all, those with a prototype, and further ones with a mangled name.
 #[derive(Clone, Copy, Default)]
 struct Count {
@@ -58,9 +55,7 @@ impl Coverage {
         let needed: Vec<String> = object.needed().iter().map(|name| text(name)).collect();
         let needed: Vec<&str> = needed.iter().map(String::as_str).collect();
         let points = object.call_points()?;
-        let imported = points
-            .iter()
-            .filter(|point| point.kind() == CalleeKind::Function && point.defined_at().is_none());
+        let imported = points.iter().filter(|point| is_import(point));
         let imported: BTreeSet<(String, String)> = imported
             .filter_map(|point| {
                 let library = point.version().and_then(|version| version.file);
@@ -87,22 +82,29 @@ impl Coverage {
         }
     }
 
-    fn report(&self) {
+    fn report(&self, shown: usize) {
         println!("# {} programs", self.programs);
         println!("LIBRARY\tPAIRS\tSHARE\tWITH C++");
         let mut libraries: Vec<_> = self.libraries.iter().collect();
         libraries.sort_by_key(|(name, count)| (std::cmp::Reverse(count.pairs), *name));
-        for (name, count) in libraries.into_iter().take(SHOWN) {
+        for (name, count) in libraries.into_iter().take(shown) {
             println!("{}", count.line(name));
         }
         println!("{}", self.all.line("all"));
         println!("\n# missed most\nLIBRARY\tFUNCTION\tPROGRAMS");
         let mut missing: Vec<_> = self.missing.iter().collect();
         missing.sort_by_key(|(key, count)| (std::cmp::Reverse(**count), *key));
-        for ((library, name), count) in missing.into_iter().take(SHOWN) {
+        for ((library, name), count) in missing.into_iter().take(shown) {
             println!("{library}\t{name}\t{count}");
         }
     }
+}
+
+/// Whether a call point calls a function of another object. A weak symbol that asks for no version may stay
+/// undefined, as `__gmon_start__` does: nobody calls it.
+fn is_import(point: &CallPoint<'_>) -> bool {
+    let may_be_none = point.binding() == Binding::WEAK && point.version().is_none();
+    point.kind() == CalleeKind::Function && point.defined_at().is_none() && !may_be_none
 }
 
 /// The regular files below a folder; links are left out, so that each file is met under its own name.
@@ -120,7 +122,13 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn main() {
-    let named: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let mut named: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let mut shown = 20;
+    if named.first().is_some_and(|word| word == Path::new("--shown")) {
+        let number = named.get(1).and_then(|number| number.to_str()?.parse().ok());
+        shown = number.expect("a number after --shown");
+        named.drain(..2);
+    }
     let folders = if named.is_empty() {
         FOLDERS.map(PathBuf::from).to_vec()
     } else {
@@ -146,5 +154,5 @@ fn main() {
             eprintln!("{}: {error}", path.display());
         }
     }
-    coverage.report();
+    coverage.report(shown);
 }
