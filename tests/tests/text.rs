@@ -7,7 +7,8 @@ use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, Rltrace, Traced, run};
 
 fn program() -> PathBuf {
-    let library = Build::library("callee.c").build();
+    // Without debug information, so that its function's types are not known.
+    let library = Build::library("callee.c").flags(["-s"]).build();
     Build::program("text.c")
         .flags(["-O1", "-fno-builtin"])
         .uses(&library)

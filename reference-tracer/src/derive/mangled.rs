@@ -164,9 +164,7 @@ fn is_qualified(nested: &str) -> bool {
 /// Operators that are members or have no other form in a class: those in a namespace take two operands.
 fn is_member_operator(head: &str) -> bool {
     let own = last_scope(head).map_or(head, |(_, own)| own);
-    ["operator=", "operator()", "operator[]", "operator->"]
-        .iter()
-        .any(|operator| own == *operator)
+    ["operator=", "operator()", "operator[]", "operator->"].contains(&own)
 }
 
 /// Whether the scope of a nested name is a class.
@@ -388,6 +386,8 @@ fn scalar(name: &str, types: &mut Types) -> Option<TypeId> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn read(name: &str) -> (Vec<String>, Member, bool) {
@@ -466,16 +466,9 @@ mod tests {
     #[test]
     fn a_name_that_grows_is_given_up() {
         // Each substitution doubles the one before.
-        let mut name = String::from("_Z1f1xI");
+        let mut name = String::from("_Z1f1xI1aIS_S_E");
         for index in 0..24 {
-            name.push_str(&format!(
-                "1aIS{0}_S{0}_E",
-                if index == 0 {
-                    String::new()
-                } else {
-                    (index - 1).to_string()
-                }
-            ));
+            write!(name, "1aIS{index}_S{index}_E").expect("a String");
         }
         name.push('E');
         assert!(demangled(&name).is_none_or(|text| text.len() <= MAX_TEXT));

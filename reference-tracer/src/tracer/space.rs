@@ -63,6 +63,14 @@ impl Loaded {
     }
 }
 
+/// Where the threads' `errno` lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ErrnoPlace {
+    NotAsked,
+    At(crate::derive::errno::Place),
+    Unknown,
+}
+
 /// An address space. Processes that vfork made share their parent's; forked ones have a clone.
 pub(super) struct Space {
     pub(super) arch: Arch,
@@ -87,7 +95,7 @@ pub(super) struct Space {
     /// Of how many functions the calls were wanted when traps were put in last.
     pub(super) wanted: usize,
     /// Where a thread's `errno` lies, once that was asked.
-    pub(super) errno_place: Option<Option<crate::derive::errno::Place>>,
+    pub(super) errno_place: ErrnoPlace,
 }
 
 impl Space {
@@ -108,7 +116,7 @@ impl Space {
             deferred: None,
             backtracer: None,
             wanted: 0,
-            errno_place: None,
+            errno_place: ErrnoPlace::NotAsked,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use arch_abi::{Addr, Arch, Regs, x86::x86_64};
 
-use super::space::{Loaded, Space};
+use super::space::{ErrnoPlace, Loaded, Space};
 use crate::derive::{Candidate, Derived, errno};
 use crate::value::Describe;
 
@@ -43,10 +43,12 @@ impl Space {
     pub(super) fn errno(&mut self, regs: &Regs) -> Option<i32> {
         // The kernel keeps an i386 thread's pointer where no register set shows it.
         let thread = (regs.arch() == Arch::X86_64).then(|| regs.get(x86_64::FS_BASE))?;
-        if self.errno_place.is_none() {
-            self.errno_place = Some(self.find_errno());
+        if matches!(self.errno_place, ErrnoPlace::NotAsked) {
+            self.errno_place = self.find_errno().map_or(ErrnoPlace::Unknown, ErrnoPlace::At);
         }
-        let place = self.errno_place.flatten()?;
+        let ErrnoPlace::At(place) = self.errno_place else {
+            return None;
+        };
         let mut value = [0; 4];
         let at = Addr::new(place.resolve(thread));
         self.memory.read_exact(at, &mut value).ok()?;

@@ -13,7 +13,7 @@ const LOWEST: u64 = 0x10000;
 
 /// Whether a word may be the address of text.
 pub(super) fn may_be_address(word: u64) -> bool {
-    word >= LOWEST && word < 1 << 47
+    (LOWEST..1 << 47).contains(&word)
 }
 
 impl Walk<'_, '_> {

@@ -17,8 +17,10 @@ mod flags;
 mod float;
 mod frame;
 mod guess;
+mod number;
 mod pack;
 mod raw;
+mod sequence;
 mod show;
 
 #[cfg(test)]

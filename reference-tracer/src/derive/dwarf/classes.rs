@@ -1,7 +1,7 @@
 //! C++ classes that are passed by their address, because their bytes must not be copied.
 
 use super::types::{Builder, Target};
-use super::units::Entry;
+use super::units::{Entry, Units};
 
 /// How deep members and bases are looked into.
 const MAX_DEPTH: u8 = 4;
@@ -20,7 +20,7 @@ impl Builder<'_> {
         {
             return convention == gimli::DW_CC_pass_by_reference;
         }
-        let children = self.units.children(&target.entry);
+        let children = Units::children(&target.entry);
         children.iter().any(|child| match child.tag() {
             gimli::DW_TAG_subprogram => self.forbids_copies(target, child),
             gimli::DW_TAG_inheritance => {
@@ -56,7 +56,7 @@ impl Builder<'_> {
         if bare != Some(name.as_str()) {
             return false;
         }
-        let params = self.units.children(function);
+        let params = Units::children(function);
         let mut own = params.iter().filter(|param| {
             param.tag() == gimli::DW_TAG_formal_parameter && !param.flag(gimli::DW_AT_artificial)
         });

@@ -2,7 +2,7 @@
 
 use super::is_void;
 use super::types::{Builder, Target};
-use super::units::Entry;
+use super::units::{Entry, Units};
 use crate::proto::{Direction, Expr, Length, Lens, Param, Type, TypeId};
 
 /// The most parameters of a function.
@@ -44,7 +44,7 @@ impl Builder<'_> {
         };
         // The outermost entry has parameters of its own unless it only says where the code lies.
         for origin in origins {
-            let children = self.units.children(origin);
+            let children = Units::children(origin);
             params.ellipsis |= children
                 .iter()
                 .any(|child| child.tag() == gimli::DW_TAG_unspecified_parameters);

@@ -1,7 +1,7 @@
 //! Where the debug information of an object lies, and its sections in memory.
 
+use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -77,7 +77,11 @@ fn by_build_id(id: &[u8]) -> Option<PathBuf> {
     let (first, rest) = id
         .split_first()
         .filter(|(_, rest)| !rest.is_empty() && rest.len() < 64)?;
-    let hex: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = rest.iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
     Some(PathBuf::from(format!(
         "/usr/lib/debug/.build-id/{first:02x}/{hex}.debug"
     )))
@@ -204,19 +208,9 @@ fn section(file: &object::File<'_>, id: gimli::SectionId, memory: &mut Memory) -
         .checked_sub(data.uncompressed_size)
         .filter(|_| is_credible)
         .ok_or(())?;
-    let mut bytes = Vec::new();
-    match data.format {
-        object::CompressionFormat::None => data
-            .data
-            .take(data.uncompressed_size)
-            .read_to_end(&mut bytes)
-            .map_err(drop)?,
-        _ => {
-            bytes = data.decompress().map_err(drop)?.into_owned();
-            bytes.len()
-        }
-    };
-    Ok(bytes.into())
+    // What is not compressed is lent, otherwise this is as long as it claims.
+    let bytes = data.decompress().map_err(drop)?;
+    Ok(Arc::from(&*bytes))
 }
 
 #[cfg(test)]

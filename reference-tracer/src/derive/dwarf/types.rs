@@ -142,14 +142,12 @@ impl<'a> Builder<'a> {
                 gimli::DW_TAG_volatile_type | gimli::DW_TAG_restrict_type | gimli::DW_TAG_atomic_type => {}
                 _ => return Some(self.target(entry, constant, alias)),
             }
-            match self.units.refers(&entry, gimli::DW_AT_type) {
-                Some(inner) => entry = inner,
-                None => {
-                    let mut target = self.target(entry, constant, alias);
-                    target.is_void = true;
-                    return Some(target);
-                }
-            }
+            let Some(inner) = self.units.refers(&entry, gimli::DW_AT_type) else {
+                let mut target = self.target(entry, constant, alias);
+                target.is_void = true;
+                return Some(target);
+            };
+            entry = inner;
         }
         None
     }
@@ -328,7 +326,7 @@ impl<'a> Builder<'a> {
         let width = u8::try_from(target.size)
             .ok()
             .filter(|size| matches!(size, 1 | 2 | 4 | 8))?;
-        let children = self.units.children(&target.entry);
+        let children = Units::children(&target.entry);
         let mut names = Vec::new();
         for child in children
             .iter()
@@ -365,7 +363,7 @@ impl<'a> Builder<'a> {
         let element = self.target_of(&target.entry, 0)?;
         let mut ty = self.value(&element, pointers)?;
         let is_text = element.is_character();
-        let children = self.units.children(&target.entry);
+        let children = Units::children(&target.entry);
         let sizes: Vec<_> = children
             .iter()
             .filter(|child| child.tag() == gimli::DW_TAG_subrange_type)
@@ -426,7 +424,7 @@ impl<'a> Builder<'a> {
         let key = (target.entry.die, pointers);
         let before = self.built.insert(key, ty);
         let fields = if target.tag() == gimli::DW_TAG_union_type {
-            self.union_members(target, pointers)
+            Some(self.union_members(target, pointers))
         } else {
             self.members(target, pointers)
         };
@@ -446,7 +444,7 @@ impl<'a> Builder<'a> {
     /// The members at their offsets. What the language cannot say (bit fields, packed members) is left
     /// out, and its bytes are skipped.
     fn members(&mut self, target: &Target, pointers: u8) -> Option<Vec<Field>> {
-        let children = self.units.children(&target.entry);
+        let children = Units::children(&target.entry);
         let mut fields = Vec::new();
         let mut end = 0;
         let is_member = |child: &&Entry| {
@@ -488,8 +486,8 @@ impl<'a> Builder<'a> {
         Some(fields)
     }
 
-    fn union_members(&mut self, target: &Target, pointers: u8) -> Option<Vec<Field>> {
-        let children = self.units.children(&target.entry);
+    fn union_members(&mut self, target: &Target, pointers: u8) -> Vec<Field> {
+        let children = Units::children(&target.entry);
         let mut fields = Vec::new();
         for child in children
             .iter()
@@ -505,7 +503,7 @@ impl<'a> Builder<'a> {
             }
         }
         self.pad(&mut fields, target.size);
-        Some(fields)
+        fields
     }
 
     fn member_type(&mut self, member: &Entry, pointers: u8) -> Option<TypeId> {

@@ -164,7 +164,7 @@ impl Units {
     }
 
     /// An entry's children, as many as are looked at.
-    pub(super) fn children(&mut self, of: &Entry) -> Vec<Entry> {
+    pub(super) fn children(of: &Entry) -> Vec<Entry> {
         let mut found = Vec::new();
         let Ok(mut tree) = of.unit.entries_tree(Some(gimli::UnitOffset(of.die.offset))) else {
             return found;
