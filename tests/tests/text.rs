@@ -7,8 +7,8 @@ use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, Rltrace, Traced, run};
 
 fn program() -> PathBuf {
-    // Without debug information, so that its function's types are not known.
-    let library = Build::library("callee.c").flags(["-s"]).build();
+    // Of a function without prototype and debug information four words are shown.
+    let library = Build::library("callee.c").flags(["-g0"]).build();
     Build::program("text.c")
         .flags(["-O1", "-fno-builtin"])
         .uses(&library)

@@ -354,6 +354,12 @@ impl Prototypes {
         self.only_loaded = true;
     }
 
+    /// Whether functions are known by the files that were read, and by nothing else.
+    #[must_use]
+    pub fn is_only_loaded(&self) -> bool {
+        self.only_loaded
+    }
+
     /// How to show calls of `name` under `arch`. `sonames` are the libraries that may provide it, in
     /// search order; where none of them has it, all are searched. An unknown function gets a plan
     /// that shows four words and a word.

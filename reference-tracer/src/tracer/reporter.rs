@@ -184,7 +184,8 @@ impl Reporter {
             Kind::Entry | Kind::Place => self.prototypes.plan(arch, &[point.caller.short()], &point.name),
         };
         let is_function = matches!(point.kind, Kind::Import | Kind::Entry);
-        if is_function && !plan.known && self.options.summary.is_none() {
+        let may_infer = self.options.lines && !self.prototypes.is_only_loaded();
+        if is_function && !plan.known && may_infer {
             let found = self
                 .derived
                 .get_mut()
