@@ -210,8 +210,9 @@ pub fn is_of_class(symbol: &str, scope: &str) -> bool {
     own.is_some_and(|own| {
         // One name more: a second one would be that of a class within the scope.
         let digits = own.bytes().take_while(u8::is_ascii_digit).count();
-        let len = own[..digits].parse().unwrap_or(0_usize);
-        let after = digits.checked_add(len).and_then(|end| own.get(end..));
+        let len = own[..digits].parse::<usize>().ok();
+        let end = len.and_then(|len| digits.checked_add(len));
+        let after = end.and_then(|end| own.get(end..));
         digits > 0 && after.is_some_and(|after| !after.starts_with(|first: char| first.is_ascii_digit()))
     })
 }
