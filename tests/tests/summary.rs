@@ -63,6 +63,14 @@ fn near(what: &str, seen: f64, expected: f64) {
     assert!(off < 0.1, "{what}: {seen} instead of {expected}");
 }
 
+/// What was asked for is the least, and what the program has measured around the call the most: on a busy machine its
+/// threads wait for a CPU before and after.
+#[track_caller]
+fn between(what: &str, seen: f64, least: f64, most: f64) {
+    let within = least * 0.9 < seen && seen < most * 1.1;
+    assert!(within, "{what}: {seen}, not between {least} and {most}");
+}
+
 /// Comparisons sleep and work in a call that sorts, five times in each thread, and the program tells how long.
 #[test]
 fn self_times_and_percentiles() {
@@ -80,11 +88,16 @@ fn self_times_and_percentiles() {
         near("sleeps", sleep["calls"], calls);
         let out = traced.run.out();
         let told: Vec<f64> = out.split_whitespace().filter_map(|n| n.parse().ok()).collect();
-        near("all sleeps", sleep["self s"], told[0] / 1e9);
-        near("a sleep", sleep["p50 µs"], told[1] / 1e3);
-        near("own work", sort["self s"], told[2] / 1e9);
-        near("a sorting", sort["p50 µs"], told[3] / 1e3);
-        near("all sortings", sort["total s"], (told[0] + told[2]) / 1e9);
+        between("all sleeps", sleep["self s"], 0.02 * calls, told[0] / 1e9);
+        between("a sleep", sleep["p50 µs"], 20_000.0, told[1] / 1e3);
+        between("own work", sort["self s"], 0.03 * calls, told[2] / 1e9);
+        between("a sorting", sort["p50 µs"], 50_000.0, told[3] / 1e3);
+        between(
+            "all sortings",
+            sort["total s"],
+            0.05 * calls,
+            (told[0] + told[2]) / 1e9,
+        );
         assert!(
             sort["p50 µs"] <= sort["p90 µs"] && sort["p99 µs"] <= sort["max µs"],
             "{table:?}"
