@@ -156,7 +156,7 @@ fn a_program_that_wants_to_be_traced() {
     let refused = traced
         .trace
         .calls_of("ptrace")
-        .any(|call| call.result() == Some("-1"));
+        .any(|call| call.result() == Some("-1 EPERM (Operation not permitted)"));
     traced.assert(refused, "ptrace says no, as with any other tracer");
 }
 
