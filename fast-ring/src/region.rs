@@ -313,7 +313,10 @@ impl<'m, W: Word> Ring<'m, W> {
     /// Makes a producer that waits look again. What it is to see was stored before.
     pub(crate) fn wake_producer(&self, host: &impl Host<W>) {
         W::fence();
-        if self.word(block::WAITING).load(Ordering::Relaxed) != 0 {
+        let waiting = self.word(block::WAITING);
+        if waiting.load(Ordering::Relaxed) != 0 {
+            // Cleared before the wake word moves: a producer that has seen it move, and waits again, is not overlooked.
+            waiting.store(0, Ordering::Relaxed);
             let wake = self.word(block::WAKE);
             wake.add(1);
             host.wake(wake);

@@ -10,7 +10,7 @@ pub trait Word {
     fn load(&self, order: Ordering) -> u64;
     /// Sets the word.
     fn store(&self, value: u64, order: Ordering);
-    /// Adds to the word in one step, without order; wraps.
+    /// Adds to the word in one step; wraps. What was stored before is seen by who loads the sum with `Acquire`.
     fn add(&self, value: u64);
     /// A fence of sequential consistency, for the processor on which it is called.
     fn fence();
@@ -29,7 +29,7 @@ impl Word for AtomicU64 {
 
     #[inline]
     fn add(&self, value: u64) {
-        self.fetch_add(value, Ordering::Relaxed);
+        self.fetch_add(value, Ordering::Release);
     }
 
     #[inline]

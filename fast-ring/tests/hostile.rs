@@ -1,6 +1,8 @@
 //! A region of which anything may have been written: the reader comes to its end, tells of it, and reads on.
 
-use fast_ring::{Body, Captured, End, Fields, Layout, Merge, OneProcess, Outcome, Record, Region, Shape, format, parse};
+use fast_ring::{
+    Body, Captured, End, Fields, Layout, Merge, OneProcess, Outcome, Record, Region, Shape, format, parse,
+};
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,15 +19,15 @@ fn memory() -> Vec<AtomicU64> {
 }
 
 fn fields() -> impl Strategy<Value = Fields> {
-    (any::<bool>(), any::<bool>(), 0..4_u8, 0..3_u8, 0..3_u8).prop_map(|(stamp, caller, words, floats, captures)| {
-        Fields {
+    (any::<bool>(), any::<bool>(), 0..4_u8, 0..3_u8, 0..3_u8).prop_map(
+        |(stamp, caller, words, floats, captures)| Fields {
             stamp,
             caller,
             words,
             floats,
             captures,
-        }
-    })
+        },
+    )
 }
 
 fn shapes() -> impl Strategy<Value = Vec<Shape>> {
@@ -35,8 +37,9 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
 
 /// Any word, or one that could begin a record, or a position.
 fn word() -> impl Strategy<Value = u64> {
-    let first = (0..6_u32, 0..6_u32, 0..20_u32, any::<u32>())
-        .prop_map(|(kind, id, words, sp)| u64::from(sp) << 32 | u64::from(format::first_half(kind, id, words * 8)));
+    let first = (0..6_u32, 0..6_u32, 0..20_u32, any::<u32>()).prop_map(|(kind, id, words, sp)| {
+        u64::from(sp) << 32 | u64::from(format::first_half(kind, id, words * 8))
+    });
     let position = (0..2048_u64).prop_map(|word| word * 8);
     prop_oneof![any::<u64>(), first.clone(), first, position, 0..9_u64]
 }

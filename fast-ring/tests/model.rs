@@ -1,4 +1,6 @@
-//! The protocol in every interleaving of its sides, and with every value that a load may see, by loom.
+//! The protocol in every interleaving of its sides with up to two or three preemptions, and with every older value that a load may see,
+//! by loom. It does not model a load that sees a *later* store of the other side: that a producer's words are not stored before the
+//! consumer has read what lay there is the argument of `LIMIT`'s release and acquire alone.
 
 use fast_ring::{Body, Host, Layout, Note, Outcome, Record, Region, Shape, Word, format};
 use loom::sync::atomic::{AtomicU64, fence};
@@ -18,7 +20,7 @@ impl Word for Modelled {
         self.0.store(value, order);
     }
     fn add(&self, value: u64) {
-        self.0.fetch_add(value, Ordering::Relaxed);
+        self.0.fetch_add(value, Ordering::Release);
     }
     fn fence() {
         fence(Ordering::SeqCst);

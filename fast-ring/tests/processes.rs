@@ -44,7 +44,11 @@ fn shapes() -> [Shape; 1] {
 #[ignore = "a part of a_producer_that_is_killed_tears_no_record, which starts it"]
 fn records_for_ever() {
     let file = std::env::var_os(FILE).expect("started by the test that it is a part of");
-    let file = std::fs::OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(file)
+        .unwrap();
     let mapping = MmapRaw::map_raw(&file).unwrap();
     let ring = Region::adopt(words(&mapping)).unwrap().ring(0).unwrap();
     let mut producer = ring.producer(&Polling);
@@ -78,7 +82,11 @@ fn read(consumer: &mut Consumer<'_>, next: &mut u64) {
             panic!("{record:?}")
         };
         assert!(call.words.iter().all(|word| word == *next), "{call:?} for {next}");
-        assert!(call.captures.iter().all(|capture| capture.bytes == TEXT && capture.end == End::Cut));
+        assert!(
+            call.captures
+                .iter()
+                .all(|capture| capture.bytes == TEXT && capture.end == End::Cut)
+        );
         *next += 1;
     });
 }
