@@ -30,13 +30,12 @@ fn words(mapping: &MmapRaw) -> &[AtomicU64] {
 }
 
 fn shapes() -> [Shape; 1] {
-    let mut shape = Shape::default();
-    shape.call = Fields {
+    let call = Fields {
         words: 6,
         captures: 1,
         ..Fields::default()
     };
-    [shape]
+    [Shape { call, ret: None }]
 }
 
 /// The other process of the test below: it records until it is killed.

@@ -203,7 +203,7 @@ fn a_region_that_was_left_is_taken_over() {
 /// Damage is told, and what is published afterwards is read.
 #[test]
 fn a_head_gone_wild_stops_nobody() {
-    for head in [u64::MAX & !7, 1 << 63, 4096, 8] {
+    for head in [u64::MAX - 7, 1 << 63, 4096, 8] {
         let (words, layout) = memory();
         let region = Region::create(&words, layout).unwrap();
         region.attend(1, u64::MAX);
@@ -215,7 +215,7 @@ fn a_head_gone_wild_stops_nobody() {
         words[at / 8].store(head, Ordering::Relaxed);
         let mut damage = 0;
         consumer.drain(&shapes()[..], &clock, |record| {
-            damage += usize::from(record.is_err())
+            damage += usize::from(record.is_err());
         });
         assert_eq!(damage, 1, "{head:#x}");
         fill(&region, &clock);
