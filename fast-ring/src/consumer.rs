@@ -69,6 +69,23 @@ impl<'m, W: Word> Consumer<'m, W> {
         items
     }
 
+    /// As [`drain`](Consumer::drain), with the bytes of each record for a file: that their length is the one they tell is checked, and
+    /// no more. [`split`](crate::split) and [`parse`](crate::parse) read such a file.
+    pub fn drain_bytes(&mut self, host: &impl Host<W>, mut sink: impl FnMut(Result<&[u8], Damage>)) -> usize {
+        let stride = self.ring.layout().stride() / 2;
+        let mut items = 0;
+        self.look();
+        while self.load() {
+            sink(self.take_bytes());
+            items += 1;
+            if self.tail.wrapping_sub(self.released) >= stride {
+                self.release(host);
+            }
+        }
+        self.release(host);
+        items
+    }
+
     /// How many records the thread has dropped in all, as its memory tells. The last [`Note::Lost`](crate::Note::Lost) may not have told
     /// of the latest ones.
     #[must_use]
@@ -166,6 +183,7 @@ impl<'m, W: Word> Consumer<'m, W> {
     }
 
     /// Takes what is loaded.
+    #[inline]
     pub(crate) fn take<S: Shapes + ?Sized>(&mut self, shapes: &S) -> Result<Record<'_>, Damage> {
         if let Some(damage) = self.damage.take() {
             return Err(damage);
@@ -177,6 +195,16 @@ impl<'m, W: Word> Consumer<'m, W> {
             self.tail = self.head;
         }
         record
+    }
+
+    /// Takes the bytes of what is loaded.
+    #[inline]
+    fn take_bytes(&mut self) -> Result<&[u8], Damage> {
+        if let Some(damage) = self.damage.take() {
+            return Err(damage);
+        }
+        self.tail = self.tail.wrapping_add(self.len as u64);
+        Ok(self.copy.get(..std::mem::take(&mut self.len)).unwrap_or_default())
     }
 
     /// Skips what was published.

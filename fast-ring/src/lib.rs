@@ -19,7 +19,7 @@ pub use damage::Damage;
 pub use host::{Host, OneProcess};
 pub use layout::{Layout, LayoutError};
 pub use merge::{Merge, Merged};
-pub use parse::parse;
+pub use parse::{parse, split};
 pub use producer::{Body, Captured, Draft, Outcome, Producer, TooLong};
 pub use record::{Call, Capture, Captures, End, Note, Record, Words};
 pub use region::{OnFull, Region, RegionError, Ring};

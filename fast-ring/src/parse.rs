@@ -72,6 +72,20 @@ pub fn parse<'a>(bytes: &'a [u8], shapes: &(impl Shapes + ?Sized)) -> Result<Rec
     }
 }
 
+/// Splits bytes into a record's and what follows it: for files, which have the records of one ring end to end.
+///
+/// # Errors
+///
+/// When `bytes` has no whole record at its start. There is no way to the next then.
+pub fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Damage> {
+    let Some(word) = bytes.first_chunk() else {
+        return Err(Damage::Length { first: 0, bytes: 0 });
+    };
+    let first = First::new(u64::from_le_bytes(*word));
+    let whole = bytes.split_at_checked(first.bytes).filter(|_| first.bytes != 0);
+    whole.ok_or(first.length())
+}
+
 #[inline]
 fn call<'a>(first: &First, bytes: &'a [u8], fields: Fields) -> Result<Call<'a>, Damage> {
     let Some((fixed, captures)) = bytes.split_at_checked(fields.fixed_bytes()) else {

@@ -1,7 +1,8 @@
 //! Who waits for whom, and for how long, by a clock that the test moves.
 
 use fast_ring::{
-    Body, Fields, Host, Layout, Note, OnFull, Outcome, Record, Region, RegionError, Shape, format,
+    Body, Fields, Host, Layout, Note, OnFull, Outcome, Record, Region, RegionError, Shape, format, parse,
+    split,
 };
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -225,6 +226,31 @@ fn a_head_gone_wild_stops_nobody() {
             "{head:#x}"
         );
     }
+}
+
+/// What is written to a file is what was recorded, and no byte more than the format says.
+#[test]
+fn the_bytes_of_records_are_read_again() {
+    let (words, layout) = memory();
+    let region = Region::create(&words, layout).unwrap();
+    let clock = Clock::new(|_| ());
+    fill(&region, &clock);
+    let mut consumer = region.ring(0).unwrap().consumer();
+    let mut file = Vec::new();
+    let items = consumer.drain_bytes(&clock, |record| file.extend_from_slice(record.unwrap()));
+    assert_eq!((items, file.len()), (3, 3 * (8 + 3 * 8)));
+    let mut rest = &file[..];
+    for _ in 0..3 {
+        let (record, after) = split(rest).unwrap();
+        let Ok(Record::Call(call)) = parse(record, &shapes()[..]) else {
+            panic!("{record:?}")
+        };
+        assert!(call.words.iter().eq([1, 2, 3]));
+        rest = after;
+    }
+    assert!(rest.is_empty() && split(rest).is_err());
+    assert!(split(&file[..31]).is_err(), "cut off");
+    assert!(split(&[0; 16]).is_err(), "a record of no length");
 }
 
 #[test]
