@@ -44,4 +44,7 @@ pub enum Damage {
         /// The record's call point.
         id: u32,
     },
+    /// Packed records that no packer makes, or that were cut off.
+    #[error("packed records")]
+    Packed,
 }
