@@ -3,6 +3,7 @@
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fast_ring::{Body, Consumer, Fields, Layout, Merge, OneProcess, Outcome, Region, Shape};
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 
@@ -53,12 +54,17 @@ fn ring(c: &mut Criterion) {
     let host = OneProcess::new();
     let (words, layout) = memory(4);
     let region = Region::create(&words, layout).expect("fresh memory");
-    let mut consumers: Vec<Consumer<'_>> = region.rings().map(|ring| ring.consumer()).collect();
+    let consumers: RefCell<Vec<Consumer<'_>>> =
+        RefCell::new(region.rings().map(|ring| ring.consumer()).collect());
+    let drain_all = || {
+        let mut consumers = consumers.borrow_mut();
+        consumers.iter_mut().map(|ring| drain(ring, &host)).sum::<u64>()
+    };
     let mut group = c.benchmark_group("ring");
     group.throughput(Throughput::Elements(BATCH));
     group.bench_function("record six words", |b| {
         b.iter_batched(
-            || consumers.iter_mut().map(|ring| drain(ring, &host)).sum::<u64>(),
+            drain_all,
             |_| record(&region, &host, 0, 0),
             criterion::BatchSize::PerIteration,
         );
@@ -66,7 +72,7 @@ fn ring(c: &mut Criterion) {
     group.bench_function("drain six words", |b| {
         b.iter_batched(
             || record(&region, &host, 1, 0),
-            |()| drain(&mut consumers[1], &host),
+            |()| drain(&mut consumers.borrow_mut()[1], &host),
             criterion::BatchSize::PerIteration,
         );
     });
@@ -74,16 +80,20 @@ fn ring(c: &mut Criterion) {
     group.bench_function("merge four rings", |b| {
         b.iter_batched(
             || {
-                consumers
-                    .iter_mut()
-                    .for_each(|ring| drop(black_box(drain(ring, &host))));
+                drain_all();
                 (0..4).for_each(|ring| record(&region, &host, ring, 0));
             },
             |()| {
                 let mut merge = Merge::new(0);
-                merge.drain(u64::MAX, &mut consumers, &shapes()[..], &host, |_, item| {
-                    black_box(item.is_ok());
-                })
+                merge.drain(
+                    u64::MAX,
+                    &mut consumers.borrow_mut(),
+                    &shapes()[..],
+                    &host,
+                    |_, item| {
+                        black_box(item.is_ok());
+                    },
+                )
             },
             criterion::BatchSize::PerIteration,
         );
