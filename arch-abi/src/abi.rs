@@ -71,6 +71,10 @@ pub struct SystemCalls {
     pub rt_sigaction: u64,
     /// `rt_sigprocmask`, behind sigprocmask(2).
     pub rt_sigprocmask: u64,
+    /// `rt_sigqueueinfo(2)`.
+    pub rt_sigqueueinfo: u64,
+    /// `rt_tgsigqueueinfo(2)`.
+    pub rt_tgsigqueueinfo: u64,
 }
 
 /// The facts of one ABI.

@@ -44,7 +44,7 @@ fn scalar(random: &mut Random, arch: Arch) -> CType {
 }
 
 fn any(random: &mut Random, arch: Arch, depth: u64) -> CType {
-    if depth == 3 || random.below(5) < 3 {
+    if depth >= 3 || random.below(5) < 3 {
         return scalar(random, arch);
     }
     let members = (0..=random.below(3))

@@ -81,6 +81,20 @@ fn classification(c: &mut Criterion) {
 
 fn prototypes(c: &mut Criterion) {
     let mut group = c.benchmark_group("prototypes");
+    // The search alone, as it is done for a call point at its first call: the bar is a microsecond.
+    for (soname, name) in [
+        ("libc.so.6", "strlen"),
+        ("libc.so.6", "_IO_fclose"),
+        ("libcrypto.so.3", "EVP_DigestUpdate"),
+        ("libpthread.so.0", "pthread_mutex_lock"),
+        ("libc.so.6", "no_such_function"),
+        ("libnone.so.1", "no_such_function"),
+    ] {
+        group.bench_function(BenchmarkId::new("search", format!("{soname} {name}")), |b| {
+            b.iter(|| Prototypes::embedded_line(black_box(soname), black_box(name)));
+        });
+    }
+    group.bench_function("none", |b| b.iter(Prototypes::new));
     group.bench_function("the first of libc", |b| {
         b.iter(|| {
             Prototypes::new()

@@ -15,6 +15,7 @@ pub struct Options {
     pub(crate) exits: bool,
     pub(crate) seccomp: bool,
     pub(crate) kill_on_exit: bool,
+    pub(crate) syscalls: bool,
 }
 
 impl Default for Options {
@@ -31,6 +32,7 @@ impl Options {
             exits: false,
             seccomp: false,
             kill_on_exit: false,
+            syscalls: false,
         }
     }
 
@@ -57,6 +59,12 @@ impl Options {
     /// Whether the tracees are killed when the tracer's thread ends (`PTRACE_O_EXITKILL`).
     pub const fn kill_on_exit(mut self, yes: bool) -> Self {
         self.kill_on_exit = yes;
+        self
+    }
+
+    /// Whether [`cont`](crate::Stopped::cont) stops a thread at the next system call, too (`PTRACE_SYSCALL`).
+    pub const fn stop_at_syscalls(mut self, yes: bool) -> Self {
+        self.syscalls = yes;
         self
     }
 

@@ -64,6 +64,7 @@ impl Session {
             options,
             shared: Rc::new(Shared {
                 hand_off: RefCell::new(None),
+                syscalls: options.syscalls,
             }),
             tracees: HashMap::default(),
             ready: VecDeque::new(),

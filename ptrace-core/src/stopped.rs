@@ -89,6 +89,16 @@ impl SigInfo {
 }
 
 impl SigInfo {
+    /// The `siginfo_t` as ptrace(2) shows it: with the layout of the tracer's machine, whatever the tracee's.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; 128] {
+        let mut bytes = [0; 128];
+        for (to, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            to.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
     /// As much of it as the kernel uses.
     pub(crate) fn kernel_part(&self) -> [u8; SIGINFO_LEN] {
         let mut bytes = [0; SIGINFO_LEN];
@@ -357,12 +367,18 @@ impl Stopped {
     }
 
     /// Resumes the thread, which gets `signal` if it is at a signal-delivery-stop. If the
-    /// session hands over ([`Session::set_hand_off`](crate::Session::set_hand_off)), on the tracer's CPU.
+    /// session hands over ([`Session::set_hand_off`](crate::Session::set_hand_off)), on the tracer's CPU. If it stops at
+    /// system calls ([`Options::stop_at_syscalls`](crate::Options::stop_at_syscalls)), until the next one at most.
     ///
     /// # Errors
     /// The thread died, or the kernel knows no such signal.
     pub fn cont(self, signal: Option<Signal>) -> Result<Running, Refused> {
-        self.resume(Resume::Cont, signal, State::Running)
+        let how = if self.tracee.shared.syscalls {
+            Resume::Syscall
+        } else {
+            Resume::Cont
+        };
+        self.resume(how, signal, State::Running)
     }
 
     /// Resumes the thread for one instruction.
@@ -403,7 +419,9 @@ impl Stopped {
             self.before_resume(how)?;
             // From here on a stop of the thread is a new one, even if its status is the same.
             match how {
-                Resume::Cont => cpus::hand_over(&self.tracee, || sys::resume(tid, how, signal)),
+                Resume::Cont | Resume::Syscall => {
+                    cpus::hand_over(&self.tracee, || sys::resume(tid, how, signal))
+                }
                 _ => sys::resume(tid, how, signal),
             }
         });

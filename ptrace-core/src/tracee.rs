@@ -61,6 +61,8 @@ pub(crate) struct Tracee {
 /// What the tracees of a session share.
 pub(crate) struct Shared {
     pub(crate) hand_off: RefCell<Option<HandOff>>,
+    /// Whether threads are resumed to the next system call.
+    pub(crate) syscalls: bool,
 }
 
 /// What the threads of a process share until it executes another program.

@@ -1,27 +1,37 @@
 //! From a command line to an exit status.
 
-use std::ffi::OsStr;
-use std::io::Write;
+mod calibrate;
+mod ltrace;
+mod meaning;
+mod stored;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
+use clap::error::{ContextKind, ErrorKind};
 use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User};
 
-use crate::cli::Cli;
-use crate::filter::{Filter, FilterSet};
+use crate::cli::generate::generate;
+use crate::cli::{Cli, Variable, help};
 use crate::leave::exit_like;
-use crate::output::{Output, Target};
-use crate::proto::Prototypes;
-use crate::text::{PidPrefix, TextOptions, TextSink, TimePrefix, align_for};
-use crate::tracer::{Leave, Outcome, ReportOptions, TraceOptions, Tracer};
-use crate::value::Limits;
+use crate::output::describe;
+use crate::proto::{Problem, Prototypes, places};
+use crate::tracer::{Leave, Left, Outcome, Syscalls, Tracer, Waker};
 use crate::{diagnose, signals, sys};
+use meaning::{destination, report_options, selection, syscalls, trace_options};
+use stored::{JsonFile, compare};
 
 /// What ends a run before it has begun: one line for the user, and an exit status.
 #[derive(Debug)]
 struct Refusal {
     line: String,
     status: u8,
+    /// What ltrace says in its place.
+    ltrace: Option<String>,
 }
 
 impl Refusal {
@@ -29,6 +39,15 @@ impl Refusal {
         Self {
             line: line.into(),
             status: 1,
+            ltrace: None,
+        }
+    }
+
+    /// Under the name `ltrace` it is said in these words.
+    fn in_ltrace(self, text: impl Into<String>) -> Self {
+        Self {
+            ltrace: Some(text.into()),
+            ..self
         }
     }
 }
@@ -38,21 +57,94 @@ impl<E: diagnose::Diagnosis> From<E> for Refusal {
         Self {
             status: error.exit_status(),
             line: error.to_string(),
+            ltrace: None,
         }
     }
 }
 
-/// Traces as the command line says. Ends as the command did.
+/// Does what a command line says; `words` is all of it, the program's name included. Ends as the command did.
+#[must_use]
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().collect();
+    let name = words.first().cloned().unwrap_or_default();
+    let like_ltrace = ltrace::is_named(&name).then(|| name.display().to_string());
+    match Cli::read(words) {
+        Ok(cli) => run(&Cli { like_ltrace, ..cli }),
+        Err(error) => match like_ltrace {
+            Some(name) if error.use_stderr() => {
+                ltrace::say(&ltrace::complaint(&name, &error));
+                ExitCode::FAILURE
+            }
+            _ => usage(&error),
+        },
+    }
+}
+
+/// Does what the options say.
 #[must_use]
 pub fn run(cli: &Cli) -> ExitCode {
-    match trace(cli) {
-        Ok(Some(status)) => exit_like(status),
-        Ok(None) => ExitCode::SUCCESS,
+    if let Some(level) = cli.debug {
+        tell_of_own_work(level);
+    }
+    let ended = match (cli.generate, cli.compare.as_slice()) {
+        _ if cli.calibrate => return calibrate::target(),
+        _ if cli.list_prototypes => print(list_prototypes),
+        (Some(what), _) => print(|out| generate(what, out)),
+        (None, [base, new]) => compare(cli, base, new),
+        _ if !cli.fail_over.is_empty() => Err(Refusal::new("--fail-over is for --compare BASE NEW")),
+        _ if cli.command.is_empty() && cli.pid.is_empty() => return no_command(cli),
+        _ => trace(cli),
+    };
+    match ended {
+        // Whatever the command did.
+        Ok(End::Like(_)) if cli.like_ltrace.is_some() => ExitCode::SUCCESS,
+        Ok(End::Like(status)) => exit_like(status),
+        Ok(End::With(status)) => ExitCode::from(status),
+        Err(refusal) if cli.like_ltrace.is_some() => {
+            ltrace::say(&refusal.ltrace.unwrap_or(refusal.line));
+            ExitCode::FAILURE
+        }
         Err(refusal) => {
             say(&refusal.line);
             ExitCode::from(refusal.status)
         }
     }
+}
+
+/// Lets the tracer tell of its own work on standard error: `-D`.
+fn tell_of_own_work(level: tracing::level_filters::LevelFilter) {
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .without_time();
+    // It fails where there is one already: then that one is told.
+    let _ = subscriber.try_init();
+}
+
+/// How to end.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// As the command did.
+    Like(ExitStatus),
+    /// With this exit status.
+    With(u8),
+}
+
+/// Something of the tracer's own on standard output.
+fn print(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<End, Refusal> {
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    match write(&mut out).and_then(|()| out.flush()) {
+        // A reader that has seen enough has gone.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(End::With(0)),
+        Err(error) => Err(Refusal::new(format!("standard output: {}", describe(&error)))),
+        Ok(()) => Ok(End::With(0)),
+    }
+}
+
+/// The embedded prototypes, one a line.
+fn list_prototypes(out: &mut dyn Write) -> std::io::Result<()> {
+    Prototypes::embedded().try_for_each(|(soname, name, line)| writeln!(out, "{soname}\t{name}\t{line}"))
 }
 
 /// Help and version as they were asked for; anything else is an error in one line.
@@ -63,12 +155,46 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         let _: std::io::Result<()> = error.print();
         return ExitCode::SUCCESS;
     }
+    say(&format!("{}; try 'rltrace --help'", complaint(error)));
+    ExitCode::FAILURE
+}
+
+/// What is wrong with a command line, in one line.
+fn complaint(error: &clap::Error) -> String {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    let value = context(ContextKind::InvalidValue);
+    let option = context(ContextKind::InvalidArg);
+    if let (ErrorKind::ValueValidation, Some(value), Some(option), Some(why)) =
+        (error.kind(), value, option, std::error::Error::source(error))
+    {
+        return format!("bad value '{}' for {option}: {why}", printable(&value));
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
-    say(&format!(
-        "{}; try 'rltrace --help'",
-        first.trim_start_matches("error: ")
-    ));
+    printable(first.trim_start_matches("error: "))
+}
+
+/// Text from the command line as it may stand in a line on a terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| {
+        if c.is_control() {
+            c.escape_default().collect()
+        } else {
+            c.to_string()
+        }
+    };
+    text.chars().map(shown).collect()
+}
+
+/// Neither a command nor a process is named.
+fn no_command(cli: &Cli) -> ExitCode {
+    if let Some(name) = &cli.like_ltrace {
+        ltrace::say(&ltrace::no_command(name));
+        return ExitCode::FAILURE;
+    }
+    say("no command and no -p PID");
+    let usage = help::usage_lines(&Cli::table());
+    let _: std::io::Result<()> = writeln!(std::io::stderr(), "{usage}Try 'rltrace --help'.");
     ExitCode::FAILURE
 }
 
@@ -78,52 +204,77 @@ fn say(line: &str) {
     let _: std::io::Result<()> = writeln!(std::io::stderr(), "rltrace: {line}");
 }
 
-fn trace(cli: &Cli) -> Result<Option<ExitStatus>, Refusal> {
-    if cli.command.is_empty() && cli.pid.is_empty() {
-        return Err(Refusal::new("no command and no -p PID; try 'rltrace --help'"));
-    }
-    let filters = filters(cli)?;
+fn trace(cli: &Cli) -> Result<End, Refusal> {
+    let selection = selection(cli)?;
     let user = user(cli)?;
     if let Some(name) = cli.command.first() {
-        check_command(name)?;
+        check_command(name).map_err(|refusal| {
+            let name = name.display();
+            let why = "No such file or directory";
+            refusal.in_ltrace(format!(
+                "Can't execute `{name}': {why}\ncouldn't open program '{name}': {why}"
+            ))
+        })?;
     }
     let prototypes = prototypes(cli)?;
-    let target = match &cli.output {
-        Some(path) => Target::parse(path, cli.output_append),
-        None => Target::Stderr,
-    };
-    let output = Output::open(&target).map_err(|error| Refusal::new(error.to_string()))?;
-    let options = TraceOptions {
-        follow: cli.follow,
-        hand_off: !cli.no_handoff,
-        kill_on_exit: cli.kill_on_exit,
-    };
+    let json = cli.summary_json.as_deref().map(JsonFile::open).transpose()?;
+    let destination = destination(cli)?;
     let leave = Leave::default();
-    let sink = TextSink::new(text_options(cli, &output));
+    // Before there are other threads, as those of a calibration.
+    let (inherited, waker) = watch(leave.clone())?;
+    let report = report_options(cli, &destination);
     let mut tracer = Tracer::new(
-        options,
-        report_options(cli),
-        filters,
+        trace_options(cli),
+        report,
+        selection,
         prototypes,
-        sink,
-        output,
+        destination,
         leave.clone(),
     );
-    let waker = tracer
+    let own = tracer
         .waker()
         .map_err(|error| Refusal::new(format!("no signal to be woken by: {error}")))?;
-    let on_signal = {
-        let waker = waker.clone();
-        move |signal: Signal| {
-            leave.ask(signal);
+    // It is set once.
+    let _ = waker.set(own.clone());
+    if let Some(time) = cli.time {
+        leave_after(time, leave, own)?;
+    }
+    start(cli, &mut tracer, user, inherited)?;
+    let outcome = tracer.run().map_err(|error| Refusal::new(sys_chain(&error)))?;
+    if let (Some(json), Some(summary)) = (json, &outcome.summary) {
+        json.write(summary)?;
+    }
+    Ok(finish(cli, &outcome))
+}
+
+/// Sees to it that signals end the trace in order, once there is a waker. Gives the signals that a command is to
+/// start with.
+fn watch(leave: Leave) -> Result<(SignalState, Arc<OnceLock<Waker>>), Refusal> {
+    let waker = Arc::new(OnceLock::<Waker>::new());
+    let shared = Arc::clone(&waker);
+    let on_signal = move |signal: Signal| {
+        leave.ask(signal);
+        if let Some(waker) = shared.get() {
             waker.wake();
         }
     };
     let inherited = signals::start(on_signal)
         .map_err(|error| Refusal::new(format!("signals cannot be watched: {error}")))?;
-    start(cli, &mut tracer, user, inherited)?;
-    let outcome = tracer.run().map_err(|error| Refusal::new(sys_chain(&error)))?;
-    Ok(finish(cli, &outcome))
+    Ok((inherited, waker))
+}
+
+/// Ends the trace after `time`.
+fn leave_after(time: Duration, leave: Leave, waker: Waker) -> Result<(), Refusal> {
+    let wait = move || {
+        std::thread::sleep(time);
+        leave.time_is_over();
+        waker.look();
+    };
+    std::thread::Builder::new()
+        .name("time".to_owned())
+        .spawn(wait)
+        .map(drop)
+        .map_err(|error| Refusal::new(format!("no thread for --for: {error}")))
 }
 
 /// Starts the command and attaches to the processes. A process that cannot be attached to is told of,
@@ -134,6 +285,9 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
     for &pid in &cli.pid {
         match tracer.attach(Tid::new(pid)) {
             Ok(()) => attached += 1,
+            Err(error) if cli.like_ltrace.is_some() => {
+                ltrace::say(&format!("Cannot attach to pid {pid}: {}", attach_reason(&error)));
+            }
             Err(error) => {
                 if let Some(line) = refused.replace(error.to_string()) {
                     say(&line);
@@ -159,10 +313,39 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
     if let Some(user) = user {
         command = command.user(user);
     }
+    for variable in cli.variables() {
+        command = match variable {
+            Variable::Set(name, value) => command.env(name, value),
+            Variable::Unset(name) => command.env_remove(name),
+        };
+    }
     tracer
         .spawn(&command)
         .map(drop)
         .map_err(|error| refused_command(&error))
+}
+
+/// Why a process cannot be attached to, in one of strerror(3)'s phrases.
+fn attach_reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    loop {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return describe(error);
+        }
+        match error.source() {
+            Some(source) => error = source,
+            None => return phrase(&error.to_string()),
+        }
+    }
+}
+
+/// The reason at the end of a line, as a sentence begins.
+fn phrase(line: &str) -> String {
+    let reason = line.rsplit(": ").next().unwrap_or(line);
+    let mut chars = reason.chars();
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 fn refused_command(error: &SpawnError) -> Refusal {
@@ -181,6 +364,7 @@ fn refused_command(error: &SpawnError) -> Refusal {
     Refusal {
         line: sys_chain(error),
         status,
+        ltrace: None,
     }
 }
 
@@ -202,24 +386,27 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     Ok(Some(user))
 }
 
-fn filters(cli: &Cli) -> Result<FilterSet, Refusal> {
-    let parse = |text: &String| {
-        if text.trim().is_empty() {
-            return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
-        }
-        Filter::parse(text).map_err(|error| Refusal::new(error.to_string()))
-    };
-    let mut filters = cli.filter.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
-    if filters.is_empty() {
-        filters.push(parse(&"@MAIN".to_owned())?);
-    }
-    Ok(FilterSet::new(filters))
-}
-
-/// The prototypes: those of `-F` go before the built-in ones.
+/// The prototypes: those of `-F` go before those of the usual places.
 fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     let mut prototypes = Prototypes::new();
-    let mut problems = Vec::new();
+    let mut problems = if syscalls(cli) == Syscalls::None {
+        Vec::new()
+    } else {
+        prototypes.describe_syscalls()
+    };
+    if cli.like_ltrace.is_some() {
+        for path in ltrace::prototype_files() {
+            // It has read what it could.
+            let _: std::io::Result<()> = load(&mut prototypes, &path, &mut Vec::new());
+            // What ltrace does not know it shows as four numbers.
+            prototypes.only_loaded();
+        }
+    } else {
+        let usual = places(std::env::home_dir().as_deref(), |name| std::env::var_os(name));
+        for (path, error) in prototypes.load_places(&usual, &mut problems) {
+            say(&format!("cannot read '{}': {error}", path.display()));
+        }
+    }
     let paths = cli
         .config
         .iter()
@@ -227,12 +414,8 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
         .filter(|path| !path.is_empty());
     for path in paths {
         let path = Path::new(path);
-        let read = if path.is_dir() {
-            prototypes.load_dir(path, &mut problems)
-        } else {
-            prototypes.load_file(path, None, &mut problems)
-        };
-        read.map_err(|error| Refusal::new(format!("cannot read '{}': {error}", path.display())))?;
+        load(&mut prototypes, path, &mut problems)
+            .map_err(|error| Refusal::new(format!("cannot read '{}': {error}", path.display())))?;
     }
     for problem in problems {
         say(&problem.to_string());
@@ -240,72 +423,32 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     Ok(prototypes)
 }
 
-/// How lines name threads: in a file it can be seen from afar what the number is.
-fn thread_names(cli: &Cli) -> PidPrefix {
-    if cli.output.is_some() {
-        PidPrefix::Bare
+/// Reads a file of prototypes, or a folder of such.
+fn load(prototypes: &mut Prototypes, path: &Path, problems: &mut Vec<Problem>) -> std::io::Result<()> {
+    if path.is_dir() {
+        prototypes.load_dir(path, problems)
     } else {
-        PidPrefix::Bracketed
-    }
-}
-
-fn text_options(cli: &Cli, output: &Output) -> TextOptions {
-    let many = cli.follow || cli.pid.len() + usize::from(!cli.command.is_empty()) > 1;
-    let pid = if many { thread_names(cli) } else { PidPrefix::None };
-    let time = match (cli.timestamps, cli.relative_time) {
-        (0, false) => TimePrefix::None,
-        (0, true) => TimePrefix::Relative,
-        (1, _) => TimePrefix::Clock,
-        (2, _) => TimePrefix::ClockMicros,
-        _ => TimePrefix::Epoch,
-    };
-    TextOptions {
-        align: cli.align.unwrap_or_else(|| align_for(columns(output))),
-        indent: cli.indent.into(),
-        pid,
-        time,
-        address: cli.instruction_pointer,
-        duration: cli.durations,
-        utc_offset: sys::utc_offset,
-    }
-}
-
-/// The width of the output: `$COLUMNS`, or the terminal's.
-fn columns(output: &Output) -> Option<usize> {
-    let from_env = std::env::var("COLUMNS")
-        .ok()
-        .and_then(|columns| columns.parse().ok());
-    from_env.or_else(|| output.is_terminal().then(sys::terminal_columns).flatten())
-}
-
-fn report_options(cli: &Cli) -> ReportOptions {
-    ReportOptions {
-        limits: Limits {
-            string: cli.string_length,
-            array: cli.array_elements,
-            depth: cli.array_elements,
-        },
-        summary: cli.summary,
-        callers: !cli.filter.is_empty(),
-        signals: !cli.no_signals,
-        threads: thread_names(cli),
+        prototypes.load_file(path, None, problems)
     }
 }
 
 /// What is told at the end, and how to end.
-fn finish(cli: &Cli, outcome: &Outcome) -> Option<ExitStatus> {
-    for note in &outcome.notes {
+fn finish(cli: &Cli, outcome: &Outcome) -> End {
+    for note in outcome.notes.iter().filter(|_| cli.like_ltrace.is_none()) {
         say(note);
     }
     if outcome.lost {
-        return Some(ExitStatus::Exited(1));
+        return End::With(1);
     }
     // Leaving processes that were attached to is the end that the user asked for.
-    let left = outcome.left.filter(|_| !cli.command.is_empty());
-    outcome.command.or(left.map(|signal| ExitStatus::Signaled {
-        signal,
-        core_dumped: false,
-    }))
+    let left = match outcome.left {
+        Some(Left::Signal(signal)) if !cli.command.is_empty() => Some(ExitStatus::Signaled {
+            signal,
+            core_dumped: false,
+        }),
+        _ => None,
+    };
+    outcome.command.or(left).map_or(End::With(0), End::Like)
 }
 
 /// The message of an error with its sources.

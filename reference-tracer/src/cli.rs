@@ -1,114 +1,230 @@
 //! The command line: one table of options, in ltrace's letters where ltrace has them.
+//!
+//! [`Cli`] is that table. The help ([`help`]), the man page and the completions of shells ([`generate`])
+//! are made from it, so that none of them can tell of an option that is not there.
 
-use std::ffi::OsString;
+pub mod generate;
+pub mod help;
+mod values;
+
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{ArgAction, Parser};
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
+
+use crate::output::ColorChoice;
+use crate::summary::{Column, Limit};
+pub use values::{Columns, Generate, Variable};
 
 /// Traces the library calls of a program.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "rltrace", version, max_term_width = 100)]
+#[command(name = "rltrace", version, args_override_self = true, infer_long_args = true)]
 #[command(override_usage = "rltrace [OPTION]... [--] COMMAND [ARG]...\n       rltrace [OPTION]... -p PID...")]
-#[command(after_help = "Examples:
-  rltrace ls /tmp                      every library call that ls makes
-  rltrace -e 'malloc+free' ls          two functions only
-  rltrace -e '@libssl.so.3' curl -V    the calls that one library makes
-  rltrace -c -f make                   a summary over make and its children
-  rltrace -o trace.txt -p 1234         a running process, into a file; Ctrl-C leaves it unharmed")]
+#[command(after_help = help::EXAMPLES)]
 pub struct Cli {
-    /// Write the trace to FILE instead of standard error; `|COMMAND` feeds it to a command
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    /// Trace the calls that FILTER selects, such as malloc+free, or @LIBRARY
+    ///
+    /// A filter is a chain of rules, `[+-][FUNCTION][@LIBRARY]` each. LIBRARY is the calling one, `MAIN` the program, and `SYS`
+    /// has the system calls. Names are globs, or regular expressions between
+    /// slashes. Each function runs through all rules, and the last one that matches decides. Without -e, -l and -L
+    /// it is `@MAIN`.
+    #[arg(short = 'e', long, value_name = "FILTER", allow_hyphen_values = true)]
+    #[arg(help_heading = help::TRACED)]
+    pub filter: Vec<String>,
+
+    /// Trace the functions that FILTER selects where they begin, whoever calls
+    ///
+    /// They are those of the symbol tables of the program, or with `@LIBRARY` of that library. `LIBRARY+0xADDRESS` is an
+    /// address as `objdump` shows it.
+    #[arg(short = 'x', long, value_name = "FILTER", allow_hyphen_values = true)]
+    #[arg(help_heading = help::TRACED)]
+    pub entry: Vec<String>,
+
+    /// Trace the calls of functions that libraries matching PATTERN export
+    #[arg(short = 'l', long, value_name = "PATTERN", help_heading = help::TRACED)]
+    pub library: Vec<String>,
+
+    /// Trace no library calls: only what -l, -x and -S ask for
+    #[arg(short = 'L', long, conflicts_with = "filter", help_heading = help::TRACED)]
+    pub no_library_calls: bool,
+
+    /// Trace system calls, too
+    #[arg(short = 'S', long, help_heading = help::TRACED)]
+    pub syscalls: bool,
+
+    /// Trace the children, too; -ff: with one FILE.PID for each process
+    #[arg(short = 'f', long, action = ArgAction::Count, help_heading = help::TRACED)]
+    pub follow: u8,
+
+    /// Read prototypes from these files or folders, separated by `:`
+    #[arg(short = 'F', long, value_name = "LIST", help_heading = help::TRACED)]
+    pub config: Vec<String>,
+
+    /// Print the built-in prototypes, one a line: SONAME, FUNCTION, PROTOTYPE
+    #[arg(long, exclusive = true, help_heading = help::TRACED)]
+    pub list_prototypes: bool,
+
+    /// Write to FILE instead of standard error; `|COMMAND` feeds a command
+    #[arg(short, long, value_name = "FILE", help_heading = help::OUTPUT)]
     pub output: Option<OsString>,
 
-    /// Add to the file of -o instead of truncating it
-    #[arg(long, requires = "output", help_heading = "Output")]
+    /// Add to the FILE of -o instead of truncating it
+    #[arg(long, requires = "output", help_heading = help::OUTPUT)]
     pub output_append: bool,
 
-    /// Show at most N bytes of a string
-    #[arg(short, value_name = "N", default_value_t = 32, help_heading = "Output")]
-    pub string_length: usize,
+    /// Put the results at column N (default: 5/8 of the width, or 50)
+    #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = help::OUTPUT)]
+    #[arg(value_parser = values::small)]
+    pub align: Option<usize>,
 
-    /// Show at most N elements of an array
-    #[arg(short = 'A', value_name = "N", default_value_t = 4, help_heading = "Output")]
+    /// Show at most N elements of an array (default: 4)
+    #[arg(
+        short = 'A',
+        long,
+        value_name = "N",
+        default_value = "4",
+        hide_default_value = true
+    )]
+    #[arg(allow_hyphen_values = true, value_parser = values::size, help_heading = help::OUTPUT)]
     pub array_elements: usize,
 
-    /// Put the results at column N
-    #[arg(short, long, value_name = "N", help_heading = "Output")]
-    pub align: Option<usize>,
+    /// Show at most N bytes of a string (default: 32)
+    #[arg(
+        short,
+        long,
+        value_name = "N",
+        default_value = "32",
+        hide_default_value = true
+    )]
+    #[arg(allow_hyphen_values = true, value_parser = values::size, help_heading = help::OUTPUT)]
+    pub string_length: usize,
+
+    /// Show no signals
+    #[arg(short = 'b', long, help_heading = help::OUTPUT)]
+    pub no_signals: bool,
+
+    /// Show C++ and Rust names as they stand in the source
+    #[arg(short = 'C', long, help_heading = help::OUTPUT)]
+    pub demangle: bool,
+
+    /// Show where each call returns to
+    #[arg(short = 'i', long, help_heading = help::OUTPUT)]
+    pub instruction_pointer: bool,
 
     /// Indent nested calls by N spaces
     #[arg(
         short = 'n',
         long,
         value_name = "N",
-        default_value_t = 0,
-        help_heading = "Output"
+        default_value = "0",
+        hide_default_value = true
     )]
-    #[arg(value_parser = clap::value_parser!(u8).range(0..=20))]
-    pub indent: u8,
-
-    /// Show no signals
-    #[arg(short = 'b', long, help_heading = "Output")]
-    pub no_signals: bool,
-
-    /// Show where each call returns to
-    #[arg(short = 'i', help_heading = "Output")]
-    pub instruction_pointer: bool,
-
-    /// Show the time of day; -tt: with microseconds; -ttt: since the epoch
-    #[arg(short = 't', action = ArgAction::Count, help_heading = "Output")]
-    pub timestamps: u8,
+    #[arg(allow_hyphen_values = true, value_parser = values::indent, help_heading = help::OUTPUT)]
+    pub indent: usize,
 
     /// Show the time since the line before
-    #[arg(short = 'r', conflicts_with = "timestamps", help_heading = "Output")]
+    #[arg(short, long, conflicts_with = "timestamps", help_heading = help::OUTPUT)]
     pub relative_time: bool,
 
+    /// Show the time of day; -tt: microseconds; -ttt: since the epoch
+    #[arg(short, long, action = ArgAction::Count, help_heading = help::OUTPUT)]
+    pub timestamps: u8,
+
     /// Show how long each call took
-    #[arg(short = 'T', help_heading = "Output")]
+    #[arg(short = 'T', long, help_heading = help::OUTPUT)]
     pub durations: bool,
 
-    /// Count the calls and print a table at the end, no lines
-    #[arg(short = 'c', help_heading = "Output")]
+    /// Show a stack of at most N frames after each call; 0: all
+    #[arg(short = 'w', long = "where", value_name = "N", allow_hyphen_values = true)]
+    #[arg(value_parser = values::size, help_heading = help::OUTPUT)]
+    pub stack: Option<usize>,
+
+    /// Color the output: auto, always or never
+    #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
+    #[arg(help_heading = help::OUTPUT)]
+    pub color: ColorChoice,
+
+    /// Count the calls, and print a table at the end instead of lines
+    #[arg(short = 'c', long, help_heading = help::SUMMARY)]
     pub summary: bool,
 
-    /// Trace the calls that FILTER selects: `[+-][FUNCTION][@LIBRARY]...`, LIBRARY being the caller
-    #[arg(
-        short = 'e',
-        value_name = "FILTER",
-        allow_hyphen_values = true,
-        help_heading = "What is traced"
-    )]
-    pub filter: Vec<String>,
+    /// Print the lines and the table
+    #[arg(long, help_heading = help::SUMMARY)]
+    pub summary_and_trace: bool,
 
-    /// Trace also the processes that the traced ones start
-    #[arg(short = 'f', long, help_heading = "What is traced")]
-    pub follow: bool,
+    /// Write the table to FILE as JSON, too
+    #[arg(long, value_name = "FILE", help_heading = help::SUMMARY)]
+    pub summary_json: Option<PathBuf>,
 
-    /// Read prototypes from these files or folders, separated by `:`, before all others
-    #[arg(
-        short = 'F',
-        long = "config",
-        value_name = "LIST",
-        help_heading = "What is traced"
-    )]
-    pub config: Vec<String>,
+    /// Sort the table by COLUMN (default: self)
+    #[arg(long, value_name = "COLUMN", help_heading = help::SUMMARY)]
+    pub sort: Option<Column>,
 
-    /// Trace the running process PID and all its threads (may be repeated)
-    #[arg(short = 'p', value_name = "PID", help_heading = "Processes")]
-    #[arg(value_parser = clap::value_parser!(i32).range(1..))]
+    /// Show these columns, with commas between them
+    ///
+    /// There are time-percent, total, self, calls, errors, mean, p50, p90, p99, max and name.
+    #[arg(long, value_name = "LIST", help_heading = help::SUMMARY)]
+    pub columns: Option<Columns>,
+
+    /// Compare two files of --summary-json
+    #[arg(long, num_args = 2, value_names = ["BASE", "NEW"], help_heading = help::SUMMARY)]
+    #[arg(conflicts_with_all = ["command", "pid"])]
+    pub compare: Vec<PathBuf>,
+
+    /// Exit with 3 where NEW has more than BASE: `malloc:calls:20%`
+    #[arg(long, value_name = "LIMIT", value_parser = Limit::parse)]
+    #[arg(help_heading = help::SUMMARY)]
+    pub fail_over: Vec<Limit>,
+
+    /// Trace the running process PID and all its threads; may be repeated
+    #[arg(short = 'p', long, value_name = "PID", allow_hyphen_values = true)]
+    #[arg(value_parser = values::pid, help_heading = help::PROCESSES)]
     pub pid: Vec<i32>,
 
     /// Run the command as this user
-    #[arg(short = 'u', value_name = "USER", help_heading = "Processes")]
+    #[arg(short, long, value_name = "USER", help_heading = help::PROCESSES)]
     pub user: Option<String>,
 
+    /// Run the command with VAR set to VAL; without `=`: without VAR
+    #[arg(short = 'E', long, value_name = "VAR=VAL", value_parser = clap::value_parser!(OsString))]
+    #[arg(help_heading = help::PROCESSES)]
+    pub env: Vec<OsString>,
+
+    /// Leave after N calls; the command runs on
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = values::limit)]
+    #[arg(help_heading = help::PROCESSES)]
+    pub limit: Option<u64>,
+
+    /// Leave after so many SECONDS; the command runs on
+    #[arg(long = "for", value_name = "SECONDS", allow_hyphen_values = true)]
+    #[arg(value_parser = values::seconds, help_heading = help::PROCESSES)]
+    pub time: Option<Duration>,
+
     /// Kill the command when rltrace ends
-    #[arg(long, help_heading = "Processes")]
+    #[arg(long, help_heading = help::PROCESSES)]
     pub kill_on_exit: bool,
 
-    /// Do not move a thread to the tracer's CPU for the hand-over after a stop
-    #[arg(long, help_heading = "Processes")]
+    /// Do not move a thread to the tracer's CPU for the hand-over
+    #[arg(long, help_heading = help::PROCESSES)]
     pub no_handoff: bool,
+
+    /// Tell of the tracer's own work: error, warn, info, debug or trace
+    #[arg(short = 'D', long, value_name = "LEVEL", value_parser = values::level)]
+    #[arg(help_heading = help::PROCESSES)]
+    pub debug: Option<tracing::level_filters::LevelFilter>,
+
+    /// Print a man page, or what makes a shell complete options, and exit
+    #[arg(long, value_name = "WHAT", hide = true)]
+    pub generate: Option<Generate>,
+
+    /// Call a function of the C library again and again: what a call costs is measured so
+    #[arg(long, hide = true)]
+    pub calibrate: bool,
+
+    /// The name by which the program was called, if that is ltrace's and it is to do as ltrace does
+    #[arg(skip)]
+    pub like_ltrace: Option<String>,
 
     /// The command and its arguments
     #[arg(value_name = "COMMAND", trailing_var_arg = true)]
@@ -116,9 +232,49 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The file of `-o`, unless it names a command.
+    /// The table of options, with the help that is made of it.
     #[must_use]
-    pub fn output_path(&self) -> Option<PathBuf> {
-        self.output.as_ref().map(PathBuf::from)
+    pub fn table() -> clap::Command {
+        let table = Self::command();
+        let text = help::render(&table);
+        table.override_help(text)
+    }
+
+    /// Reads a command line; the first word is the program's name.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the help or version that was asked for.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::table().try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
+
+    /// Whether the children of processes are traced.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.follow > 0
+    }
+
+    /// The variables of `-E`.
+    pub fn variables(&self) -> impl Iterator<Item = Variable<'_>> {
+        self.env.iter().map(Variable::parse)
+    }
+
+    /// Whether a table is made.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        self.summary || self.summary_and_trace || self.summary_json.is_some()
+    }
+
+    /// Whether lines are shown.
+    #[must_use]
+    pub fn shows_lines(&self) -> bool {
+        !self.summary || self.summary_and_trace
+    }
+
+    /// The file beside which `-ff` makes one for each process.
+    #[must_use]
+    pub fn per_process(&self) -> Option<&OsStr> {
+        self.output.as_deref().filter(|_| self.follow > 1)
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod derive;
 pub mod diagnose;
 pub mod filter;
 pub mod leave;
@@ -10,9 +11,12 @@ pub mod objects;
 pub mod output;
 pub mod points;
 pub mod proto;
+pub mod selection;
 pub mod signals;
+pub mod stack;
 pub mod summary;
 mod sys;
+pub mod syscalls;
 pub mod text;
 pub mod tracer;
 pub mod value;

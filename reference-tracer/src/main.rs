@@ -2,12 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use reference_tracer::{app, cli::Cli};
+use reference_tracer::app;
 
 fn main() -> ExitCode {
-    match Cli::try_parse() {
-        Ok(cli) => app::run(&cli),
-        Err(error) => app::usage(&error),
-    }
+    app::main(std::env::args_os())
 }

@@ -7,11 +7,14 @@ use std::rc::Rc;
 
 use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
 use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
-use crate::points::{ObjectNames, PointId, Points};
+use crate::points::{Kind, ObjectNames, PointId, Points};
+use crate::selection::{self, Selection};
+use crate::stack::CodeInfo;
 use crate::sys;
+use crate::tracer::{WATCHED, Watched};
 
 /// How a probe sees the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Probe {
     pub at: FileAddr,
     /// What the call looks like there.
     pub site: Site,
+    /// Whether it is traced only if it leads to a library that was asked for ([`ObjectStore::leads_to_wanted`]).
+    pub by_callee: bool,
 }
 
 /// A call point whose slot is loaded into a register and called from there: its calls are met only in
@@ -42,11 +47,15 @@ pub struct LoadedSlot {
     pub point: PointId,
     /// The slot that holds the function's address.
     pub slot: FileAddr,
+    /// As [`Probe::by_callee`].
+    pub by_callee: bool,
 }
 
 /// What is known of an object file, and which of its calls are traced.
 #[derive(Debug)]
 pub struct ObjectFile {
+    /// Which version of which file it is.
+    pub key: FileKey,
     /// How it is known.
     pub names: Rc<ObjectNames>,
     /// Its ABI.
@@ -61,6 +70,8 @@ pub struct ObjectFile {
     pub state_function: Option<FileAddr>,
     /// `_r_debug`, if this is a dynamic linker that has it.
     pub r_debug: Option<FileAddr>,
+    /// `__errno_location`, if this is a C library that has it.
+    pub errno_function: Option<FileAddr>,
     /// The entry point.
     pub entry: Option<FileAddr>,
     /// The addresses it covers.
@@ -69,8 +80,10 @@ pub struct ObjectFile {
     pub probes: Vec<Probe>,
     /// What can be met only at the callee.
     pub loaded_slots: Vec<LoadedSlot>,
-    /// Where the main program calls functions that may concern the tracer's own signal.
-    pub watched: Vec<FileAddr>,
+    /// Its functions that may concern the tracer's own signal.
+    pub(crate) watched: Vec<(FileAddr, Watched)>,
+    /// What stacks are made of, where they are shown.
+    pub code: Option<Box<CodeInfo>>,
     segments: Vec<Segment>,
     phdr: Option<FileAddr>,
 }
@@ -99,12 +112,31 @@ impl ObjectFile {
 
 /// What tells one version of one file from another.
 #[derive(PartialEq, Eq, Hash, Clone, Copy, Debug)]
-struct FileKey {
+pub struct FileKey {
     dev: u64,
     ino: u64,
     size: u64,
     modified: (i64, i64),
     is_main: bool,
+}
+
+impl FileKey {
+    fn of(file: &File, is_main: bool) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            dev: meta.dev(),
+            ino: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            is_main,
+        })
+    }
+
+    /// Whether `file` is this version of this file.
+    #[must_use]
+    pub fn is_of(&self, file: &File) -> bool {
+        Self::of(file, self.is_main).is_ok_and(|key| key == *self)
+    }
 }
 
 /// Why an object is not traced.
@@ -129,11 +161,25 @@ pub enum ObjectError {
     },
 }
 
+/// What is kept of object files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Names as they stand in the source.
+    pub demangled: bool,
+    /// What stacks are made of.
+    pub stacks: bool,
+    /// The calls of the C library's start-up files.
+    pub start_up: bool,
+}
+
 /// All object files of a run.
 #[derive(Debug)]
 pub struct ObjectStore {
     files: FxHashMap<FileKey, Rc<ObjectFile>>,
-    filters: FilterSet,
+    selection: Selection,
+    /// What the libraries export that were asked for by `-l`.
+    wanted: FxHashSet<String>,
+    kept: Kept,
     points: Points,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
@@ -166,13 +212,15 @@ impl Offered {
 }
 
 impl ObjectStore {
-    /// A store whose call points are selected by `filters`.
+    /// A store whose call points are selected by `selection`, of whose object files `kept` is kept.
     #[must_use]
-    pub fn new(filters: FilterSet) -> Self {
+    pub fn new(selection: Selection, kept: Kept) -> Self {
         Self {
             files: FxHashMap::default(),
-            filters,
-            points: Points::default(),
+            selection,
+            wanted: FxHashSet::default(),
+            kept,
+            points: Points::new(kept.demangled),
             offered: Offered::default(),
         }
     }
@@ -183,10 +231,38 @@ impl ObjectStore {
         &self.points
     }
 
-    /// The filters, which know what they have matched.
+    /// The call points, to add those that are in no object.
+    pub fn points_mut(&mut self) -> &mut Points {
+        &mut self.points
+    }
+
+    /// The filters and the call points.
+    pub fn filters_and_points(&mut self) -> (&FilterSet, &mut Points) {
+        (&self.selection.calls, &mut self.points)
+    }
+
+    /// What was asked for, which knows what it has matched.
     #[must_use]
-    pub fn filters(&self) -> &FilterSet {
-        &self.filters
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
+    /// Whether a library that was asked for exports a function of this name. More may be known when more
+    /// libraries are loaded: [`ObjectStore::wanted_count`] grows then.
+    #[must_use]
+    pub fn leads_to_wanted(&self, point: PointId) -> bool {
+        self.wanted.contains(&*self.points.get(point).name)
+    }
+
+    /// Of how many functions [`ObjectStore::leads_to_wanted`] is true.
+    #[must_use]
+    pub fn wanted_count(&self) -> usize {
+        self.wanted.len()
+    }
+
+    /// A name that a filter could have matched.
+    pub fn offer(&mut self, name: &str) {
+        self.offered.add(name);
     }
 
     /// The names that the filters have seen.
@@ -204,30 +280,36 @@ impl ObjectStore {
             path: path.to_owned(),
             source,
         };
-        let meta = file.metadata().map_err(read)?;
-        let key = FileKey {
-            dev: meta.dev(),
-            ino: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            is_main,
-        };
+        let key = FileKey::of(file, is_main).map_err(read)?;
         if let Some(known) = self.files.get(&key) {
             return Ok(Rc::clone(known));
         }
         let bytes = sys::map_file(file).map_err(read)?;
         let object = self
-            .parse(&bytes, path, is_main)
+            .parse(file, &bytes, path, key)
             .map_err(|source| ObjectError::Parse {
                 path: path.to_owned(),
                 source,
             })?;
+        tracing::debug!(
+            path,
+            probes = object.probes.len(),
+            by_callee = object.loaded_slots.len(),
+            "object file"
+        );
         let object = Rc::new(object);
         self.files.insert(key, Rc::clone(&object));
         Ok(object)
     }
 
-    fn parse(&mut self, bytes: &[u8], path: &str, is_main: bool) -> Result<ObjectFile, elf_plt::Error> {
+    fn parse(
+        &mut self,
+        file: &File,
+        bytes: &[u8],
+        path: &str,
+        key: FileKey,
+    ) -> Result<ObjectFile, elf_plt::Error> {
+        let is_main = key.is_main;
         let object = Object::parse(bytes)?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let names = Rc::new(ObjectNames {
@@ -237,17 +319,25 @@ impl ObjectStore {
             is_main,
         });
         self.offered.libraries.push(names.short().into());
-        let (probes, loaded_slots) = self.select(&object, &names)?;
-        let watched = if is_main { watched(&object)? } else { Vec::new() };
+        let (mut probes, loaded_slots) = self.select(&object, &names)?;
+        probes.extend(self.select_entries(&object, &names)?);
+        let exports = selection::exports(&self.selection, &object, library_names(&names))?;
+        self.wanted.extend(exports);
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
+        let watched = WATCHED
+            .iter()
+            .filter_map(|&(name, watched)| Some((defined(name.as_bytes())?, watched)))
+            .collect();
         let is_linker = !is_main || object.interpreter().is_none();
         Ok(ObjectFile {
+            key,
             arch: object.arch(),
             is_static: object.is_static(),
             interpreter: object.interpreter().map(<[u8]>::to_vec),
             debug_slot: object.debug_slot(),
             state_function: is_linker.then(|| defined(b"_dl_debug_state")).flatten(),
             r_debug: is_linker.then(|| defined(b"_r_debug")).flatten(),
+            errno_function: defined(b"__errno_location"),
             entry: object.entry(),
             range: object.memory_range(),
             segments: object.segments().to_vec(),
@@ -256,6 +346,10 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
+            code: self
+                .kept
+                .stacks
+                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
             watched,
             names,
         })
@@ -268,17 +362,16 @@ impl ObjectStore {
         names: &Rc<ObjectNames>,
     ) -> Result<(Vec<Probe>, Vec<LoadedSlot>), elf_plt::Error> {
         let library = library_names(names);
-        let Some(filter) = self.filters.in_library(library) else {
-            return Ok((Vec::new(), Vec::new()));
-        };
-        if object.is_static() {
+        let filter = self.selection.calls.in_library(library);
+        let by_callee = !self.selection.exporters.is_empty();
+        if object.is_static() || (filter.is_none() && !by_callee) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let selected = selected(&filter, object, &mut self.offered)?;
+        let selected = selected(filter.as_ref(), by_callee, object, &mut self.offered)?;
         // Whether a loaded slot is a call or an address taken is told by how the whole object calls.
         let mut no_plt_style = false;
         let mut references = References::default();
-        if selected.iter().any(|(point, _)| used_directly(point)) {
+        if selected.iter().any(|selected| used_directly(&selected.point)) {
             let all = object.call_points()?;
             references = object.references(&all, all.iter().filter(|point| used_directly(point)))?;
             no_plt_style = calls_through_slots(&references, &all);
@@ -288,38 +381,46 @@ impl ObjectStore {
             loaded: Vec::new(),
             no_plt_style,
         };
-        for (point, name) in &selected {
-            if plan.is_met(point, &references) {
-                let id = self.points.add(name, names);
-                plan.add(point, id, &references);
+        for Selected {
+            point,
+            name,
+            by_callee,
+        } in &selected
+        {
+            let shown = self.kept.start_up || !point.is_start_up();
+            if shown && plan.is_met(point, &references) {
+                let id = self.points.add(Kind::Import, name, names);
+                plan.add(point, id, *by_callee, &references);
             }
         }
         Ok((plan.probes, plan.loaded))
     }
-}
 
-/// Where `object` calls functions that may block or ignore the tracer's own signal.
-fn watched(object: &Object<'_>) -> Result<Vec<FileAddr>, elf_plt::Error> {
-    if object.is_static() {
-        return Ok(Vec::new());
+    /// The functions of `object` that are met where they begin.
+    fn select_entries(
+        &mut self,
+        object: &Object<'_>,
+        names: &Rc<ObjectNames>,
+    ) -> Result<Vec<Probe>, elf_plt::Error> {
+        let offered = &mut self.offered;
+        let offer = |name: &str| offered.add(name);
+        let found = selection::beginnings(&self.selection, object, library_names(names), offer)?;
+        let points = &mut self.points;
+        let probe = |beginning: selection::Beginning| {
+            let kind = if beginning.is_place {
+                Kind::Place
+            } else {
+                Kind::Entry
+            };
+            Probe {
+                point: points.add(kind, &beginning.name, names),
+                at: beginning.addr,
+                site: Site::Entry,
+                by_callee: false,
+            }
+        };
+        Ok(found.into_iter().map(probe).collect())
     }
-    let concerned =
-        object.call_points_where(|name| std::str::from_utf8(name).is_ok_and(crate::tracer::is_watched))?;
-    let named = concerned.iter().filter(|point| point.name().is_some());
-    let (with_plt, without): (Vec<_>, Vec<_>) = named.partition(|point| !point.plt().is_empty());
-    let mut places: Vec<_> = with_plt
-        .iter()
-        .flat_map(|point| point.plt().iter().map(|entry| entry.addr))
-        .collect();
-    if !without.is_empty() {
-        let references = object.references(&object.call_points()?, without)?;
-        places.extend(
-            references
-                .iter()
-                .flat_map(|(_, used)| used.calls.iter().chain(&used.jumps).copied()),
-        );
-    }
-    Ok(places)
 }
 
 fn library_names(names: &ObjectNames) -> LibraryNames<'_> {
@@ -331,22 +432,36 @@ fn library_names(names: &ObjectNames) -> LibraryNames<'_> {
     }
 }
 
-/// The named call points that the filter selects.
+/// A call point that may be traced.
+struct Selected<'data> {
+    point: CallPoint<'data>,
+    name: String,
+    /// Only if it leads to a library that was asked for.
+    by_callee: bool,
+}
+
+/// The named call points that the filter selects; with `by_callee` all others, too.
 fn selected<'data>(
-    filter: &InLibrary<'_>,
+    filter: Option<&InLibrary<'_>>,
+    by_callee: bool,
     object: &Object<'data>,
     offered: &mut Offered,
-) -> Result<Vec<(CallPoint<'data>, String)>, elf_plt::Error> {
+) -> Result<Vec<Selected<'data>>, elf_plt::Error> {
+    let by_caller = |name: &str| filter.is_some_and(|filter| filter.selects(name, &[]));
     let points = object.call_points_where(|name| {
         let name = String::from_utf8_lossy(name);
         offered.add(&name);
-        filter.selects(&name, &[])
+        by_caller(&name) || by_callee
     })?;
     // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
     // select or to print it by.
     let named = points.into_iter().filter_map(|point| {
         let name = String::from_utf8_lossy(point.name()?).into_owned();
-        Some((point, name))
+        Some(Selected {
+            by_callee: !by_caller(&name),
+            point,
+            name,
+        })
     });
     Ok(named.collect())
 }
@@ -397,8 +512,13 @@ impl Plan {
             && uses.any(|used| used.loaded)
     }
 
-    fn add(&mut self, point: &CallPoint<'_>, id: PointId, references: &References) {
-        let probe = |at, site| Probe { point: id, at, site };
+    fn add(&mut self, point: &CallPoint<'_>, id: PointId, by_callee: bool, references: &References) {
+        let probe = |at, site| Probe {
+            point: id,
+            at,
+            site,
+            by_callee,
+        };
         self.probes
             .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
         for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
@@ -418,6 +538,7 @@ impl Plan {
             self.loaded.extend(slots.map(|slot| LoadedSlot {
                 point: id,
                 slot: slot.addr,
+                by_callee,
             }));
         }
     }

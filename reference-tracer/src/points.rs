@@ -3,6 +3,7 @@
 //! Records and traps carry the number; what is called, and by whom, is looked up only where it is
 //! printed.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 /// A selected call point.
@@ -63,34 +64,93 @@ impl Returns {
     }
 }
 
+/// What kind of call it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A call of another object's function, which [`Point::caller`] makes.
+    Import,
+    /// A call of a function of [`Point::caller`] itself, met where it begins, whoever makes it.
+    Entry,
+    /// Code at an address that the user named, whoever comes by.
+    Place,
+    /// A system call.
+    Syscall,
+}
+
 /// What is called, and by whom.
 #[derive(Debug, Clone)]
 pub struct Point {
+    /// What kind of call it is.
+    pub kind: Kind,
     /// The symbol's name.
     pub name: Box<str>,
-    /// The object that calls.
+    /// The name as it stands in the source, where names are demangled and it is another.
+    pub demangled: Option<Box<str>>,
+    /// The object that calls; for [`Kind::Entry`] the one that has the function.
     pub caller: Rc<ObjectNames>,
     /// How the callee returns.
     pub returns: Returns,
+}
+
+impl Point {
+    /// The name to print.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        self.demangled.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What is printed after the name and an `@`.
+    #[must_use]
+    pub fn shown_library(&self) -> Option<&str> {
+        match self.kind {
+            Kind::Import | Kind::Place => None,
+            Kind::Entry => (!self.caller.is_main).then(|| self.caller.short()),
+            Kind::Syscall => Some("SYS"),
+        }
+    }
+
+    /// The name under which its calls are counted.
+    #[must_use]
+    pub fn counted_as(&self) -> Cow<'_, str> {
+        match self.shown_library() {
+            Some(library) => format!("{}@{library}", self.shown()).into(),
+            None => self.shown().into(),
+        }
+    }
 }
 
 /// All selected call points of a run.
 #[derive(Debug, Default)]
 pub struct Points {
     points: Vec<Point>,
+    demangle: bool,
 }
 
 impl Points {
+    /// An empty list; `demangle`: names are shown as they stand in the source.
+    #[must_use]
+    pub fn new(demangle: bool) -> Self {
+        Self {
+            points: Vec::new(),
+            demangle,
+        }
+    }
+
     /// Adds a call point.
     ///
     /// # Panics
     /// There are 2³² of them.
-    pub fn add(&mut self, name: &str, caller: &Rc<ObjectNames>) -> PointId {
+    pub fn add(&mut self, kind: Kind, name: &str, caller: &Rc<ObjectNames>) -> PointId {
         let id = u32::try_from(self.points.len()).expect("fewer than 2^32 call points fit into memory");
         self.points.push(Point {
+            kind,
             name: name.into(),
+            demangled: self.demangle.then(|| demangle(name)).flatten(),
             caller: Rc::clone(caller),
-            returns: Returns::of(name),
+            returns: match kind {
+                Kind::Syscall => Returns::Once,
+                Kind::Import | Kind::Entry | Kind::Place => Returns::of(name),
+            },
         });
         PointId(id)
     }
@@ -111,5 +171,52 @@ impl Points {
     #[must_use]
     pub fn len(&self) -> usize {
         self.points.len()
+    }
+}
+
+/// The longest name that is demangled: what comes out can be exponentially longer.
+const MAX_MANGLED: usize = 4096;
+
+/// A C++ or Rust name as it stands in the source; `None` for all others.
+#[must_use]
+pub fn demangle(name: &str) -> Option<Box<str>> {
+    if name.len() > MAX_MANGLED {
+        return None;
+    }
+    if let Ok(rust) = rustc_demangle::try_demangle(name) {
+        // The alternate form is without the hash that older compilers add.
+        return Some(format!("{rust:#}").into());
+    }
+    if !name.starts_with("_Z") {
+        return None;
+    }
+    let symbol = cpp_demangle::BorrowedSymbol::new(name.as_bytes()).ok()?;
+    let options = cpp_demangle::DemangleOptions::new().recursion_limit(256);
+    symbol.demangle_with_options(&options).ok().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_demangled() {
+        let shown = |name| demangle(name).map(String::from);
+        let cases = [
+            ("_ZNSt8ios_base4InitC1Ev", Some("std::ios_base::Init::Init()")),
+            ("_Znwm", Some("operator new(unsigned long)")),
+            (
+                "_ZN4core3fmt5Write9write_fmt17h0123456789abcdefE",
+                Some("core::fmt::Write::write_fmt"),
+            ),
+            ("_RNvC6_123foo3bar", Some("123foo::bar")),
+            ("malloc", None),
+            ("_Z", None),
+            ("_ZN", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(shown(name).as_deref(), expected, "{name}");
+        }
+        assert_eq!(shown(&format!("_ZN{}E", "1a".repeat(5000))), None);
     }
 }

@@ -106,3 +106,19 @@ pub(crate) fn terminal_columns() -> Option<usize> {
     };
     columns.filter(|&columns| columns > 0).map(usize::from)
 }
+
+/// Sorts bytes with qsort(3).
+pub(crate) fn sort(
+    elements: &mut [u8],
+    compare: extern "C" fn(*const libc::c_void, *const libc::c_void) -> libc::c_int,
+) {
+    // SAFETY: qsort(3): the base and number of elements are those of a slice of bytes, whose size is 1, and `compare` reads
+    // neither of its arguments. It may order them in any way: they stay bytes.
+    unsafe { libc::qsort(elements.as_mut_ptr().cast(), elements.len(), 1, Some(compare)) }
+}
+
+/// toupper(3).
+pub(crate) fn to_upper(c: libc::c_int) -> libc::c_int {
+    // SAFETY: toupper(3) takes the values of an unsigned char, and EOF; all callers hand in ASCII.
+    unsafe { libc::toupper(c) }
+}

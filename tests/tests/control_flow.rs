@@ -126,7 +126,7 @@ fn threads_that_end_inside_a_call() {
                 .calls()
                 .find(|seen| format!("{}({})", seen.name, seen.args) == call);
             let end = seen.map(|seen| &seen.end);
-            let left = matches!(end, Some(End::Unwound | End::NoReturn | End::Unfinished));
+            let left = matches!(end, Some(End::Unwound | End::NoReturn));
             traced.assert(left, &format!("{call} was left, the trace says {end:?}"));
         }
     }

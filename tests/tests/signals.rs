@@ -6,8 +6,9 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Rltrace, Traced, run};
+use rltrace_tests::{Build, Rltrace, Traced, process, run, wait_for};
 
 fn program() -> PathBuf {
     // Without the compiler's own idea of strlen: each call is to be a call.
@@ -110,6 +111,61 @@ fn sigtrap_ignored_and_blocked() {
         traced.trace.calls_of("getppid").count() == 2000,
         "and no call is lost",
     );
+}
+
+/// With a fork, an exec or a vfork of a program that is not followed.
+#[test]
+fn sigtrap_sent_while_it_is_blocked() {
+    let traced = unchanged("trap_sent");
+    let traps = traced
+        .trace
+        .signals()
+        .iter()
+        .filter(|name| **name == "SIGTRAP")
+        .count();
+    traced.assert(traps == 20, &format!("each delivery, once: {traps} of 20"));
+    unchanged("trap_elsewhere");
+}
+
+#[test]
+fn sigtrap_blocked_by_a_handlers_mask() {
+    unchanged("trap_in_handler");
+}
+
+#[test]
+fn sigtrap_ignored_and_blocked_across_exec() {
+    unchanged("trap_inherits");
+    unchanged("trap_handed_down");
+}
+
+/// What the program has set is in force when the tracer has left.
+#[test]
+fn sigtrap_ignored_and_blocked_after_leaving() {
+    let trap = 1_u64 << (5 - 1);
+    for program in [program(), program_i386()] {
+        for options in [&[][..], &["--kill-on-exit"]] {
+            let mut rltrace = Rltrace::new().with_input();
+            for option in options {
+                rltrace = rltrace.arg(option);
+            }
+            let mut rltrace = rltrace.start([program.as_os_str(), "trap_left".as_ref()]);
+            let input = rltrace.running.stdin();
+            rltrace.running.wait_for_out("ready");
+            let pid = process::children(rltrace.running.pid())[0];
+            let bits = |name| {
+                let set = process::status_field(pid, name).expect("it lives");
+                u64::from_str_radix(&set, 16).expect("a mask") & trap
+            };
+            assert_eq!((bits("SigBlk"), bits("SigIgn")), (0, 0), "not while it is traced");
+            rltrace.running.signal(Signal::SIGINT);
+            wait_for("the release", || process::held(pid).is_empty());
+            assert_eq!((bits("SigBlk"), bits("SigIgn")), (trap, trap), "{options:?}");
+            assert_eq!(bits("SigCgt"), 0, "no handler is left");
+            drop(input);
+            wait_for("the program's own end", || !process::alive(pid));
+            assert_eq!(rltrace.finish().run.out(), "ready\ntrap_left: as it should be\n");
+        }
+    }
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Abi for I386 {
             munmap: 91,
             rt_sigaction: 174,
             rt_sigprocmask: 175,
+            rt_sigqueueinfo: 178,
+            rt_tgsigqueueinfo: 335,
         }
     }
 

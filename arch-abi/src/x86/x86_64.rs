@@ -63,6 +63,8 @@ impl Abi for X86_64 {
             munmap: 11,
             rt_sigaction: 13,
             rt_sigprocmask: 14,
+            rt_sigqueueinfo: 129,
+            rt_tgsigqueueinfo: 297,
         }
     }
 

@@ -1,5 +1,6 @@
 // Written by `python3 -m generate write`.
 [
+    ("ld-linux-x86-64.so.2", include_str!("ld-linux-x86-64.so.2.conf")),
     ("libEGL.so.1", include_str!("libEGL.so.1.conf")),
     ("libGL.so.1", include_str!("libGL.so.1.conf")),
     ("libGLESv2.so.2", include_str!("libGLESv2.so.2.conf")),
@@ -167,6 +168,7 @@
     ("libjack.so.0", include_str!("libjack.so.0.conf")),
     ("libjansson.so.4", include_str!("libjansson.so.4.conf")),
     ("libjemalloc.so.2", include_str!("libjemalloc.so.2.conf")),
+    ("libjli.so", include_str!("libjli.so.conf")),
     ("libjpeg.so.62", include_str!("libjpeg.so.62.conf")),
     ("libjq.so.1", include_str!("libjq.so.1.conf")),
     ("libjson-c.so.5", include_str!("libjson-c.so.5.conf")),

@@ -19,7 +19,7 @@ BUILT_IN = {
     *(word for word in words.FIXED.values() if word != "gboolean"),
 }
 COMMON = {
-    "_Bool": "bool(uchar)", "gboolean": "bool(int)", "float_complex": "complex(float)",
+    "gboolean": "bool(int)", "float_complex": "complex(float)",
     "double_complex": "complex(double)", "ldouble_complex": "complex(long double)",
 }
 FLAGS_NAME = re.compile(r"(Flags?|Mask|Options|Set)(_t)?$|_(flags?|mask)(_t)?$")

@@ -11,6 +11,7 @@ from .model import Function, Model
 from .naming import Names, Unspeakable
 from .overlay import Overlay
 
+BY_HAND = "# Written by `python3 -m generate write` from `overlay` alone: the library has no public header.\n"
 HEADER = "# Written by `python3 -m generate write` from the headers of Debian's source package {}.\n"
 # Embedded text: four megabytes with the types.
 BUDGET = 3_400_000
@@ -98,6 +99,9 @@ def libraries(packages: dict[str, Package], models: dict[str, Model], names: Nam
             found = library(packages[source], image, models[source], names, overlay)
             if found.lines and image.soname not in made:
                 made[image.soname] = found
+    for soname, lines in overlay.files.items():
+        if soname not in made:
+            made[soname] = Library(soname, "", dict(lines))
     return list(made.values())
 
 
@@ -113,7 +117,7 @@ def choose(made: list[Library], demand: Demand, whole: set[str]) -> list[Library
     for each in sorted(made, key=lambda each: (-weights[each.soname], each.soname)):
         if weights[each.soname] == 0:
             continue
-        if each.soname not in whole:
+        if each.soname not in whole and each.source:
             keep(each, wanted)
         if not each.lines:
             continue
@@ -135,7 +139,8 @@ def write(folder: Path, libraries: list[Library], names: Names) -> None:
     """Writes all files into an empty folder."""
     for made in libraries:
         lines = [made.lines[name] for name in sorted(made.lines, key=str.encode)]
-        text = HEADER.format(made.source) + "".join(f"{line}\n" for line in lines)
+        head = HEADER.format(made.source) if made.source else BY_HAND
+        text = head + "".join(f"{line}\n" for line in lines)
         (folder / f"{made.soname}.conf").write_text(text, encoding="utf-8")
     texts = [line for made in libraries for line in made.lines.values()]
     types = names.used(texts)

@@ -52,6 +52,11 @@ impl<'a> LibraryNames<'a> {
         self.is_main
     }
 
+    /// Whether one of the names by which it is known, the program's paths excepted, is such.
+    pub fn any(&self, is: impl FnMut(&str) -> bool) -> bool {
+        self.sonames().any(is)
+    }
+
     pub(super) fn sonames(&self) -> impl Iterator<Item = &'a str> {
         let last_part = self.path.rsplit('/').next();
         self.soname.into_iter().chain(last_part)

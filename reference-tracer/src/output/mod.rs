@@ -84,7 +84,8 @@ pub struct Output {
 }
 
 impl Output {
-    /// Opens `target`, truncated unless it appends, close-on-exec.
+    /// Opens `target`, close-on-exec. A file that is not appended to keeps what it holds until the first write, or until
+    /// [`Output::finish`].
     ///
     /// # Errors
     /// [`OutputError::Open`], or [`OutputError::Start`] for a command.

@@ -18,6 +18,9 @@ use std::thread::{self, JoinHandle};
 /// An open descriptor, close-on-exec as all that Rust opens.
 pub(super) struct Sink {
     file: File,
+    /// Whether what the file held before is still in it: it goes when the first line comes, or at the end of a
+    /// trace without lines, so that a command line that cannot be carried out overwrites nothing.
+    holds_old: bool,
     /// The thread that waits for the command.
     command: Option<JoinHandle<io::Result<ExitStatus>>>,
 }
@@ -34,6 +37,7 @@ impl Sink {
                 })?;
                 return Ok(Self {
                     file,
+                    holds_old: false,
                     command: Some(waiter),
                 });
             }
@@ -42,7 +46,13 @@ impl Sink {
             target: target.clone(),
             reason,
         })?;
-        Ok(Self { file, command: None })
+        let append = !matches!(target, Target::File { append: false, .. });
+        let holds_old = !append && file.metadata().is_ok_and(|meta| meta.is_file());
+        Ok(Self {
+            file,
+            holds_old,
+            command: None,
+        })
     }
 
     pub(super) fn is_terminal(&self) -> bool {
@@ -52,6 +62,7 @@ impl Sink {
     /// Writes all of `bytes`, also where another process has made the descriptor non-blocking, or until `calls`
     /// are over. Gives how many were written.
     pub(super) fn write(&mut self, bytes: &[u8], calls: Option<&Interruptible>) -> io::Result<usize> {
+        self.truncate()?;
         let mut done = 0;
         while done < bytes.len() {
             let Some(wrote) = run(calls, || self.file.write(&bytes[done..])) else {
@@ -69,6 +80,13 @@ impl Sink {
         Ok(done)
     }
 
+    fn truncate(&mut self) -> io::Result<()> {
+        if std::mem::take(&mut self.holds_old) {
+            self.file.set_len(0)?;
+        }
+        Ok(())
+    }
+
     fn wait_until_writable(&self, calls: Option<&Interruptible>) -> io::Result<()> {
         let mut asked = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
         match run(calls, || poll(&mut asked, PollTimeout::NONE)) {
@@ -78,7 +96,11 @@ impl Sink {
     }
 
     /// Closes, and waits for the command to end.
-    pub(super) fn close(self, target: &Target) -> Result<(), OutputError> {
+    pub(super) fn close(mut self, target: &Target) -> Result<(), OutputError> {
+        self.truncate().map_err(|reason| OutputError::Write {
+            target: target.clone(),
+            reason,
+        })?;
         drop(self.file);
         let Some(waiter) = self.command else { return Ok(()) };
         let ended = waiter
@@ -109,7 +131,7 @@ fn open_file(path: &Path, append: bool) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
-        .truncate(!append)
+        .truncate(false)
         .append(append)
         // A terminal that is written to does not become ours.
         .custom_flags(OFlag::O_NOCTTY.bits())

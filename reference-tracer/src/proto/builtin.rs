@@ -25,45 +25,70 @@ const fn character(bytes: u8) -> Type {
 }
 
 /// A type of one word.
-pub(super) fn named(name: &str, types: &mut Types) -> Option<TypeId> {
-    let ty = match name {
-        "void" => Type::Void,
-        "char" => character(1),
-        "wchar_t" | "wint_t" => character(4),
-        "schar" | "int8_t" => bytes(1, true),
-        "uchar" | "uint8_t" => bytes(1, false),
-        "short" | "int16_t" => bytes(2, true),
-        "ushort" | "uint16_t" => bytes(2, false),
-        "int" | "int32_t" | "pid_t" => bytes(4, true),
-        "uint" | "uint32_t" | "uid_t" | "gid_t" | "socklen_t" => bytes(4, false),
-        "llong" | "int64_t" | "off64_t" => bytes(8, true),
-        "ullong" | "uint64_t" | "dev_t" | "ino64_t" => bytes(8, false),
-        "__int128" => bytes(16, true),
-        "long" | "ssize_t" | "off_t" | "ptrdiff_t" | "intptr_t" | "time_t" => int(Width::Word, true),
-        "ulong" | "size_t" | "uintptr_t" | "ino_t" => int(Width::Word, false),
-        "float" => Type::Float(Float::Single),
-        "double" => Type::Float(Float::Double),
-        "ldouble" => Type::Float(Float::Long),
-        "addr" | "file" => Type::Pointer(types.add(Type::Void)),
-        "fn" => Type::Code,
-        "va_list" => Type::VaList,
-        "fd" => return Some(through(Lens::Fd, bytes(4, true), types)),
-        "errnum" => return Some(through(Lens::Errno, bytes(4, true), types)),
-        "mode_t" => return Some(through(Lens::Oct, bytes(4, false), types)),
-        "octal" | "oct" => return Some(through(Lens::Oct, bytes(4, true), types)),
-        "hex" => return Some(through(Lens::Hex, bytes(4, false), types)),
-        "bin" => return Some(through(Lens::Bin, bytes(4, false), types)),
-        "bool" => return Some(through(Lens::Bool, bytes(4, true), types)),
-        "_Bool" => return Some(through(Lens::Bool, bytes(1, false), types)),
-        "bitvec" => return Some(through(Lens::BitVec, int(Width::Word, false), types)),
+enum Simple {
+    Plain(Type),
+    /// Shown through a lens.
+    Seen(Lens, Type),
+    /// A pointer to nothing that is known.
+    Pointer,
+}
+
+fn simple(name: &str) -> Option<Simple> {
+    Some(match name {
+        "void" => Simple::Plain(Type::Void),
+        "char" => Simple::Plain(character(1)),
+        "wchar_t" | "wint_t" => Simple::Plain(character(4)),
+        "schar" | "int8_t" => Simple::Plain(bytes(1, true)),
+        "uchar" | "uint8_t" => Simple::Plain(bytes(1, false)),
+        "short" | "int16_t" => Simple::Plain(bytes(2, true)),
+        "ushort" | "uint16_t" => Simple::Plain(bytes(2, false)),
+        "int" | "int32_t" | "pid_t" => Simple::Plain(bytes(4, true)),
+        "uint" | "uint32_t" | "uid_t" | "gid_t" | "socklen_t" => Simple::Plain(bytes(4, false)),
+        "llong" | "int64_t" | "off64_t" => Simple::Plain(bytes(8, true)),
+        "ullong" | "uint64_t" | "dev_t" | "ino64_t" => Simple::Plain(bytes(8, false)),
+        "__int128" => Simple::Plain(bytes(16, true)),
+        "long" | "ssize_t" | "off_t" | "ptrdiff_t" | "intptr_t" | "time_t" => {
+            Simple::Plain(int(Width::Word, true))
+        }
+        "ulong" | "size_t" | "uintptr_t" | "ino_t" => Simple::Plain(int(Width::Word, false)),
+        "float" => Simple::Plain(Type::Float(Float::Single)),
+        "double" => Simple::Plain(Type::Float(Float::Double)),
+        "ldouble" => Simple::Plain(Type::Float(Float::Long)),
+        "addr" | "file" => Simple::Pointer,
+        "fn" => Simple::Plain(Type::Code),
+        "va_list" => Simple::Plain(Type::VaList),
+        "fd" => Simple::Seen(Lens::Fd, bytes(4, true)),
+        "errnum" => Simple::Seen(Lens::Errno, bytes(4, true)),
+        "mode_t" => Simple::Seen(Lens::Oct, bytes(4, false)),
+        "octal" | "oct" => Simple::Seen(Lens::Oct, bytes(4, true)),
+        "hex" => Simple::Seen(Lens::Hex, bytes(4, false)),
+        "bin" => Simple::Seen(Lens::Bin, bytes(4, false)),
+        "bool" => Simple::Seen(Lens::Bool, bytes(4, true)),
+        "_Bool" => Simple::Seen(Lens::Bool, bytes(1, false)),
+        "bitvec" => Simple::Seen(Lens::BitVec, int(Width::Word, false)),
         _ => return None,
+    })
+}
+
+/// A type of one word.
+pub(super) fn named(name: &str, types: &mut Types) -> Option<TypeId> {
+    let ty = match simple(name)? {
+        Simple::Plain(ty) => ty,
+        Simple::Seen(lens, ty) => Type::Lens(lens, types.add(ty)),
+        Simple::Pointer => Type::Pointer(types.add(Type::Void)),
     };
     Some(types.add(ty))
 }
 
-fn through(lens: Lens, ty: Type, types: &mut Types) -> TypeId {
-    let of = types.add(ty);
-    types.add(Type::Lens(lens, of))
+/// Whether the language itself gives this word a meaning as a type.
+pub(super) fn is_named(name: &str) -> bool {
+    simple(name).is_some()
+        || is_c_word(name)
+        || pack(name).is_some()
+        || matches!(
+            name,
+            "struct" | "union" | "array" | "enum" | "flags" | "complex" | "string" | "wstring"
+        )
 }
 
 /// Whether C spells types with this word together with others.

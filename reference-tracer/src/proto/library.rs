@@ -1,5 +1,6 @@
-//! The library of prototypes: embedded files searched in place, and the user's files before them.
+//! The library of prototypes: embedded files searched in place, and files that were read.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,8 +9,9 @@ use std::path::{Path, PathBuf};
 use arch_abi::Arch;
 use rustc_hash::FxHashMap;
 
-use super::embedded::{Embedded, Layered};
-use super::parser::{Item, parse_line};
+use super::embedded::Embedded;
+use super::parser::{Item, Scope, parse_line};
+use super::places::{Owner, Place};
 use super::plan::Plan;
 use super::types::{Int, Lens, Param, Prototype, Type, TypeId, Types, Width};
 
@@ -30,9 +32,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// What files of the user's say about the functions of one library, or of any.
-#[derive(Debug, Default)]
+/// What a file says about the functions of one library, or of any.
+#[derive(Debug)]
 struct Module {
+    owner: Owner,
     /// The soname, whole or its beginning up to a period. `None`: any library.
     soname: Option<String>,
     typedefs: FxHashMap<Box<str>, TypeId>,
@@ -67,12 +70,28 @@ impl Module {
     }
 }
 
-/// All prototypes: the user's files first, then the embedded ones.
+/// The types that a file defines, and behind them the embedded ones.
+struct Layered<'a> {
+    own: &'a FxHashMap<Box<str>, TypeId>,
+    embedded: &'a mut Embedded,
+}
+
+impl Scope for Layered<'_> {
+    fn typedef(&mut self, name: &str, types: &mut Types) -> Option<TypeId> {
+        let own = self.own.get(name).copied();
+        own.or_else(|| self.embedded.typedef(name, types))
+    }
+}
+
+/// All prototypes: those of files and the embedded ones, in the order that `prototypes/LANGUAGE.md`
+/// gives ("Which prototype is used").
 #[derive(Debug, Default)]
 pub struct Prototypes {
     types: Types,
     embedded: Embedded,
     modules: Vec<Module>,
+    /// Whether embedded prototypes are left out.
+    only_loaded: bool,
 }
 
 /// The largest prototype file that is read: a hundred times the largest known.
@@ -83,7 +102,36 @@ const MAX_IMPORTS: usize = 256;
 /// The most problems that are reported of one file.
 const MAX_PROBLEMS: usize = 100;
 
-/// One file of the user's being read, with all that it imports.
+/// A function whose prototype is looked for, and the libraries that may provide it, in search order.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    sonames: &'a [&'a str],
+    name: &'a str,
+}
+
+/// One that may know a function's prototype.
+type Source = fn(&mut Prototypes, Wanted<'_>) -> Option<Prototype>;
+
+/// Who is asked for a prototype, in this order: the first answer is taken (`prototypes/LANGUAGE.md`,
+/// "Which prototype is used"). What is inferred of a function (from debug information, a mangled name,
+/// its code) belongs behind all of these, which were written down to be read.
+const SOURCES: [Source; 7] = [
+    |all, wanted| all.in_files(Owner::User, true, wanted),
+    |all, wanted| {
+        all.embedded
+            .in_libraries(wanted.sonames, wanted.name, &mut all.types)
+    },
+    |all, wanted| all.in_files(Owner::User, false, wanted),
+    |all, wanted| all.embedded.in_curated(wanted.name, &mut all.types),
+    |all, wanted| all.in_files(Owner::System, true, wanted),
+    |all, wanted| {
+        all.embedded
+            .in_generated(wanted.sonames, wanted.name, &mut all.types)
+    },
+    |all, wanted| all.in_files(Owner::System, false, wanted),
+];
+
+/// One file being read, with all that it imports.
 struct Loading<'a> {
     module: Module,
     problems: &'a mut Vec<Problem>,
@@ -118,9 +166,23 @@ impl Prototypes {
     /// Reads the text of a prototype file as [`load_file`](Self::load_file) does; `path` names it in
     /// problems, and what it imports is looked for beside it.
     pub fn load(&mut self, path: &Path, text: &str, soname: Option<&str>, problems: &mut Vec<Problem>) {
+        self.load_as(Owner::User, path, text, soname, problems);
+    }
+
+    fn load_as(
+        &mut self,
+        owner: Owner,
+        path: &Path,
+        text: &str,
+        soname: Option<&str>,
+        problems: &mut Vec<Problem>,
+    ) {
         let module = Module {
+            owner,
             soname: soname.map(Into::into),
-            ..Module::default()
+            typedefs: FxHashMap::default(),
+            prototypes: FxHashMap::default(),
+            aliases: FxHashMap::default(),
         };
         let mut loading = Loading {
             module,
@@ -137,20 +199,55 @@ impl Prototypes {
     /// # Errors
     /// The folder or one of its files can't be read.
     pub fn load_dir(&mut self, path: &Path, problems: &mut Vec<Problem>) -> io::Result<()> {
-        let mut files = std::fs::read_dir(path)?
-            .map(|entry| Ok(entry?.path()))
-            .filter(|file: &io::Result<PathBuf>| {
-                file.as_ref().map_or(true, |file| {
-                    file.extension().is_some_and(|extension| extension == "conf")
-                })
-            })
-            .collect::<io::Result<Vec<_>>>()?;
-        files.sort();
-        for file in files {
-            let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-            self.load_file(&file, stem.as_deref(), problems)?;
+        for file in files_of(path)? {
+            self.load_file(&file, library_of(&file).as_deref(), problems)?;
         }
         Ok(())
+    }
+
+    /// Reads what there is in these places; the first goes before the others. Those of the user's go
+    /// before the embedded prototypes, those of the machine's stand behind them. A place that is not
+    /// there is none; what can't be read is returned with the reason, and the others are read.
+    pub fn load_places(
+        &mut self,
+        places: &[Place],
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(PathBuf, io::Error)> {
+        let mut unread = Vec::new();
+        for place in places.iter().rev() {
+            if place.path.is_file() {
+                self.load_place(place.owner, &place.path, None, problems, &mut unread);
+            } else if place.path.is_dir() {
+                match files_of(&place.path) {
+                    Ok(files) => {
+                        for file in files {
+                            let soname = library_of(&file);
+                            self.load_place(place.owner, &file, soname.as_deref(), problems, &mut unread);
+                        }
+                    }
+                    Err(error) => unread.push((place.path.clone(), error)),
+                }
+            }
+        }
+        unread
+    }
+
+    fn load_place(
+        &mut self,
+        owner: Owner,
+        file: &Path,
+        soname: Option<&str>,
+        problems: &mut Vec<Problem>,
+        unread: &mut Vec<(PathBuf, io::Error)>,
+    ) {
+        // Opening a FIFO would wait for its writer.
+        if !file.is_file() {
+            return;
+        }
+        match read(file) {
+            Ok(text) => self.load_as(owner, file, &text, soname, problems),
+            Err(error) => unread.push((file.to_owned(), error)),
+        }
     }
 
     fn read_into(&mut self, loading: &mut Loading<'_>, path: &Path, text: &str, depth: usize) {
@@ -252,6 +349,17 @@ impl Prototypes {
         Ok(())
     }
 
+    /// From now on functions are known by the files that were read, and not by the embedded ones.
+    pub fn only_loaded(&mut self) {
+        self.only_loaded = true;
+    }
+
+    /// Whether functions are known by the files that were read, and by nothing else.
+    #[must_use]
+    pub fn is_only_loaded(&self) -> bool {
+        self.only_loaded
+    }
+
     /// How to show calls of `name` under `arch`. `sonames` are the libraries that may provide it, in
     /// search order; where none of them has it, all are searched. An unknown function gets a plan
     /// that shows four words and a word.
@@ -265,22 +373,30 @@ impl Prototypes {
     }
 
     fn find(&mut self, sonames: &[&str], name: &str) -> Option<Prototype> {
-        let (types, embedded) = (&mut self.types, &mut self.embedded);
-        let of_user = |about: bool| {
-            self.modules
-                .iter()
-                .rev()
-                .filter(move |m| !m.is_of_syscalls() && m.is_about(sonames) == about)
-                .find_map(|m| m.find(name))
-        };
-        of_user(true)
-            .or_else(|| {
-                sonames
-                    .iter()
-                    .find_map(|soname| embedded.prototype(Some(soname), name, types))
-            })
-            .or_else(|| of_user(false))
-            .or_else(|| embedded.prototype(None, name, types))
+        let wanted = Wanted { sonames, name };
+        if self.only_loaded {
+            let found = self.in_files(Owner::User, true, wanted);
+            return found.or_else(|| self.in_files(Owner::User, false, wanted));
+        }
+        SOURCES.iter().find_map(|source| source(self, wanted))
+    }
+
+    /// What the files of an owner say, the last that was read first: those about the wanted libraries,
+    /// or the others.
+    fn in_files(&self, owner: Owner, about: bool, wanted: Wanted<'_>) -> Option<Prototype> {
+        let mut modules = self.modules.iter().rev().filter(|module| {
+            module.owner == owner && !module.is_of_syscalls() && module.is_about(wanted.sonames) == about
+        });
+        modules.find_map(|module| module.find(wanted.name))
+    }
+
+    /// Reads the built-in descriptions of system calls, which later files go before. Gives what is wrong with
+    /// them, which is nothing.
+    pub fn describe_syscalls(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let text = include_str!("../../prototypes/syscalls.conf");
+        self.load(Path::new("syscalls.conf"), text, Some("syscalls"), &mut problems);
+        problems
     }
 
     /// How to show system call `name` under `arch`: as `SYS_name` or, in a file `syscalls.conf`, as
@@ -288,15 +404,13 @@ impl Prototypes {
     /// [`words`](crate::value::RawCall::words) are the arguments of the system call.
     pub fn syscall_plan(&mut self, arch: Arch, name: &str) -> Plan {
         let old = format!("SYS_{name}");
-        let of_user = self
-            .modules
-            .iter()
-            .rev()
-            .find_map(|module| match module.soname.as_deref() {
-                Some("syscalls") => module.find(name),
-                _ => module.find(&old),
-            });
-        let (prototype, known) = match of_user {
+        let of = |owner| {
+            let mut modules = self.modules.iter().rev().filter(|module| module.owner == owner);
+            modules.find_map(|module| module.find(if module.is_of_syscalls() { name } else { &old }))
+        };
+        // The built-in ones count as the user's first file.
+        let found = of(Owner::User).or_else(|| of(Owner::System));
+        let (prototype, known) = match found {
             Some(found) => (found, true),
             None => (self.unknown(name, 6), false),
         };
@@ -336,11 +450,48 @@ impl Prototypes {
         &self.types
     }
 
-    /// Every embedded prototype, library by library and sorted by name: soname, function, and the line
-    /// that describes it.
-    pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    /// The types, for prototypes that come from elsewhere.
+    pub fn types_mut(&mut self) -> &mut Types {
+        &mut self.types
+    }
+
+    /// The embedded line about a function of a library, found by binary search; nothing is parsed. An
+    /// `alias` names another function of the same library.
+    ///
+    /// ```
+    /// # use reference_tracer::proto::Prototypes;
+    /// let line = Prototypes::embedded_line("libz.so.1", "adler32");
+    /// assert_eq!(line, Some("ulong adler32(ulong adler, string[len] buf, uint len);"));
+    /// ```
+    #[must_use]
+    pub fn embedded_line(soname: &str, name: &str) -> Option<&'static str> {
+        Embedded::line(soname, name)
+    }
+
+    /// Every embedded prototype as it is used for its library, sorted by soname and function: soname,
+    /// function, and the line that describes it, which means the same in a prototype file.
+    pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str, Cow<'static, str>)> {
         Embedded::lines()
     }
+}
+
+/// The `*.conf` files of a folder, by name.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = std::fs::read_dir(folder)?
+        .map(|entry| Ok(entry?.path()))
+        .filter(|file: &io::Result<PathBuf>| {
+            file.as_ref().map_or(true, |file| {
+                file.extension().is_some_and(|extension| extension == "conf")
+            })
+        })
+        .collect::<io::Result<Vec<_>>>()?;
+    files.sort();
+    Ok(files)
+}
+
+/// The library that a file of a folder is about.
+fn library_of(file: &Path) -> Option<String> {
+    Some(file.file_stem()?.to_string_lossy().into_owned())
 }
 
 /// The text of a prototype file. Bytes that are no UTF-8 are replaced: they can't mean anything.

@@ -7,10 +7,13 @@ pub(crate) mod expr;
 mod lexer;
 mod library;
 mod parser;
+mod places;
 mod plan;
+mod searched;
 mod types;
 
 pub use library::{Problem, Prototypes};
+pub use places::{Owner, Place, places};
 pub use plan::{Plan, PlannedParam};
 pub use types::{
     Direction, Expr, Failure, Field, Int, Length, Lens, NameGroup, Names, NamesId, Op, Pack, Param,

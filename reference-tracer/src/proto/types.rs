@@ -70,6 +70,8 @@ pub enum Lens {
     Errno,
     /// Decimal near zero, otherwise hex: what stands for a value of unknown type.
     Guess,
+    /// As `Guess`; but where it is the address of printable text that ends with a zero, that text.
+    GuessText,
 }
 
 /// How many elements an array has.

@@ -180,6 +180,15 @@ impl Summary {
         tally.unreturned += 1;
     }
 
+    /// Adds the calls of another summary, whose keys mean the same.
+    pub fn merge(&mut self, other: &Summary) {
+        for (key, tally) in (0..).zip(&other.tallies) {
+            if let Some(tally) = tally {
+                self.tally(key).merge(tally);
+            }
+        }
+    }
+
     fn tally(&mut self, key: u32) -> &mut Tally {
         let index = key as usize;
         if index >= self.tallies.len() {

@@ -39,10 +39,24 @@ impl Report {
     /// The table of ltrace 0.7.91, to the letter: wall time in the functions, the longest first.
     #[must_use]
     pub fn ltrace_table(&self) -> String {
-        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        // It counts a call when it returns.
+        let returned = |row: &Row| Row {
+            calls: row.calls.saturating_sub(row.unreturned),
+            ..row.clone()
+        };
+        let counted = Self {
+            rows: self
+                .rows
+                .iter()
+                .map(returned)
+                .filter(|row| row.calls > 0)
+                .collect(),
+            correction: None,
+        };
+        let mut rows: Vec<&Row> = counted.rows.iter().collect();
         rows.sort_by(|a, b| Column::Total.compare(a, b));
         let rule = "------ ----------- ----------- --------- --------------------\n";
-        let total = self.total_row();
+        let total = counted.total_row();
         let mut text = format!("% time     seconds  usecs/call     calls      function\n{rule}");
         for row in rows {
             let percent = percent(row.total_ns, total.total_ns);

@@ -18,6 +18,7 @@ impl Tracer {
         let stopped = self.session.spawn(command)?;
         let tid = stopped.tid();
         self.command = Some(tid);
+        tracing::info!(%tid, "command started");
         self.begin_program(&stopped)?;
         resume(stopped, None)?;
         Ok(tid)
@@ -29,6 +30,7 @@ impl Tracer {
     /// See [`AttachError`]; the process is as it was.
     pub fn attach(&mut self, pid: Tid) -> Result<(), AttachError> {
         self.session.seize_process(pid)?;
+        tracing::info!(%pid, "attached");
         if let Err(error) = self.take_up_process(pid) {
             self.notes
                 .push(format!("pid {pid}: {}", super::linkage::chain(&error)));
@@ -57,13 +59,7 @@ impl Tracer {
         {
             self.add_thread(tid, pid, &space, false);
         }
-        self.processes.insert(
-            pid,
-            Process {
-                space,
-                followed: true,
-            },
-        );
+        self.processes.insert(pid, Process::new(space, true));
         for (stopped, stop) in stops {
             match stop {
                 ptrace_core::Stop::Interrupt => resume(stopped, None)?,

@@ -12,17 +12,17 @@ use ptrace_core::{Memory, Signal, Stopped, Tid, procfs};
 use rustc_hash::FxHashSet;
 
 use super::code::{CodeError, map, system_call, unmap};
-use super::sigtrap::{Action, sigtrap};
+use super::sigtrap::{Action, SIGSET, sigtrap};
 use super::space::Space;
 
-/// The size of the kernel's `sigset_t`.
-const SIGSET: u64 = 8;
 const PAGE: u64 = 4096;
 /// In the data page, after the handler's data: the new `struct sigaction`, then the old one.
 const NEW_ACTION: u64 = DATA_LEN.next_multiple_of(64);
 const OLD_ACTION: u64 = NEW_ACTION + 64;
 /// And the program's own, for a later tracer should this one die.
 const PROGRAMS_ACTION: u64 = OLD_ACTION + 64;
+/// Room for a `siginfo_t`.
+const SIGINFO: u64 = PROGRAMS_ACTION + 64;
 /// At the end of the code page: [`MAGIC`], and where the data lies.
 const SIGNATURE: u64 = PAGE - 16;
 /// Tells a later tracer that a handler is a guard's, of this layout.
@@ -156,6 +156,13 @@ impl Guard {
         system_call(stopped, number, [sigtrap(), new, old, SIGSET, 0, 0]).map(drop)
     }
 
+    /// Puts a `siginfo_t` where a system call can read it.
+    pub(super) fn lend_siginfo(&self, memory: &Memory, info: &[u8; 128]) -> Result<Addr, CodeError> {
+        let at = self.data.wrapping_add(SIGINFO);
+        memory.write(at, info)?;
+        Ok(at)
+    }
+
     /// Makes the handler the process' disposition of SIGTRAP.
     fn enable(&self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
         self.set(stopped, memory, &self.action)
@@ -167,7 +174,8 @@ impl Guard {
 
     /// Puts the program's own disposition in force, for a SIGTRAP of its own that is to be delivered.
     fn stand_aside(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
-        if self.is_in_force(&self.current(stopped, memory)?) {
+        let current = self.current(stopped, memory)?;
+        if self.is_in_force(&current) || current.is_reset_of(&self.action) {
             self.set(stopped, memory, &self.old_action)?;
             self.away = true;
         }
@@ -178,13 +186,15 @@ impl Guard {
     fn come_back(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
         self.away = false;
         let current = self.current(stopped, memory)?;
-        if !self.is_in_force(&current) {
+        if self.is_in_force(&current) {
+            return Ok(());
+        }
+        if !current.is_reset_of(&self.action) {
             // What the program has set meanwhile is its own from now on.
             self.old_action = current;
             self.hand_on_to(memory, current.handler())?;
-            self.enable(stopped, memory)?;
         }
-        Ok(())
+        self.enable(stopped, memory)
     }
 
     /// What the program would have without the guard.
@@ -264,8 +274,9 @@ impl Guard {
         let Ok(current) = self.current(stopped, memory) else {
             return;
         };
+        let is_ours = self.is_in_force(&current) || current.is_reset_of(&self.action);
         // A handler that could not be taken out must stay mapped.
-        if !self.is_in_force(&current) || self.set(stopped, memory, &self.old_action).is_ok() {
+        if !is_ours || self.set(stopped, memory, &self.old_action).is_ok() {
             self.unmap(stopped);
         }
     }

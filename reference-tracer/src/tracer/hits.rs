@@ -1,5 +1,7 @@
 //! A thread has hit a trap: calls are entered, and return.
 
+use std::rc::Rc;
+
 use arch_abi::{Addr, Regs, StepPlan};
 use breakpoint::{Closed, Frame, How, Pushed, TrapId};
 use ptrace_core::{Error, Memory, Stopped, Tid};
@@ -12,12 +14,12 @@ use crate::objects::Site;
 use crate::points::{PointId, Points, Returns};
 use crate::proto::Plan;
 use crate::summary::OpenCall;
-use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return};
+use crate::value::{RawCall, RawReturn, Shown, wants_at_entry, wants_at_return, wants_errno};
 
 /// Buffers of the trap engine that are used again and again, so that a stop allocates nothing.
 #[derive(Default)]
 pub(super) struct Buffers {
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     /// Records of calls that are over, for the next ones.
     #[expect(
         clippy::vec_box,
@@ -25,6 +27,8 @@ pub(super) struct Buffers {
     )]
     pool: Vec<Box<Pending>>,
     closed: Vec<Closed<Box<Pending>>>,
+    /// Text that is being made.
+    pub(super) text: Vec<u8>,
 }
 
 /// How many records are kept for reuse.
@@ -34,7 +38,7 @@ const MAX_POOL: usize = 1024;
 const MAX_STACK: usize = 4096;
 
 /// The memory of a process as values are read from it.
-struct Reader<'a>(&'a Memory);
+pub(super) struct Reader<'a>(pub(super) &'a Memory);
 
 impl TargetMemory for Reader<'_> {
     fn read(&self, at: Addr, buf: &mut [u8]) -> usize {
@@ -132,6 +136,14 @@ impl Hit<'_> {
         Ok(())
     }
 
+    /// How calls of `point` are shown.
+    fn plan(&mut self, point: PointId) -> Rc<Plan> {
+        let (space, tid) = (&*self.space, self.thread.tid.raw());
+        self.reporter.plan(point, self.points.get(point), space.arch, || {
+            space.candidates(tid)
+        })
+    }
+
     fn begin_record(&mut self, pending: &mut Pending, point: PointId) {
         let call = &mut pending.call;
         call.tid = self.thread.tid.raw();
@@ -163,7 +175,7 @@ impl Hit<'_> {
     /// Captures what the prototype wants, and the return address: by one read where all arguments
     /// are in registers, otherwise by one more for those on the stack.
     fn capture(&mut self, call: &mut RawCall, point: PointId, word: usize) -> Result<(), Error> {
-        let plan = self.reporter.plan(point, self.points.get(point), self.space.arch);
+        let plan = self.plan(point);
         if plan.wants_fp_at_entry(self.regs) {
             call.fp = Some(self.stopped.fp_regs()?);
         }
@@ -195,7 +207,7 @@ impl Hit<'_> {
     /// A recorded call becomes pending and is shown, after those that it shows to have been left.
     fn begin(&mut self, mut pending: Box<Pending>) -> Result<(), Error> {
         let point = self.points.get(pending.point);
-        let plan = self.reporter.plan(pending.point, point, self.space.arch);
+        let plan = self.plan(pending.point);
         let return_to = pending.call.return_address;
         let never = point.returns == Returns::Never || plan.noreturn();
         if !never && return_to.get() != 0 {
@@ -233,7 +245,14 @@ impl Hit<'_> {
             snapshot: &self.buffers.snapshot,
             memory: &reader,
         };
-        self.reporter.entry(self.points, pending, plan, &memory);
+        self.reporter
+            .entry(self.points, pending, plan, &memory, self.space);
+        // What was done about the entry is no part of the call.
+        pending.started = if self.reporter.measures() {
+            self.reporter.clock.now()
+        } else {
+            pending.call.time
+        };
     }
 
     /// The thread is where calls return to. Gives how many did.
@@ -271,13 +290,11 @@ impl Hit<'_> {
             time: self.reporter.clock.now(),
             ..RawReturn::default()
         };
-        let plan = self
-            .reporter
-            .plan(pending.point, self.points.get(pending.point), self.space.arch);
+        let plan = self.plan(pending.point);
         let snapshot = &mut self.buffers.snapshot;
         snapshot.clear();
+        ret.take_registers(self.regs);
         if !self.reporter.counts_only() {
-            ret.take_registers(self.regs);
             if plan.wants_fp_at_return() {
                 ret.fp = Some(self.stopped.fp_regs()?);
             }
@@ -291,17 +308,39 @@ impl Hit<'_> {
                 snapshot,
             );
             snapshot_read(&self.space.memory, snapshot);
+            ret.errno = self.errno(&plan, pending, &ret);
         }
         let reader = Reader(&self.space.memory);
         let memory = Layered {
             snapshot: &self.buffers.snapshot,
             memory: &reader,
         };
-        let sample = self.reporter.returned(self.points, pending, &plan, &ret, &memory);
+        let sample = self
+            .reporter
+            .returned(self.points, pending, &plan, &ret, &memory, self.space);
+        if let Some(most) = self.reporter.stack(pending) {
+            let mut text = std::mem::take(&mut self.buffers.text);
+            text.clear();
+            self.space.backtrace(self.at, self.regs, most, &mut text);
+            self.reporter.lines(&text);
+            self.buffers.text = text;
+        }
         if let (Some(sample), Some((_, around))) = (sample, self.thread.calls.iter_mut().next_back()) {
             around.open.add_inner(&sample);
         }
         Ok(())
+    }
+
+    /// The thread's `errno`, where the call has failed and left its reason there.
+    fn errno(&mut self, plan: &Plan, pending: &Pending, ret: &RawReturn) -> Option<i32> {
+        let memory = Layered {
+            snapshot: &self.buffers.snapshot,
+            memory: &Reader(&self.space.memory),
+        };
+        let types = self.reporter.prototypes().types();
+        wants_errno(types, plan, &pending.call, ret, &memory)
+            .then(|| self.space.errno(self.regs))
+            .flatten()
     }
 
     fn recycle(&mut self, pending: Box<Pending>) {
@@ -324,7 +363,7 @@ fn read_stack(memory: &Memory, call: &mut RawCall, len: usize) {
 }
 
 /// Fills a snapshot by one vectored read.
-fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
+pub(super) fn snapshot_read(memory: &Memory, snapshot: &mut Snapshot) {
     if !snapshot.is_empty() {
         snapshot.fill_each(|ranges, done| {
             // A process that is gone has no bytes; its end is reported by itself.

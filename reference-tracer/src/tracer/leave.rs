@@ -37,7 +37,7 @@ impl Tracer {
             self.let_go(stopped, stop);
         }
         for (stopped, stop) in last {
-            let (stopped, signal) = self.signal_to_keep(stopped, stop);
+            let (stopped, signal) = self.give_back(stopped, stop);
             self.with_space(&stopped, |space| space.clear_away(&stopped));
             // Who died needs no leave.
             let _: Result<(), _> = stopped.detach(signal);
@@ -48,10 +48,25 @@ impl Tracer {
         }
     }
 
-    fn let_go(&self, stopped: Stopped, stop: Stop) {
-        let (stopped, signal) = self.signal_to_keep(stopped, stop);
+    fn let_go(&mut self, stopped: Stopped, stop: Stop) {
+        let (stopped, signal) = self.give_back(stopped, stop);
         // Who died needs no leave.
         let _: Result<(), _> = stopped.detach(signal);
+    }
+
+    /// Gives a thread the signals and the mask that it would have without us. The mask comes last: while SIGTRAP is
+    /// really blocked, it cannot be found at a trap.
+    fn give_back(&mut self, stopped: Stopped, stop: Stop) -> (Stopped, Option<Signal>) {
+        let (stopped, mut signal) = self.signal_to_keep(stopped, stop);
+        let thread = self.threads.get(&stopped.tid());
+        if thread.is_some_and(|thread| thread.blocks_sigtrap) {
+            if signal == Some(Signal::SIGTRAP) && self.keep_sent_sigtrap(&stopped) {
+                signal = None;
+            }
+            block_sigtrap(&stopped);
+            self.release_sigtrap(&stopped);
+        }
+        (stopped, signal)
     }
 
     /// Stops all threads of all processes, those that are born meanwhile included.
@@ -108,13 +123,6 @@ impl Tracer {
 
     /// Puts one thread back into its program, if it stands in a copy.
     fn settle(&mut self, stopped: &Stopped) {
-        if self
-            .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.blocks_sigtrap)
-        {
-            block_sigtrap(stopped);
-        }
         let Ok(mut regs) = stopped.regs() else { return };
         let stepping = self
             .threads

@@ -3,12 +3,15 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ptrace_core::{Error, ExitStatus, Stopped, Tid, procfs};
+use ptrace_core::{Error, ExitStatus, SigInfo, Stopped, Tid, procfs};
 
-use super::sigtrap::block_sigtrap;
+use super::code::CodeError;
+use super::reporter::Reporter;
+use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
 use super::thread::{Pending, SharedSpace, Thread};
 use super::{Process, Tracer, resume};
+use crate::points::Points;
 use crate::sys;
 use breakpoint::CallStack;
 
@@ -30,8 +33,9 @@ impl Tracer {
     /// A new program: every address is stale. The other threads of the process are gone.
     pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
         let tgid = stopped.tgid();
+        tracing::info!(%tgid, %former, "new program");
         if former != tgid {
-            self.forget_thread(former);
+            self.take_over_from(former, tgid);
         }
         if self.threads.contains_key(&tgid) {
             self.close_calls(tgid);
@@ -40,6 +44,7 @@ impl Tracer {
             // A vforked child that was kept while it shared its parent's memory: it has its own now,
             // without traps.
             self.processes.remove(&tgid);
+            self.hand_down(&stopped);
             self.threads.remove(&tgid);
             stopped.detach(None)?;
             return Ok(());
@@ -54,35 +59,53 @@ impl Tracer {
     /// Takes up a process that is at the start of a program.
     pub(super) fn begin_program(&mut self, stopped: &Stopped) -> Result<(), Error> {
         let tgid = stopped.tgid();
+        let (blocks, sent) = self.hand_down(stopped);
+        let sent_to_process = self
+            .processes
+            .get_mut(&tgid)
+            .and_then(|process| process.sent_sigtrap.take());
         let regs = stopped.regs()?;
         let mut space = Space::new(regs.arch(), stopped.memory(), may_call(tgid));
         self.guard(stopped, &mut space);
         let notes = space.take_up(stopped, &mut self.store);
         self.notes.extend(notes);
         let space = Rc::new(RefCell::new(space));
-        // The mask survives execve(2).
-        let blocks = self
-            .threads
-            .get(&stopped.tid())
-            .is_some_and(|thread| thread.blocks_sigtrap);
         self.add_thread(stopped.tid(), tgid, &space, blocks);
-        self.processes.insert(
-            tgid,
-            Process {
-                space,
-                followed: true,
-            },
-        );
+        if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
+            thread.sent_sigtrap = sent;
+        }
+        let mut process = Process::new(space, true);
+        process.sent_sigtrap = sent_to_process;
+        self.processes.insert(tgid, process);
         Ok(())
     }
 
-    /// Sees to it that the process would survive the tracer's death. One that is to be killed with the
-    /// tracer needs no such thing.
-    pub(super) fn guard(&mut self, stopped: &Stopped, space: &mut Space) {
-        if self.options.kill_on_exit {
-            return;
+    /// What of SIGTRAP survives execve(2): that it is ignored, blocked, and pending. The first is put in force; the others
+    /// are, too, if the process is not followed further.
+    fn hand_down(&mut self, stopped: &Stopped) -> (bool, Option<SigInfo>) {
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return (false, None);
+        };
+        let (blocks, sent) = (thread.blocks_sigtrap, thread.sent_sigtrap.take());
+        let space = thread.space.borrow();
+        let ignores = space.programs_action().is_some_and(|action| action.ignores());
+        if ignores && space.may_call {
+            // Where it cannot be, the new program has the default.
+            let _: Result<(), CodeError> = ignore_sigtrap(stopped);
         }
-        if let Some(why) = space.guard(stopped) {
+        drop(space);
+        if blocks && !self.is_followed(stopped.tgid()) {
+            block_sigtrap(stopped);
+        }
+        (blocks, sent)
+    }
+
+    /// Sees to it that the process would survive the tracer's death. The guard also keeps what the program wants of
+    /// SIGTRAP, so that one that is to be killed with the tracer has it, too.
+    pub(super) fn guard(&mut self, stopped: &Stopped, space: &mut Space) {
+        if let Some(why) = space.guard(stopped)
+            && !self.options.kill_on_exit
+        {
             self.notes.push(format!("pid {}: {why}", stopped.tgid()));
         }
     }
@@ -108,6 +131,9 @@ impl Tracer {
 
     /// Keeps what the memory of a child holds that is about to be born, unless it is a thread.
     pub(super) fn note_fork(&mut self, stopped: &Stopped, child: Tid) {
+        if let Some(parent) = self.threads.get(&stopped.tid()) {
+            self.masks.insert(child, parent.blocks_sigtrap);
+        }
         let is_thread = procfs::threads(stopped.tgid()).is_ok_and(|threads| threads.contains(&child));
         if !is_thread && let Some(fork) = self.inheritance(stopped.tid(), stopped) {
             self.forks.insert(child, fork);
@@ -136,13 +162,18 @@ impl Tracer {
     /// Takes up a new thread or process at its first stop.
     pub(super) fn register_birth(&mut self, stopped: &Stopped, parent: Option<Tid>) -> Result<Birth, Error> {
         let (tid, tgid) = (stopped.tid(), stopped.tgid());
+        tracing::info!(%tid, %tgid, ?parent, "born");
         let noted = self.forks.remove(&tid);
-        let blocks = parent
-            .and_then(|parent| self.threads.get(&parent))
-            .is_some_and(|t| t.blocks_sigtrap);
+        let parents = || parent.and_then(|parent| self.threads.get(&parent));
+        let blocks = self.masks.remove(&tid);
+        let blocks = blocks.unwrap_or_else(|| parents().is_some_and(|parent| parent.blocks_sigtrap));
         if let Some(process) = self.processes.get(&tgid) {
             let space = SharedSpace::clone(&process.space);
+            let sent = process.sent_sigtrap.is_some();
             self.add_thread(tid, tgid, &space, blocks);
+            if sent && !blocks {
+                self.release_sigtrap(stopped);
+            }
             return Ok(Birth::Stay);
         }
         let parent = parent.filter(|parent| self.threads.contains_key(parent));
@@ -180,20 +211,21 @@ impl Tracer {
                 .iter_mut()
                 .for_each(|(_, call)| call.call.tid = tid.raw());
         }
-        self.processes.insert(
-            tgid,
-            Process {
-                space,
-                followed: from.follow,
-            },
-        );
+        self.processes.insert(tgid, Process::new(space, from.follow));
         Birth::Stay
     }
 
     /// A thread ended.
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
-        self.close_calls(tid);
+        tracing::info!(%tid, ?status, "ended");
+        self.reporter.out.focus(tgid);
+        let close = if tid == tgid {
+            Reporter::no_return
+        } else {
+            Reporter::cut_off
+        };
+        self.close_calls_as(tid, close);
         self.threads.remove(&tid);
         if tid != tgid {
             self.reporter.thread_end(tid);
@@ -201,6 +233,7 @@ impl Tracer {
         }
         if self.is_followed(tgid) {
             self.reporter.exited(tgid, status);
+            self.reporter.process_end(self.store.points(), tgid);
         }
         self.processes.remove(&tgid);
         if self.command == Some(tgid) {
@@ -208,25 +241,40 @@ impl Tracer {
         }
     }
 
-    fn forget_thread(&mut self, tid: Tid) {
-        self.close_calls(tid);
-        self.threads.remove(&tid);
+    /// The thread that executes a program becomes the leader: its mask and its signals stay.
+    fn take_over_from(&mut self, former: Tid, leader: Tid) {
+        self.close_calls(former);
+        if let Some(mut thread) = self.threads.remove(&former)
+            && let Some(leader) = self.threads.get_mut(&leader)
+        {
+            leader.blocks_sigtrap = thread.blocks_sigtrap;
+            leader.sent_sigtrap = thread.sent_sigtrap.take();
+        }
     }
 
-    /// The calls of a thread will not return.
+    /// The returns of a thread's calls will not be seen.
     pub(super) fn close_calls(&mut self, tid: Tid) {
+        self.close_calls_as(tid, Reporter::no_return);
+    }
+
+    fn close_calls_as(&mut self, tid: Tid, close: fn(&mut Reporter, &Points, &Pending)) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
+        self.reporter.out.focus(thread.tgid);
+        let syscall = thread.syscall.take();
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);
         let followed = self
             .processes
             .get(&thread.tgid)
             .is_some_and(|process| process.followed);
+        if let Some(call) = syscall.filter(|_| followed) {
+            self.reporter.no_return(self.store.points(), &call);
+        }
         for call in closed {
             if followed {
-                self.reporter.no_return(self.store.points(), &call.token);
+                close(&mut self.reporter, self.store.points(), &call.token);
             }
         }
     }

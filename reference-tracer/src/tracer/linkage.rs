@@ -48,7 +48,8 @@ impl Space {
             Err(note) => return vec![note],
         };
         let file = std::rc::Rc::clone(&main.file);
-        if file.is_static && file.interpreter.is_none() && file.state_function.is_none() {
+        let nothing_else = store.points().is_empty();
+        if file.is_static && file.interpreter.is_none() && file.state_function.is_none() && nothing_else {
             notes.push(static_note(&file.names.path));
         }
         self.linkage.debug_slot = file.debug_slot.map(|slot| main.base.resolve(slot));
@@ -161,18 +162,22 @@ impl Space {
                 Err(note) => notes.push(note),
             }
         }
-        self.plant_objects(stopped, notes);
+        self.plant_objects(stopped, store, notes);
     }
 
     /// Puts traps on the calls of objects that have none yet.
-    fn plant_objects(&mut self, stopped: &Stopped, notes: &mut Vec<Note>) {
-        self.arm(|space| space.plan_objects(stopped, notes));
+    fn plant_objects(&mut self, stopped: &Stopped, store: &ObjectStore, notes: &mut Vec<Note>) {
+        if std::mem::replace(&mut self.wanted, store.wanted_count()) != self.wanted {
+            // Calls of older objects may lead to the new ones.
+            self.objects.iter_mut().for_each(|object| object.planted = false);
+        }
+        self.arm(|space| space.plan_objects(stopped, store, notes));
     }
 
-    fn plan_objects(&mut self, stopped: &Stopped, notes: &mut Vec<Note>) {
+    fn plan_objects(&mut self, stopped: &Stopped, store: &ObjectStore, notes: &mut Vec<Note>) {
         for index in 0..self.objects.len() {
             if !std::mem::replace(&mut self.objects[index].planted, true) {
-                let failed = self.plant_object(stopped, index);
+                let failed = self.plant_object(stopped, store, index);
                 if let Some(error) = failed {
                     let path = &self.objects[index].file.names.path;
                     notes.push(format!("{path}: some calls cannot be traced: {error}"));
@@ -186,28 +191,36 @@ impl Space {
     }
 
     /// Puts traps on the calls of one object; gives the first failure.
-    fn plant_object(&mut self, stopped: &Stopped, index: usize) -> Option<String> {
+    fn plant_object(&mut self, stopped: &Stopped, store: &ObjectStore, index: usize) -> Option<String> {
         let object = self.objects[index].clone();
         let mut failed = None;
-        let places: Vec<Addr> = object
+        let is_wanted = |by_callee: bool, point| !by_callee || store.leads_to_wanted(point);
+        let probes: Vec<(Addr, Probe)> = object
             .file
             .probes
             .iter()
-            .map(|probe| object.base.resolve(probe.at))
+            .filter(|probe| is_wanted(probe.by_callee, probe.point))
+            .map(|probe| (object.base.resolve(probe.at), *probe))
+            .filter(|(at, probe)| !self.has_entry(*at, *probe))
             .collect();
+        let places: Vec<Addr> = probes.iter().map(|(at, _)| *at).collect();
+        tracing::debug!(path = object.file.names.path, base = ?object.base, traps = places.len(), "traps");
         let (traps, mut code) = self.split(stopped);
         let results = traps.insert_all(&places, &mut code);
-        for (result, probe) in results.into_iter().zip(&object.file.probes) {
+        for (result, (_, probe)) in results.into_iter().zip(probes) {
             match result {
-                Ok(id) => self.give_entry(id, *probe),
+                Ok(id) => self.give_entry(id, probe),
                 Err(error) => failed = failed.or_else(|| Some(chain(&error))),
             }
         }
-        for &at in &object.file.watched {
+        for &(at, watched) in &object.file.watched {
             // Where no trap can be, the program's view of SIGTRAP may be ours.
-            let _ = self.plant(stopped, object.base.resolve(at), |role| role.watched = true);
+            let _ = self.plant(stopped, object.base.resolve(at), |role| {
+                role.watched = Some(watched);
+            });
         }
-        for slot in &object.file.loaded_slots {
+        let slots = object.file.loaded_slots.iter();
+        for slot in slots.filter(|slot| is_wanted(slot.by_callee, slot.point)) {
             let Some(at) = self.slot_value(object.base.resolve(slot.slot)) else {
                 continue;
             };
@@ -221,6 +234,12 @@ impl Space {
             }
         }
         failed
+    }
+
+    /// Whether a trap for this probe is in already.
+    fn has_entry(&mut self, at: Addr, probe: Probe) -> bool {
+        let known = self.traps.lookup(at);
+        known.is_some_and(|id| self.role(id).entry == Some((probe.point, probe.site)))
     }
 
     fn give_entry(&mut self, id: breakpoint::TrapId, probe: Probe) {
@@ -255,7 +274,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 fn static_note(path: &str) -> Note {
     format!(
         "{path} is statically linked: it has no PLT, so there are no library calls to trace; \
-         strace shows its system calls"
+         -x shows its functions, -S its system calls"
     )
 }
 

@@ -4,6 +4,7 @@
 //! and its thread resumed, so that no stop need be taken from the kernel before its thread runs on.
 
 mod arrive;
+mod backtrace;
 mod code;
 mod guard;
 mod hits;
@@ -12,9 +13,13 @@ mod lifecycle;
 mod linkage;
 mod pace;
 mod reporter;
+mod sent;
 mod signal;
 mod sigtrap;
 mod space;
+mod streams;
+mod surroundings;
+mod syscalls;
 mod thread;
 mod ticker;
 mod trap;
@@ -23,24 +28,27 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
+use arch_abi::Arch;
 use nix::errno::Errno;
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use ptrace_core::{Error, ExitStatus, Interruptible, Session, Signal, Stop, Stopped, Tid, Wait};
+use ptrace_core::{Error, ExitStatus, Interruptible, Session, SigInfo, Signal, Stop, Stopped, Tid, Wait};
 use rustc_hash::FxHashMap;
 
-use crate::filter::FilterSet;
-use crate::objects::ObjectStore;
-use crate::output::{Output, OutputError};
+use crate::objects::{Kept, ObjectStore};
+use crate::output::OutputError;
 use crate::proto::Prototypes;
-use crate::text::TextSink;
+use crate::selection::Selection;
+use crate::summary::Report;
 use hits::Buffers;
 use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
 use pace::Pace;
-pub use reporter::ReportOptions;
 use reporter::Reporter;
-pub(crate) use sigtrap::is_watched;
+pub use reporter::{ReportOptions, SummaryOptions};
+pub(crate) use sigtrap::{WATCHED, Watched};
+pub use streams::Destination;
+pub use syscalls::Syscalls;
 use thread::{SharedSpace, Thread};
 use ticker::Ticker;
 
@@ -53,24 +61,54 @@ pub struct TraceOptions {
     pub hand_off: bool,
     /// Whether the tracees are killed when the tracer dies.
     pub kill_on_exit: bool,
+    /// Which system calls are shown.
+    pub syscalls: Syscalls,
+    /// Whether the calls of the C library's start-up files are shown, as `__libc_start_main`.
+    pub start_up: bool,
+    /// Whether names are shown as they stand in the source.
+    pub demangle: bool,
 }
 
 /// What leads to the end of a trace, from other threads.
 #[derive(Debug, Clone, Default)]
 pub struct Leave(Arc<AtomicI32>);
 
+/// In [`Leave`]: the time is over.
+const TIME: i32 = -1;
+
+/// Why a trace ended before its processes did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Left {
+    /// This signal asked for it.
+    Signal(Signal),
+    /// It has lasted as long as it should.
+    Time,
+    /// As many calls were seen as should be.
+    Limit,
+    /// What is seen cannot be written.
+    Output,
+}
+
 impl Leave {
     /// Asks the tracer to leave because of `signal`; wake its session after.
     pub fn ask(&self, signal: Signal) {
         // The first signal counts: a second Ctrl-C changes nothing.
-        let (new, order) = (signal.raw(), Ordering::SeqCst);
-        let _: Result<i32, i32> = self.0.compare_exchange(0, new, order, order);
+        let first = |now: i32| (now <= 0).then_some(signal.raw());
+        let _: Result<i32, i32> = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, first);
     }
 
-    fn asked(&self) -> Option<Signal> {
-        Some(self.0.load(Ordering::SeqCst))
-            .filter(|&signal| signal != 0)
-            .map(Signal::new)
+    /// Asks the tracer to leave because its time is over; wake its session after.
+    pub fn time_is_over(&self) {
+        let order = Ordering::SeqCst;
+        let _: Result<i32, i32> = self.0.compare_exchange(0, TIME, order, order);
+    }
+
+    fn asked(&self) -> Option<Left> {
+        match self.0.load(Ordering::SeqCst) {
+            0 => None,
+            TIME => Some(Left::Time),
+            signal => Some(Left::Signal(Signal::new(signal))),
+        }
     }
 }
 
@@ -82,6 +120,11 @@ pub struct Waker {
 }
 
 impl Waker {
+    /// Wakes it where it waits for its tracees; what else it waits for goes on.
+    pub fn look(&self) {
+        self.session.wake();
+    }
+
     /// Wakes it.
     pub fn wake(&self) {
         self.session.wake();
@@ -94,10 +137,12 @@ impl Waker {
 pub struct Outcome {
     /// How the command ended; `None` if there was none, or it runs on.
     pub command: Option<ExitStatus>,
-    /// The signal that made the tracer leave.
-    pub left: Option<Signal>,
+    /// Why the tracer left.
+    pub left: Option<Left>,
     /// How many calls were seen.
     pub calls: u64,
+    /// The summary, if one was asked for.
+    pub summary: Option<Report>,
     /// Whether a part of the trace could not be written, which was told.
     pub lost: bool,
     /// Lines for the user, such as why nothing was seen.
@@ -110,6 +155,18 @@ struct Process {
     /// Whether its events are shown. A child that is not followed but shares its parent's memory is
     /// kept until it has its own.
     followed: bool,
+    /// A SIGTRAP that was sent to it while all its threads block SIGTRAP.
+    sent_sigtrap: Option<SigInfo>,
+}
+
+impl Process {
+    fn new(space: SharedSpace, followed: bool) -> Self {
+        Self {
+            space,
+            followed,
+            sent_sigtrap: None,
+        }
+    }
 }
 
 /// A trace of one or more processes.
@@ -117,11 +174,16 @@ pub struct Tracer {
     session: Session,
     options: TraceOptions,
     store: ObjectStore,
+    syscalls: Option<syscalls::Table>,
     reporter: Reporter,
     processes: FxHashMap<Tid, Process>,
     threads: FxHashMap<Tid, Thread>,
     /// What the memory of children holds that are not born yet: as it was at their parents' forks.
     forks: FxHashMap<Tid, Inheritance>,
+    /// Whether threads that are not born yet block SIGTRAP: as their parents did when they made them.
+    masks: FxHashMap<Tid, bool>,
+    /// How many threads are to get a SIGTRAP that another thread blocked.
+    due_sigtraps: usize,
     buffers: Buffers,
     command: Option<Tid>,
     command_status: Option<ExitStatus>,
@@ -141,23 +203,42 @@ impl Tracer {
     pub fn new(
         options: TraceOptions,
         report: ReportOptions,
-        filters: FilterSet,
+        selection: Selection,
         prototypes: Prototypes,
-        sink: TextSink,
-        output: Output,
+        destination: Destination,
         leave: Leave,
     ) -> Self {
         let session_options = ptrace_core::Options::new()
             .follow_forks(true)
-            .kill_on_exit(options.kill_on_exit);
+            .kill_on_exit(options.kill_on_exit)
+            .stop_at_syscalls(options.syscalls != Syscalls::None);
+        let mut store = ObjectStore::new(
+            selection,
+            Kept {
+                demangled: options.demangle,
+                stacks: report.stack.is_some(),
+                start_up: options.start_up,
+            },
+        );
+        let syscalls = (options.syscalls != Syscalls::None).then(|| {
+            let (filters, points) = store.filters_and_points();
+            syscalls::Table::new(options.syscalls, filters, points)
+        });
+        if options.syscalls == Syscalls::Selected {
+            let numbers = crate::syscalls::numbers(Arch::X86_64);
+            numbers.for_each(|number| store.offer(&crate::syscalls::name(Arch::X86_64, number)));
+        }
         Self {
             session: Session::new(session_options),
             options,
-            store: ObjectStore::new(filters),
-            reporter: Reporter::new(output, sink, prototypes, report),
+            store,
+            syscalls,
+            reporter: Reporter::new(destination, prototypes, report),
             processes: FxHashMap::default(),
             threads: FxHashMap::default(),
             forks: FxHashMap::default(),
+            masks: FxHashMap::default(),
+            due_sigtraps: 0,
             buffers: Buffers::default(),
             command: None,
             command_status: None,
@@ -180,7 +261,7 @@ impl Tracer {
             Some(calls) => calls,
             None => self.calls.insert(Interruptible::new()?),
         };
-        self.reporter.output.interrupt_by(calls.clone());
+        self.reporter.out.interrupt_by(calls);
         Ok(Waker {
             session: self.session.waker()?,
             calls: calls.waker(),
@@ -192,7 +273,7 @@ impl Tracer {
     /// # Errors
     /// Waiting failed. All tracees that could be left in order were.
     pub fn run(mut self) -> Result<Outcome, Error> {
-        if !self.reporter.output.is_terminal() {
+        if !self.reporter.out.is_terminal() {
             // Without the thread, lines stay in the buffer until it is full.
             self.ticker = self.session.waker().and_then(Ticker::start).ok();
         }
@@ -208,21 +289,43 @@ impl Tracer {
                 return Err(error);
             }
         };
-        if left {
+        if left.is_some() {
             self.depart();
         }
         self.reporter.finish(self.store.points());
-        if left {
-            self.await_command();
-        }
-        Ok(self.outcome())
+        let left = left.map(|left| self.await_command(left));
+        Ok(self.outcome(left))
     }
 
-    /// Traces to the end, or until there is a reason to leave; gives whether there is.
-    fn trace(&mut self) -> Result<bool, Error> {
+    /// Where no signal is the reason to leave, the command has run on, and its end is awaited, as its user awaits it:
+    /// until it has ended, or the user asks to leave.
+    fn await_command(&mut self, left: Left) -> Left {
+        if matches!(left, Left::Signal(_)) {
+            return left;
+        }
+        self.reporter.out.flush();
+        let unfinished = self.command.filter(|_| self.command_status.is_none());
+        if let (Some(calls), Some(command)) = (&self.calls, unfinished) {
+            let command = Pid::from_raw(command.raw());
+            let ended = loop {
+                match calls.run(|| waitpid(command, None)) {
+                    Some(Err(Errno::EINTR)) => {}
+                    other => break other,
+                }
+            };
+            self.command_status = ended.and_then(Result::ok).and_then(exit_status);
+        }
+        self.leave
+            .asked()
+            .filter(|asked| matches!(asked, Left::Signal(_)))
+            .unwrap_or(left)
+    }
+
+    /// Traces to the end, or until there is a reason to leave, which it gives.
+    fn trace(&mut self) -> Result<Option<Left>, Error> {
         loop {
-            if self.leave.asked().is_some() || self.reporter.output.broken().is_some() {
-                return Ok(true);
+            if let Some(left) = self.should_leave() {
+                return Ok(Some(left));
             }
             match self.session.wait()? {
                 Wait::Stopped(stopped, stop) => {
@@ -232,10 +335,10 @@ impl Tracer {
                 }
                 Wait::Exited(tid, status) => self.on_exit(tid, status),
                 Wait::Woken => self.on_woken(),
-                Wait::NoTracees => return Ok(false),
+                Wait::NoTracees => return Ok(None),
             }
             if let Some(ticker) = &mut self.ticker
-                && !self.reporter.output.buffer().is_empty()
+                && self.reporter.out.is_waiting()
             {
                 ticker.arm();
             }
@@ -269,23 +372,20 @@ impl Tracer {
         for (&tgid, process) in &self.processes {
             process.space.borrow_mut().look_after_guard(tgid);
         }
-        self.reporter.output.flush_idle();
+        self.reporter.out.flush();
     }
 
-    /// A command whose trace cannot be written goes on by itself, and its end is awaited, as its user awaits it.
-    fn await_command(&self) {
-        let unfinished = self.command.filter(|_| self.command_status.is_none());
-        let (Some(calls), Some(command)) = (&self.calls, unfinished) else {
-            return;
-        };
-        let command = Pid::from_raw(command.raw());
-        // Until it has ended, or the user asks to leave.
-        while calls.run(|| waitpid(command, None)) == Some(Err(Errno::EINTR)) {}
+    fn should_leave(&self) -> Option<Left> {
+        let broken = || self.reporter.out.is_broken().then_some(Left::Output);
+        let full = || self.reporter.is_full().then_some(Left::Limit);
+        self.leave.asked().or_else(broken).or_else(full)
     }
 
     /// One stop: what it concerns is done, and the thread runs on. The death of a tracee in the
     /// middle is no error: its end is reported by itself.
     fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        self.reporter.out.focus(stopped.tgid());
+        tracing::trace!(tid = %stopped.tid(), ?stop, "stop");
         match self.dispatch(stopped, stop) {
             Err(error) if error.is_death() => Ok(()),
             other => other,
@@ -293,6 +393,9 @@ impl Tracer {
     }
 
     fn dispatch(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        if self.due_sigtraps > 0 {
+            self.release_due_sigtrap(&stopped);
+        }
         match stop {
             Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),
             Stop::SignalDelivery(signal) => self.on_signal(stopped, signal),
@@ -305,12 +408,13 @@ impl Tracer {
             Stop::SyscallEnter | Stop::SyscallExit => self.on_syscall(stopped, stop),
             Stop::Fork { child } | Stop::Clone { child } => self.on_fork(stopped, child),
             // A vfork's child shares its parent's memory: it is looked at when it is born.
-            _ => resume(stopped, None),
+            _ => self.resume_watched(stopped),
         }
     }
 
     /// A system call inside a watched function.
     fn on_syscall(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        self.show_syscall(&stopped, stop)?;
         if stop == Stop::SyscallExit {
             self.on_watched_call(&stopped)?;
             if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
@@ -333,16 +437,20 @@ impl Tracer {
         resume(stopped, None)
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self, left: Option<Left>) -> Outcome {
         let reporter = self.reporter;
-        let calls = reporter.calls();
         let mut notes = self.notes;
         notes.extend(why_nothing(&self.store));
-        let lost = matches!(reporter.output.finish(), Err(OutputError::Write { .. }));
+        let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
+        let lost = match reporter.out.finish() {
+            Ok(()) => false,
+            Err(error) => matches!(error, OutputError::Write { .. } | OutputError::Open { .. }),
+        };
         Outcome {
             command: self.command_status,
-            left: self.leave.asked(),
+            left,
             calls,
+            summary,
             lost,
             notes,
         }
@@ -352,16 +460,33 @@ impl Tracer {
 /// Why filters saw no call: those that match nothing at all, each with the nearest names.
 fn why_nothing(store: &ObjectStore) -> Vec<String> {
     let offered = store.offered();
-    let unmatched = store.filters().unmatched();
+    let selection = store.selection();
+    let unmatched: Vec<_> = selection
+        .filters()
+        .flat_map(crate::filter::FilterSet::unmatched)
+        .collect();
+    let mut notes: Vec<String> = selection
+        .places
+        .iter()
+        .filter(|place| place.is_unmet())
+        .map(|place| {
+            format!(
+                "the place '{}' is in the code of no object",
+                place.text().escape_debug()
+            )
+        })
+        .collect();
     // Where there was nothing to choose from, the reason is another: a static program, say.
     if unmatched.is_empty() || offered.symbols().next().is_none() {
-        return Vec::new();
+        return notes;
     }
     let libraries = || offered.libraries.iter().map(|name| &**name);
-    unmatched
-        .iter()
-        .map(|rule| rule.explain(offered.symbols(), libraries()))
-        .collect()
+    notes.extend(
+        unmatched
+            .iter()
+            .map(|rule| rule.explain(offered.symbols(), libraries())),
+    );
+    notes
 }
 
 /// After how many stops in a row of one thread it counts as the only one that calls.
@@ -371,4 +496,16 @@ const ALONE: u32 = 32;
 fn resume(stopped: Stopped, signal: Option<Signal>) -> Result<(), Error> {
     stopped.cont(signal)?;
     Ok(())
+}
+
+/// How a child ended that waitpid(2) told of.
+fn exit_status(status: WaitStatus) -> Option<ExitStatus> {
+    match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).ok().map(ExitStatus::Exited),
+        WaitStatus::Signaled(_, signal, core_dumped) => Some(ExitStatus::Signaled {
+            signal: Signal::new(signal as i32),
+            core_dumped,
+        }),
+        _ => None,
+    }
 }

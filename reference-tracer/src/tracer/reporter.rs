@@ -1,19 +1,24 @@
 //! What the user sees: events go in, text or a summary comes out.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use arch_abi::{Addr, Arch};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
+use super::space::Space;
+use super::streams::{Destination, Streams};
+use super::surroundings::Surroundings;
 use super::thread::Pending;
+use crate::derive::{Candidate, Derived};
 use crate::memory::TargetMemory;
-use crate::output::Output;
-use crate::points::{Point, PointId, Points};
+use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::summary::{Column, Correction, Report, Sample, Summary};
-use crate::text::{CallName, Moment, PidPrefix, TextSink};
-use crate::value::{Decoder, Limits, NoDescription, RawReturn, Scratch};
+use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink};
+use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Nanoseconds since the epoch that never go back.
 #[derive(Debug, Clone, Copy)]
@@ -39,70 +44,111 @@ impl Clock {
 }
 
 /// What is shown of what happens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ReportOptions {
     /// Bounds of values.
     pub limits: Limits,
-    /// Whether calls are counted instead of shown.
-    pub summary: bool,
+    /// How lines look.
+    pub text: TextOptions,
+    /// Whether calls are shown.
+    pub lines: bool,
+    /// How calls are counted, if they are.
+    pub summary: Option<SummaryOptions>,
     /// Whether names are shown with their callers.
     pub callers: bool,
     /// Whether signals are shown.
     pub signals: bool,
+    /// Whether errors of system calls are shown as the kernel's negative numbers, as ltrace does.
+    pub raw_errors: bool,
     /// How lines name their thread once there are several.
     pub threads: PidPrefix,
+    /// How many frames of the stack are shown after each call; 0: all.
+    pub stack: Option<usize>,
+    /// After how many calls the trace ends.
+    pub limit: Option<u64>,
+}
+
+/// How calls are counted.
+#[derive(Debug, Clone)]
+pub struct SummaryOptions {
+    /// What is taken off for the tracer's own cost.
+    pub correction: Option<Correction>,
+    /// What the table shows.
+    pub columns: Vec<Column>,
+    /// What it is sorted by.
+    pub sort: Column,
+    /// Whether the table is ltrace's.
+    pub ltrace: bool,
+    /// Whether a table is written at the end.
+    pub table: bool,
 }
 
 /// Turns events into text, or counts them.
 pub(super) struct Reporter {
-    pub(super) output: Output,
+    pub(super) out: Streams,
     pub(super) clock: Clock,
     options: ReportOptions,
-    sink: TextSink,
     prototypes: Prototypes,
+    derived: RefCell<Derived>,
     plans: Vec<Option<Rc<Plan>>>,
-    summary: Summary,
+    /// What was counted, by process where each has its own output.
+    summaries: FxHashMap<i32, Summary>,
+    /// The processes whose tables are written.
+    tables: FxHashSet<i32>,
     scratch: Scratch,
     args: Vec<u8>,
     result: Vec<u8>,
     calls: u64,
+    /// How many of them are over.
+    ended: u64,
+    /// Whether a call more has begun than was asked for.
+    is_over: bool,
 }
 
 impl Reporter {
-    pub(super) fn new(
-        output: Output,
-        sink: TextSink,
-        prototypes: Prototypes,
-        options: ReportOptions,
-    ) -> Self {
+    pub(super) fn new(destination: Destination, prototypes: Prototypes, options: ReportOptions) -> Self {
         Self {
-            output,
+            out: Streams::new(destination, options.text),
             clock: Clock::start(),
             options,
-            sink,
             prototypes,
+            derived: RefCell::default(),
             plans: Vec::new(),
-            summary: Summary::new(),
+            summaries: FxHashMap::default(),
+            tables: FxHashSet::default(),
             scratch: Scratch::default(),
             args: Vec::new(),
             result: Vec::new(),
             calls: 0,
+            ended: 0,
+            is_over: false,
         }
     }
 
     /// There is more than one thread: without its thread's name, a return cannot be given to its call.
     pub(super) fn name_threads(&mut self) {
-        self.sink.name_threads(self.options.threads);
+        self.out.name_threads(self.options.threads);
     }
 
     /// Whether calls are only counted, so that no argument need be fetched.
     pub(super) fn counts_only(&self) -> bool {
-        self.options.summary
+        !self.options.lines
+    }
+
+    /// Whether as many calls are over as were asked for, or one more has begun.
+    pub(super) fn is_full(&self) -> bool {
+        let limit = self.options.limit.unwrap_or(u64::MAX);
+        self.ended >= limit || self.is_over
     }
 
     /// How many calls were seen.
     pub(super) fn calls(&self) -> u64 {
         self.calls
+    }
+
+    /// Whether errors of system calls are shown as the kernel's negative numbers.
+    pub(super) fn raw_errors(&self) -> bool {
+        self.options.raw_errors
     }
 
     /// The bounds of values.
@@ -115,25 +161,50 @@ impl Reporter {
         &self.prototypes
     }
 
-    /// How calls of this call point are shown; found once.
-    pub(super) fn plan(&mut self, id: PointId, point: &Point, arch: Arch) -> Rc<Plan> {
+    /// How calls of this call point are shown; found once. Where no prototype is known, `objects` are asked, those of
+    /// the process in search order.
+    pub(super) fn plan(
+        &mut self,
+        id: PointId,
+        point: &Point,
+        arch: Arch,
+        objects: impl FnOnce() -> Vec<Candidate>,
+    ) -> Rc<Plan> {
         let index = id.0 as usize;
         if self.plans.len() <= index {
             self.plans.resize(index + 1, None);
         }
-        let prototypes = &mut self.prototypes;
-        let plan = self.plans[index].get_or_insert_with(|| {
-            let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
-            Rc::new(prototypes.plan(arch, &sonames, &point.name))
-        });
-        Rc::clone(plan)
+        if let Some(plan) = &self.plans[index] {
+            return Rc::clone(plan);
+        }
+        let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
+        let mut plan = match point.kind {
+            Kind::Syscall => self.prototypes.syscall_plan(arch, &point.name),
+            Kind::Import => self.prototypes.plan(arch, &sonames, &point.name),
+            Kind::Entry | Kind::Place => self.prototypes.plan(arch, &[point.caller.short()], &point.name),
+        };
+        let is_function = matches!(point.kind, Kind::Import | Kind::Entry);
+        let may_infer = self.options.lines && !self.prototypes.is_only_loaded();
+        if is_function && !plan.known && may_infer {
+            let found = self
+                .derived
+                .get_mut()
+                .of(objects(), &point.name, arch, &mut self.prototypes);
+            if let Some((prototype, source)) = found {
+                plan = Plan::new(self.prototypes.types(), prototype, arch, !source.is_guess());
+            }
+        }
+        let plan = Rc::new(plan);
+        self.plans[index] = Some(Rc::clone(&plan));
+        plan
     }
 
     fn name<'p>(&self, point: &'p Point) -> CallName<'p> {
+        let callers = self.options.callers && point.kind == Kind::Import;
         CallName {
-            caller: self.options.callers.then(|| point.caller.short()),
-            function: &point.name,
-            library: None,
+            caller: callers.then(|| point.caller.short()),
+            function: point.shown(),
+            library: point.shown_library(),
         }
     }
 
@@ -144,16 +215,26 @@ impl Reporter {
         pending: &mut Pending,
         plan: &Plan,
         memory: &dyn TargetMemory,
+        space: &Space,
     ) {
+        pending.hidden = self.options.limit.is_some_and(|limit| self.calls >= limit);
+        if pending.hidden {
+            self.is_over = true;
+            return;
+        }
         self.calls += 1;
-        if self.options.summary {
+        if !self.options.lines {
             return;
         }
         let decoder = Decoder {
             types: self.prototypes.types(),
             limits: self.options.limits,
             memory,
-            describe: &NoDescription,
+            describe: &Surroundings {
+                space,
+                tid: pending.call.tid,
+                derived: &self.derived,
+            },
         };
         self.args.clear();
         decoder.entry(
@@ -165,8 +246,7 @@ impl Reporter {
         );
         let at = call_moment(pending, pending.call.time);
         let name = self.name(points.get(pending.point));
-        self.sink.entry(self.output.buffer(), at, name, &self.args);
-        self.output.end_line();
+        self.out.write(|sink, out| sink.entry(out, at, name, &self.args));
     }
 
     /// A call returned. Gives what the call that it was made in counts as time of this one.
@@ -177,18 +257,26 @@ impl Reporter {
         plan: &Plan,
         ret: &RawReturn,
         memory: &dyn TargetMemory,
+        space: &Space,
     ) -> Option<Sample> {
-        let took = ret.time.saturating_sub(pending.call.time);
-        if self.options.summary {
-            let sample = pending.open.close(took, false, &Correction::default());
-            self.summary.record(pending.point.0, &sample);
-            return Some(sample);
+        if pending.hidden {
+            return None;
+        }
+        self.ended += 1;
+        let took = ret.time.saturating_sub(pending.started);
+        let sample = self.count(pending, plan, ret, took, memory);
+        if !self.options.lines {
+            return sample;
         }
         let decoder = Decoder {
             types: self.prototypes.types(),
             limits: self.options.limits,
             memory,
-            describe: &NoDescription,
+            describe: &Surroundings {
+                space,
+                tid: pending.call.tid,
+                derived: &self.derived,
+            },
         };
         self.args.clear();
         self.result.clear();
@@ -204,74 +292,135 @@ impl Reporter {
         );
         let at = call_moment(pending, ret.time);
         let name = self.name(points.get(pending.point));
-        self.sink
-            .exit(self.output.buffer(), at, name, &self.args, &self.result, took);
-        self.output.end_line();
-        None
+        self.out
+            .write(|sink, out| sink.exit(out, at, name, &self.args, &self.result, took));
+        sample
+    }
+
+    /// Counts a call that has returned.
+    fn count(
+        &mut self,
+        pending: &Pending,
+        plan: &Plan,
+        ret: &RawReturn,
+        took: u64,
+        memory: &dyn TargetMemory,
+    ) -> Option<Sample> {
+        let options = self.options.summary.as_ref()?;
+        let correction = options.correction.unwrap_or_default();
+        let failed = has_failed(self.prototypes.types(), plan, &pending.call, ret, memory);
+        let sample = pending.open.close(took, failed, &correction);
+        self.tally().record(pending.point.0, &sample);
+        Some(sample)
+    }
+
+    fn tally(&mut self) -> &mut Summary {
+        self.summaries.entry(self.out.key()).or_default()
+    }
+
+    /// Whether it matters how long calls take.
+    pub(super) fn measures(&self) -> bool {
+        self.counts() || self.options.text.duration
+    }
+
+    /// Whether calls are counted.
+    pub(super) fn counts(&self) -> bool {
+        self.options.summary.is_some()
+    }
+
+    /// How many frames are shown of the stack after a call, if any are.
+    pub(super) fn stack(&self, pending: &Pending) -> Option<usize> {
+        self.options
+            .stack
+            .filter(|_| self.options.lines && !pending.hidden)
+    }
+
+    /// A stack: lines that stand by themselves.
+    pub(super) fn lines(&mut self, text: &[u8]) {
+        self.out.write(|sink, out| {
+            sink.finish(out);
+            out.extend_from_slice(text);
+        });
     }
 
     /// A call's frame was left without a return.
     pub(super) fn unwound(&mut self, points: &Points, pending: &Pending) {
-        if self.options.summary {
-            self.summary.record_unreturned(pending.point.0);
-            return;
-        }
-        let at = call_moment(pending, self.clock.now());
-        let name = self.name(points.get(pending.point));
-        self.sink.unwound(self.output.buffer(), at, name);
-        self.output.end_line();
+        self.without_return(points, pending, TextSink::unwound);
     }
 
     /// A call's return will not be seen: its process ended, or tracing did.
     pub(super) fn no_return(&mut self, points: &Points, pending: &Pending) {
-        if self.options.summary {
-            self.summary.record_unreturned(pending.point.0);
+        self.without_return(points, pending, TextSink::no_return);
+    }
+
+    /// A call's thread ended in it.
+    pub(super) fn cut_off(&mut self, points: &Points, pending: &Pending) {
+        self.without_return(points, pending, TextSink::cut_off);
+    }
+
+    fn without_return(
+        &mut self,
+        points: &Points,
+        pending: &Pending,
+        show: fn(&mut TextSink, &mut Vec<u8>, Moment, CallName<'_>),
+    ) {
+        if pending.hidden {
+            return;
+        }
+        self.ended += 1;
+        if self.counts() {
+            self.tally().record_unreturned(pending.point.0);
+        }
+        if !self.options.lines {
             return;
         }
         let at = call_moment(pending, self.clock.now());
         let name = self.name(points.get(pending.point));
-        self.sink.no_return(self.output.buffer(), at, name);
-        self.output.end_line();
+        self.out.write(|sink, out| show(sink, out, at, name));
     }
 
     /// A signal is delivered.
     pub(super) fn signal(&mut self, tid: Tid, pc: Addr, signal: Signal) {
-        if self.options.signals && !self.options.summary {
+        if self.options.signals && self.options.lines {
             let at = self.moment(tid, pc);
-            self.sink.signal(self.output.buffer(), at, signal.raw());
-            self.output.end_line();
+            self.out.write(|sink, out| sink.signal(out, at, signal.raw()));
         }
     }
 
     /// A process ended.
     pub(super) fn exited(&mut self, tid: Tid, status: ExitStatus) {
-        if self.options.summary {
+        if !self.options.lines {
             return;
         }
         let at = self.moment(tid, Addr::new(0));
-        match status {
-            ExitStatus::Exited(status) => self.sink.exited(self.output.buffer(), at, status.into()),
-            ExitStatus::Signaled { signal, .. } => {
-                self.sink.killed(self.output.buffer(), at, signal.raw());
-            }
+        self.out.write(|sink, out| match status {
+            ExitStatus::Exited(status) => sink.exited(out, at, status.into()),
+            ExitStatus::Signaled { signal, .. } => sink.killed(out, at, signal.raw()),
+        });
+    }
+
+    /// A process is gone: nothing more comes of it.
+    pub(super) fn process_end(&mut self, points: &Points, tgid: Tid) {
+        if self.out.key() != 0 {
+            self.write_table(points);
+            self.tables.insert(tgid.raw());
+            self.out.close(tgid);
         }
-        self.output.end_line();
     }
 
     /// A thread ended, but not its process.
     pub(super) fn thread_end(&mut self, tid: Tid) {
-        if !self.options.summary {
+        if self.options.lines {
             let at = self.moment(tid, Addr::new(0));
-            self.sink.thread_end(self.output.buffer(), at);
+            self.out.write(|sink, out| sink.thread_end(out, at));
         }
     }
 
     /// A process has a new program.
     pub(super) fn exec(&mut self, tid: Tid) {
-        if !self.options.summary {
+        if self.options.lines {
             let at = self.moment(tid, Addr::new(0));
-            self.sink.exec(self.output.buffer(), at);
-            self.output.end_line();
+            self.out.write(|sink, out| sink.exec(out, at));
         }
     }
 
@@ -283,36 +432,52 @@ impl Reporter {
         }
     }
 
-    /// The summary by name.
-    pub(super) fn summary(&self, points: &Points) -> Report {
-        self.summary.report(|key| points.get(PointId(key)).name.as_ref())
+    /// The summary by name, of all processes.
+    pub(super) fn summary(&self, points: &Points) -> Option<Report> {
+        let options = self.options.summary.as_ref()?;
+        let mut all = Summary::new();
+        for summary in self.summaries.values() {
+            all.merge(summary);
+        }
+        if let Some(correction) = options.correction {
+            all.set_correction(correction);
+        }
+        Some(all.report(|key| points.get(PointId(key)).counted_as()))
     }
 
-    /// Ends the output: an open line is ended, or the summary is written.
-    pub(super) fn finish(&mut self, points: &Points) {
-        if self.options.summary {
-            let table = self.summary(points).table(&COLUMNS, Column::SelfTime);
-            self.output.buffer().extend_from_slice(table.as_bytes());
-            self.output.end_line();
+    /// Writes the table of the process that lines are of, or of all.
+    fn write_table(&mut self, points: &Points) {
+        let Some(options) = self.options.summary.as_ref().filter(|options| options.table) else {
+            return;
+        };
+        let mut report = self
+            .summaries
+            .entry(self.out.key())
+            .or_default()
+            .report(|key| points.get(PointId(key)).counted_as());
+        report.correction = options.correction;
+        let table = if options.ltrace {
+            report.ltrace_table()
         } else {
-            self.sink.finish(self.output.buffer());
-            self.output.end_line();
+            report.table(&options.columns, options.sort)
+        };
+        self.out.text(&table);
+    }
+
+    /// Ends the output: an open line is ended, and the summary is written.
+    pub(super) fn finish(&mut self, points: &Points) {
+        self.out.end_lines();
+        if self.out.key() == 0 {
+            return self.write_table(points);
+        }
+        let ended = |pid: &i32| self.tables.contains(pid);
+        let left: Vec<i32> = self.summaries.keys().copied().filter(|pid| !ended(pid)).collect();
+        for pid in left {
+            self.out.focus(Tid::new(pid));
+            self.write_table(points);
         }
     }
 }
-
-/// The columns of the summary.
-const COLUMNS: [Column; 9] = [
-    Column::TimePercent,
-    Column::SelfTime,
-    Column::Mean,
-    Column::P50,
-    Column::P99,
-    Column::Max,
-    Column::Calls,
-    Column::Errors,
-    Column::Name,
-];
 
 fn call_moment(pending: &Pending, time: u64) -> Moment {
     Moment {

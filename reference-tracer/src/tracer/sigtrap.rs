@@ -2,45 +2,88 @@
 //!
 //! A trap that is hit while SIGTRAP is blocked or ignored resets its disposition to the default and unblocks
 //! it (quirk sigtrap-blocked), and the guard needs the disposition for itself. So while a process is
-//! traced, SIGTRAP is never really blocked or ignored: the system calls by which the main program asks
-//! for that are watched, what it asked for is noted, and what it reads back is what it has set.
+//! traced, SIGTRAP is never really blocked or ignored: the functions by which programs ask for that are
+//! watched, what was asked for is noted, and what is read back is what was set. A SIGTRAP that is sent
+//! meanwhile is kept until the program unblocks it (`sent.rs`).
 //!
-//! Watched are calls of the C library's functions from the main program. What libraries do among
-//! themselves, and system calls made without the C library, are not seen. A SIGTRAP that another
-//! process sends is delivered even where the program has blocked it.
+//! Watched are the functions themselves, whoever calls them. Not seen are system calls that are made in other ways, and
+//! the mask that the kernel sets for a signal handler: a trap hit under such a mask takes SIGTRAP out of it.
 
 use arch_abi::{Abi, Addr, Regs};
 use ptrace_core::{Error, Memory, MemoryError, Signal, SignalSet, Stopped};
 
 use super::Tracer;
-use super::code::system_call;
+use super::code::{CodeError, system_call};
 use super::space::Space;
 use super::thread::SharedSpace;
 
 /// How many system calls of a watched function are looked at: the C library makes at most this many.
 pub(super) const WATCHED_CALLS: u8 = 3;
 
-/// Whether a function of the C library may change or tell the disposition or the mask of signals.
-pub(crate) fn is_watched(name: &str) -> bool {
-    matches!(
-        name,
-        "sigaction"
-            | "__sigaction"
-            | "signal"
-            | "bsd_signal"
-            | "sysv_signal"
-            | "__sysv_signal"
-            | "sigset"
-            | "sigignore"
-            | "sighold"
-            | "sigrelse"
-            | "siginterrupt"
-            | "sigprocmask"
-            | "pthread_sigmask"
-            | "sigblock"
-            | "sigsetmask"
-    )
+/// What a watched function takes, by which most of its calls are known to concern other signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watched {
+    /// A signal's number first.
+    Signal,
+    /// How, and the address of a mask.
+    Mask,
+    /// A mask of 32 signals.
+    OldMask,
 }
+
+/// The functions of C libraries that may change or tell the disposition or the mask of signals.
+pub(crate) const WATCHED: [(&str, Watched); 15] = [
+    ("sigaction", Watched::Signal),
+    ("__sigaction", Watched::Signal),
+    ("signal", Watched::Signal),
+    ("bsd_signal", Watched::Signal),
+    ("sysv_signal", Watched::Signal),
+    ("__sysv_signal", Watched::Signal),
+    ("sigset", Watched::Signal),
+    ("sigignore", Watched::Signal),
+    ("sighold", Watched::Signal),
+    ("sigrelse", Watched::Signal),
+    ("siginterrupt", Watched::Signal),
+    ("sigprocmask", Watched::Mask),
+    ("pthread_sigmask", Watched::Mask),
+    ("sigblock", Watched::OldMask),
+    ("sigsetmask", Watched::OldMask),
+];
+
+impl Watched {
+    /// Whether the call that begins at these registers may concern SIGTRAP, which the program `blocks` or not.
+    pub(super) fn concerns_sigtrap(self, regs: &Regs, memory: &Memory, blocks: bool) -> bool {
+        let argument = |n| argument(regs, memory, n);
+        match self {
+            Self::Signal => argument(0).is_none_or(|signal| signal & 0xffff_ffff == sigtrap()),
+            Self::Mask => blocks || argument(1).is_none_or(|set| set != 0 && names_sigtrap(memory, set)),
+            Self::OldMask => true,
+        }
+    }
+}
+
+/// The first arguments of a function that begins at these registers, if they are words.
+fn argument(regs: &Regs, memory: &Memory, n: usize) -> Option<u64> {
+    let abi = regs.abi();
+    if let Some(&reg) = abi.regs().call_args.get(n) {
+        return Some(regs.get(reg));
+    }
+    let word = abi.word_size();
+    let skip = abi.return_address_size() + (n * word) as u64;
+    let mut bytes = [0; 8];
+    let at = regs.sp().wrapping_add(skip);
+    memory.read_exact(at, &mut bytes[..word]).ok()?;
+    Some(u64::from_le_bytes(bytes))
+}
+
+/// Whether the mask at `set` names SIGTRAP, or cannot be read.
+fn names_sigtrap(memory: &Memory, set: u64) -> bool {
+    word_at(memory, set).is_none_or(|bits| SignalSet::from_bits(bits).contains(Signal::SIGTRAP))
+}
+
+/// The size of the kernel's `sigset_t`.
+pub(super) const SIGSET: u64 = 8;
+const BELOW_STACK: u64 = 512;
 
 /// `how` of `sigprocmask` (`asm/signal.h`).
 const SIG_BLOCK: u64 = 0;
@@ -85,6 +128,12 @@ impl Action {
         u64::from_le_bytes(bytes)
     }
 
+    /// Whether this is what becomes of `set` when the kernel resets it: all but the handler stays
+    /// (`kernel/signal.c`, `force_sig_info_to_task`).
+    pub(super) fn is_reset_of(&self, set: &Self) -> bool {
+        self.handler() == 0 && self.bytes[self.word..] == set.bytes[self.word..]
+    }
+
     /// Whether it is `SIG_IGN`.
     pub(super) fn ignores(&self) -> bool {
         self.handler() == 1
@@ -107,8 +156,11 @@ impl Tracer {
         }
         let args = layout.syscall_args.map(|reg| regs.get(reg));
         if number == numbers.rt_sigprocmask {
-            let blocks = after_sigprocmask(stopped, &space.borrow().memory, args, thread.blocks_sigtrap)?;
-            thread.blocks_sigtrap = blocks;
+            let blocked = thread.blocks_sigtrap;
+            thread.blocks_sigtrap = after_sigprocmask(stopped, &space.borrow().memory, args, blocked)?;
+            if blocked && !thread.blocks_sigtrap {
+                self.release_sigtrap(stopped);
+            }
         } else if number == numbers.rt_sigaction && args[0] == sigtrap() {
             space.borrow_mut().after_sigaction(stopped, &regs, args);
         }
@@ -119,6 +171,20 @@ impl Tracer {
 /// The number of SIGTRAP, as system calls take it.
 pub(super) fn sigtrap() -> u64 {
     Signal::SIGTRAP.raw().unsigned_abs().into()
+}
+
+/// Makes SIGTRAP really ignored in a process that stands at the start of a program: what a program ignores, the next one
+/// ignores, too (execve(2)), but the kernel saw a handler.
+pub(super) fn ignore_sigtrap(stopped: &Stopped) -> Result<(), CodeError> {
+    let (memory, regs) = (stopped.memory(), stopped.regs()?);
+    let mut action = Action::default_of(regs.abi());
+    action.bytes_mut()[0] = 1; // SIG_IGN
+    // Nothing below the stack pointer is in use.
+    let at = Addr::new(regs.sp().wrapping_sub(BELOW_STACK).get() & !7);
+    memory.write(at, action.bytes())?;
+    let number = regs.abi().system_calls().rt_sigaction;
+    let args = [sigtrap(), at.get(), 0, SIGSET, 0, 0];
+    system_call(stopped, number, args).map(drop)
 }
 
 /// What the program has blocked is really blocked, where it is not traced any more.

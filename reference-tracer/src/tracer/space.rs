@@ -6,10 +6,11 @@ use arch_abi::{Addr, Arch, BaseAddress};
 use breakpoint::{InsertError, Removed, ReturnSites, TrapId, Traps, Verdict};
 use ptrace_core::{Memory, Stopped};
 
+use super::backtrace::Backtracer;
 use super::code::{Code, CodeError};
 use super::guard::Guard;
 use super::linkage::Linkage;
-use super::sigtrap::Action;
+use super::sigtrap::{Action, Watched};
 use crate::objects::{ObjectFile, Site};
 use crate::points::PointId;
 
@@ -24,8 +25,8 @@ pub(super) struct Role {
     pub(super) function: Option<Function>,
     /// The dynamic linker tells here that its list of objects changes.
     pub(super) link_map: bool,
-    /// The main program calls a function here that may concern SIGTRAP.
-    pub(super) watched: bool,
+    /// A function begins here that may concern SIGTRAP.
+    pub(super) watched: Option<Watched>,
     /// The program's entry point, when there is nothing earlier to wait for.
     pub(super) program_entry: bool,
 }
@@ -62,6 +63,14 @@ impl Loaded {
     }
 }
 
+/// Where the threads' `errno` lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ErrnoPlace {
+    NotAsked,
+    At(crate::derive::errno::Place),
+    Unknown,
+}
+
 /// An address space. Processes that vfork made share their parent's; forked ones have a clone.
 pub(super) struct Space {
     pub(super) arch: Arch,
@@ -81,6 +90,12 @@ pub(super) struct Space {
     pub(super) own_sigtrap: Option<Action>,
     /// Traps that are to be written, while there is such a list.
     pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
+    /// How the stacks of its threads are told, once one was.
+    pub(super) backtracer: Option<Box<Backtracer>>,
+    /// Of how many functions the calls were wanted when traps were put in last.
+    pub(super) wanted: usize,
+    /// Where a thread's `errno` lies, once that was asked.
+    pub(super) errno_place: ErrnoPlace,
 }
 
 impl Space {
@@ -99,6 +114,9 @@ impl Space {
             guard: None,
             own_sigtrap: None,
             deferred: None,
+            backtracer: None,
+            wanted: 0,
+            errno_place: ErrnoPlace::NotAsked,
         }
     }
 
@@ -117,6 +135,9 @@ impl Space {
             guard: self.guard.clone(),
             own_sigtrap: self.own_sigtrap,
             deferred: None,
+            backtracer: None,
+            wanted: self.wanted,
+            errno_place: self.errno_place,
         }
     }
 

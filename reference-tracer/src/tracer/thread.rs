@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use arch_abi::{Addr, Arch};
 use breakpoint::{CallStack, SingleStep, StackWitness, TrapId};
-use ptrace_core::{Memory, Tid, procfs};
+use ptrace_core::{Memory, SigInfo, Tid, procfs};
 
 use super::space::Space;
 use crate::points::PointId;
@@ -25,8 +25,14 @@ pub(super) struct Pending {
     pub(super) point: PointId,
     /// The record of its entry.
     pub(super) call: RawCall,
+    /// Whose system call it is, if it is one.
+    pub(super) arch: Option<Arch>,
+    /// When the thread was sent into it, where that is measured.
+    pub(super) started: u64,
     /// What of it was shown.
     pub(super) shown: Shown,
+    /// Whether nothing of it is shown: it is beyond the number that was asked for.
+    pub(super) hidden: bool,
     /// The trap that it returns to.
     pub(super) return_trap: Option<TrapId>,
     /// What the calls inside it took.
@@ -39,6 +45,10 @@ pub(super) struct Thread {
     pub(super) tgid: Tid,
     pub(super) space: SharedSpace,
     pub(super) calls: CallStack<Box<Pending>>,
+    /// The system call that it is in, where those are shown.
+    pub(super) syscall: Option<Box<Pending>>,
+    /// A record for the next one.
+    pub(super) spare_syscall: Option<Box<Pending>>,
     /// A copy that the thread is single-stepping.
     pub(super) stepping: Option<SingleStep>,
     /// The call whose trap the thread will meet again, because a signal came before it was past it:
@@ -47,6 +57,8 @@ pub(super) struct Thread {
     pub(super) stacks: StackMap,
     /// Whether the program has blocked SIGTRAP in this thread. It is not really blocked.
     pub(super) blocks_sigtrap: bool,
+    /// A SIGTRAP that was sent to it meanwhile.
+    pub(super) sent_sigtrap: Option<SigInfo>,
     /// How many system calls of a watched function are still to be looked at.
     pub(super) watched_calls: u8,
 }
@@ -58,10 +70,13 @@ impl Thread {
             tgid,
             space,
             calls: CallStack::new(arch, MAX_PENDING),
+            syscall: None,
+            spare_syscall: None,
             stepping: None,
             again: None,
             stacks: StackMap::default(),
             blocks_sigtrap: false,
+            sent_sigtrap: None,
             watched_calls: 0,
         }
     }

@@ -6,7 +6,7 @@ use ptrace_core::{Error, Signal, Stopped};
 
 use super::hits::Hit;
 use super::linkage::chain;
-use super::sigtrap::WATCHED_CALLS;
+use super::sigtrap::{WATCHED_CALLS, Watched};
 use super::space::Role;
 use super::thread::SharedSpace;
 use super::{Tracer, resume};
@@ -71,7 +71,9 @@ impl Tracer {
             buffers: &mut self.buffers,
         };
         hit.play(role, id)?;
-        if role.watched {
+        let blocks = hit.thread.blocks_sigtrap;
+        let watched = |watched: Watched| watched.concerns_sigtrap(regs, &hit.space.memory, blocks);
+        if role.watched.is_some_and(watched) {
             hit.thread.watched_calls = WATCHED_CALLS;
         }
         drop(shared);
@@ -191,6 +193,9 @@ impl Tracer {
             && stopped.siginfo()?.code() == SI_KERNEL
         {
             stopped.set_pc(at)?;
+            return resume(stopped, None);
+        }
+        if self.keep_sent_sigtrap(&stopped) {
             return resume(stopped, None);
         }
         self.deliver(stopped, *regs, Signal::SIGTRAP)

@@ -4,7 +4,7 @@ use arch_abi::Addr;
 
 use super::decode::MAX_VALUE;
 use super::frame::Frame;
-use super::{Limits, RawCall, RawReturn};
+use super::{Limits, RawCall, RawReturn, guess};
 use crate::memory::{NoMemory, Snapshot};
 use crate::proto::{Direction, Length, Lens, Plan, Type, TypeId, Types};
 
@@ -90,6 +90,10 @@ fn want_param(frame: &Frame<'_>, index: usize, limits: Limits, snapshot: &mut Sn
 /// Asks for what a pointer of type `ty` and value `word` points at.
 fn want(frame: &Frame<'_>, ty: TypeId, word: u64, limits: Limits, snapshot: &mut Snapshot) {
     let types = frame.types;
+    if matches!(types.get(ty), Type::Lens(Lens::GuessText, _)) && guess::may_be_address(word) {
+        let at = Addr::new(word);
+        return snapshot.want(at, guess::LOOK.min(to_page_end(at)));
+    }
     let is_string = matches!(types.get(ty), Type::Lens(Lens::Str, _));
     let pointee = match types.get(types.bare(ty)) {
         Type::Pointer(of) => *of,

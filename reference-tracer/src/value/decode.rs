@@ -2,12 +2,13 @@
 
 use arch_abi::{Abi, Addr, Float, Layout, Place, Source};
 
-use super::emit::{Base, Emit, Shape, Value};
+use super::emit::{Emit, Shape, Value};
 use super::float;
 use super::frame::{Elements, Frame, align_up};
+use super::number::integer;
 use super::{Limits, Scratch};
 use crate::memory::TargetMemory;
-use crate::proto::{Field, Int, Length, Lens, Names, Type, TypeId, Types, Width};
+use crate::proto::{Field, Lens, Type, TypeId, Types};
 
 /// The most that is looked at of one value, whatever its type says: structures within structures.
 const MAX_NESTING: usize = 32;
@@ -105,6 +106,7 @@ impl<'a, 'e> Walk<'a, 'e> {
         } else if matches!(place.pieces(), [piece] if matches!(piece.source, Source::X87(_))) {
             span = self.narrowed(ty, span);
         }
+        span = self.padded(span, place.size);
         // An array as a parameter is a pointer to its first element.
         let decays = !at_return
             && !place.by_reference
@@ -152,6 +154,20 @@ impl<'a, 'e> Walk<'a, 'e> {
         Span {
             start,
             len: self.scratch.bytes.len() - start,
+        }
+    }
+
+    /// A value whose last bytes are padding, which no register holds: a `long double`, or what ends with one.
+    fn padded(&mut self, span: Span, size: u64) -> Span {
+        /// No value in registers is larger.
+        const MOST: u64 = 64;
+        let is_last = span.start + span.len == self.scratch.bytes.len();
+        match usize::try_from(size.min(MOST)) {
+            Ok(size) if size > span.len && span.len > 0 && is_last => {
+                self.scratch.bytes.resize(span.start + size, 0);
+                Span { len: size, ..span }
+            }
+            _ => span,
         }
     }
 
@@ -247,140 +263,6 @@ impl<'a, 'e> Walk<'a, 'e> {
                 },
             ),
         }
-    }
-
-    fn int(&mut self, int: Int, span: Span, lens: Option<Lens>) {
-        let (value, bits) = integer(self.bytes(span), int.signed);
-        let plain = |base| Value::Int { value, bits, base };
-        let number = |value: i128| i64::try_from(value).unwrap_or_default();
-        let value = match lens {
-            Some(Lens::Bin) => plain(Base::Bin),
-            Some(Lens::Oct) => plain(Base::Oct),
-            Some(Lens::Hex) => plain(Base::Hex),
-            Some(Lens::Bool) => Value::Bool(bits != 0),
-            Some(Lens::Guess) => Value::Guess(number(value), u64::try_from(bits).unwrap_or(u64::MAX)),
-            Some(Lens::Enum(names)) => {
-                if self.named_bits(self.types().names(names), bits, span) {
-                    return;
-                }
-                plain(Base::Dec)
-            }
-            Some(Lens::Flags(names)) => return self.flags(self.types().names(names), bits, span),
-            Some(Lens::Fd) => return self.fd(number(value), plain(Base::Dec)),
-            Some(Lens::Errno) => return self.errno(number(value), plain(Base::Dec)),
-            _ if int.character && span.len == 1 => {
-                Value::Byte(self.bytes(span).first().copied().unwrap_or(0))
-            }
-            _ if int.character => Value::Char(u32::try_from(bits & 0xffff_ffff).unwrap_or(0)),
-            _ => plain(Base::Dec),
-        };
-        self.emit.value(value);
-    }
-
-    fn is_int(&self, ty: TypeId) -> bool {
-        matches!(self.types().get(self.types().bare(ty)), Type::Int(_))
-    }
-
-    /// The outer of two lenses on a number is the one that counts.
-    fn without_number_lenses(&self, mut ty: TypeId) -> TypeId {
-        while let Type::Lens(lens, of) = self.types().get(ty)
-            && !matches!(lens, Lens::Str | Lens::BitVec | Lens::Hide)
-        {
-            ty = *of;
-        }
-        ty
-    }
-
-    /// Shows a number's name; `false`: it has none, and nothing was shown.
-    fn named(&mut self, names: &Names, ty: TypeId, span: Span) -> bool {
-        if !self.is_int(ty) {
-            return false;
-        }
-        let (_, bits) = integer(self.bytes(span), false);
-        self.named_bits(names, bits, span)
-    }
-
-    fn named_bits(&mut self, names: &Names, bits: u128, span: Span) -> bool {
-        let (mask, bits) = (mask_of(span.len), low(bits));
-        let found = names
-            .groups
-            .iter()
-            .flat_map(|group| &group.names)
-            .find(|(value, _)| value & mask == bits);
-        if let Some((_, name)) = found {
-            self.emit.value(Value::Named(bits, name.as_bytes()));
-        }
-        found.is_some()
-    }
-
-    fn flags(&mut self, names: &Names, bits: u128, span: Span) {
-        let bits = low(bits);
-        let mut text = std::mem::take(&mut self.scratch.text);
-        text.clear();
-        super::flags::write(names, bits, mask_of(span.len), &mut text);
-        self.emit.value(Value::Named(bits, &text));
-        self.scratch.text = text;
-    }
-
-    fn fd(&mut self, value: i64, plain: Value<'_>) {
-        let mut text = std::mem::take(&mut self.scratch.text);
-        text.clear();
-        let tid = self.frame.call.tid;
-        match i32::try_from(value) {
-            Ok(fd) if fd >= 0 && self.describe.fd(tid, fd, &mut text) => {
-                self.emit.value(Value::Fd(value, &text));
-            }
-            _ => self.emit.value(plain),
-        }
-        self.scratch.text = text;
-    }
-
-    fn errno(&mut self, value: i64, plain: Value<'_>) {
-        let name = i32::try_from(value)
-            .ok()
-            .filter(|&value| value != 0)
-            .and_then(super::errno::name);
-        match name {
-            Some(name) => self
-                .emit
-                .value(Value::Named(value.cast_unsigned(), name.as_bytes())),
-            None => self.emit.value(plain),
-        }
-    }
-
-    fn float(&mut self, float: Float, span: Span, lens: Option<Lens>) {
-        let bytes = self.bytes(span);
-        let value = match float {
-            Float::Single => bytes
-                .try_into()
-                .ok()
-                .map(|bytes| f64::from(f32::from_le_bytes(bytes))),
-            Float::Double => bytes.try_into().ok().map(f64::from_le_bytes),
-            Float::Long => {
-                let Some(Ok(bytes)) = bytes.get(..10).map(<[u8; 10]>::try_from) else {
-                    return self.emit.value(Value::Unknown);
-                };
-                if lens != Some(Lens::Hex) {
-                    return self.emit.value(Value::LongDouble(bytes));
-                }
-                Some(float::to_f64(bytes))
-            }
-        };
-        self.emit.value(match (value, lens) {
-            (None, _) => Value::Unknown,
-            (Some(value), Some(Lens::Hex)) => Value::HexFloat(value),
-            (Some(value), _) => Value::Float(value),
-        });
-    }
-
-    fn complex(&mut self, float: Float, span: Span, lens: Option<Lens>) {
-        let half = span.len / 2;
-        self.emit.open(Shape::Struct);
-        for start in [span.start, span.start + half] {
-            self.emit.part(None);
-            self.float(float, Span { start, len: half }, lens);
-        }
-        self.emit.close(Shape::Struct, false);
     }
 
     fn code(&mut self, span: Span) {
@@ -526,177 +408,13 @@ impl<'a, 'e> Walk<'a, 'e> {
         elements
     }
 
-    fn array(&mut self, of: TypeId, len: &Length, contents: Contents, inherited: Inherited<'_>) {
-        let Some(size) = self
-            .layout(of)
-            .map(|layout| layout.size)
-            .filter(|&size| size > 0 && size <= MAX_VALUE)
-        else {
-            return self.unreadable(contents);
-        };
-        let Some(count) = self.count(len, inherited.elements) else {
-            return self.unreadable(contents);
-        };
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        // One element more is looked at, to see whether the array goes on.
-        let wanted = count.min(self.limits.array.saturating_add(1));
-        let span = match contents {
-            Contents::Inline(span) => Span {
-                len: span.len.min(wanted.saturating_mul(size)),
-                ..span
-            },
-            Contents::At(at) => self.read_some(at, wanted.saturating_mul(size).min(64 * 1024)),
-        };
-        let mut whole = span.len / size;
-        if whole == 0 && count > 0 && wanted > 0 && matches!(contents, Contents::At(_)) {
-            return self.unreadable(contents);
-        }
-        let element = |index: usize| Span {
-            start: span.start + index * size,
-            len: size,
-        };
-        let mut ended = whole == count;
-        if len.terminated
-            && let Some(end) =
-                (0..whole).find(|&index| self.bytes(element(index)).iter().all(|&byte| byte == 0))
-        {
-            (whole, ended) = (end, true);
-        }
-        let shown = whole.min(self.limits.array);
-        self.emit.open(Shape::Array);
-        for index in 0..shown {
-            self.emit.part(None);
-            self.value(of, element(index), inherited);
-        }
-        self.emit.close(Shape::Array, !(ended && shown == whole));
-    }
-
-    fn unreadable(&mut self, contents: Contents) {
-        match contents {
-            Contents::At(at) => self.emit.value(Value::Pointer(at)),
-            Contents::Inline(_) => self.emit.value(Value::Elided),
-        }
-    }
-
-    /// The most elements that a length allows; `None` where it has no value.
-    pub(super) fn count(&self, len: &Length, elements: Option<&Elements>) -> Option<usize> {
-        self.frame.with(elements, self.memory).count(len)
-    }
-
-    fn bit_vector(&mut self, of: TypeId, span: Span, inherited: Inherited<'_>) {
-        let bare = self.types().bare(of);
-        let Type::Pointer(target) = self.types().get(bare) else {
-            // One copy: the emitter borrows this while the walk is borrowed too.
-            let mut text = std::mem::take(&mut self.scratch.text);
-            text.clear();
-            text.extend_from_slice(self.bytes(span));
-            self.emit.value(Value::BitVec(&text));
-            self.scratch.text = text;
-            return;
-        };
-        let at = Addr::new(self.word(span));
-        let size = self
-            .layout_in(*target, inherited.elements)
-            .map(|layout| layout.size);
-        let target_span = size
-            .filter(|&size| at.get() != 0 && size <= MAX_VALUE)
-            .and_then(|size| self.read(at, size));
-        match target_span {
-            Some(read) => self.bit_vector(*target, read, inherited),
-            None => self.emit.value(Value::Pointer(at)),
-        }
-    }
-
     /// Size and alignment, where they depend on no structure around.
     pub(super) fn layout(&self, ty: TypeId) -> Option<Layout> {
         self.layout_in(ty, None)
     }
 
-    fn layout_in(&self, ty: TypeId, elements: Option<&Elements>) -> Option<Layout> {
+    pub(super) fn layout_in(&self, ty: TypeId, elements: Option<&Elements>) -> Option<Layout> {
         self.frame.with(elements, self.memory).layout(ty)
-    }
-
-    /// The value of a pointer, an array of characters or a pointer to one, as text.
-    fn string(&mut self, of: TypeId, span: Span, inherited: Inherited<'_>) {
-        let (inner, contents) = match self.types().get(self.types().bare(of)) {
-            Type::Pointer(inner) => (*inner, Contents::At(Addr::new(self.word(span)))),
-            _ => (of, Contents::Inline(span)),
-        };
-        if let Contents::At(at) = contents
-            && at.get() == 0
-        {
-            return self.emit.value(Value::Pointer(at));
-        }
-        let (element, len) = match self.types().get(self.types().bare(inner)) {
-            Type::Array { of, len } => (*of, len),
-            _ => (inner, &Length::ZERO),
-        };
-        let width = match self.types().get(self.types().bare(element)) {
-            Type::Int(Int {
-                width: Width::Bytes(4),
-                ..
-            }) => 4,
-            Type::Int(_) => 1,
-            _ => return self.value(of, span, inherited), // not a string: as what it is
-        };
-        match self.count(len, inherited.elements) {
-            Some(count) => self.text(contents, width, count, len.terminated),
-            None => self.unreadable(contents),
-        }
-    }
-
-    /// A string of at most `count` characters of `width` bytes.
-    pub(super) fn text(&mut self, contents: Contents, width: usize, count: usize, terminated: bool) {
-        let limit = self.limits.string.min(16 * 1024);
-        let wanted = count.min(limit.saturating_add(1)).saturating_mul(width);
-        let span = match contents {
-            Contents::Inline(span) => Span {
-                len: span.len.min(wanted),
-                ..span
-            },
-            Contents::At(at) => self.read_string(at, wanted, width, terminated),
-        };
-        let mut whole = span.len / width;
-        if whole == 0 && wanted > 0 && matches!(contents, Contents::At(_)) {
-            return self.unreadable(contents);
-        }
-        let mut ended = whole.saturating_mul(width) == wanted && whole == count;
-        let character = |index: usize| Span {
-            start: span.start + index * width,
-            len: width,
-        };
-        if terminated
-            && let Some(end) =
-                (0..whole).find(|&index| self.bytes(character(index)).iter().all(|&byte| byte == 0))
-        {
-            (whole, ended) = (end, true);
-        }
-        let shown = whole.min(limit);
-        let cut = !(ended && shown == whole);
-        let bytes = &self.scratch.bytes[span.start..span.start + shown * width];
-        self.emit.value(if width == 1 {
-            Value::Str(bytes, cut)
-        } else {
-            Value::WideStr(bytes, cut)
-        });
-    }
-
-    /// Reads a string page by page, so that it is not read past its end into a page that is not
-    /// there.
-    fn read_string(&mut self, at: Addr, wanted: usize, width: usize, terminated: bool) -> Span {
-        let start = self.scratch.bytes.len();
-        let mut len = 0;
-        while len < wanted {
-            let next = at.wrapping_add(len as u64);
-            let step = (wanted - len).min(super::capture::to_page_end(next));
-            let got = self.read_some(next, step);
-            len += got.len;
-            let ended = terminated && width == 1 && self.bytes(got).contains(&0);
-            if got.len < step || ended {
-                break;
-            }
-        }
-        Span { start, len }
     }
 }
 
@@ -707,25 +425,4 @@ pub(super) enum Contents {
     Inline(Span),
     /// In the process.
     At(Addr),
-}
-
-/// Little-endian bytes as a number and as bits. Bytes past the sixteenth are left out.
-pub(super) fn integer(bytes: &[u8], signed: bool) -> (i128, u128) {
-    let len = bytes.len().min(16);
-    let mut buffer = [0; 16];
-    buffer[..len].copy_from_slice(&bytes[..len]);
-    let bits = u128::from_le_bytes(buffer);
-    if !signed || len == 0 {
-        return (bits.cast_signed(), bits);
-    }
-    let shift = 128 - len * 8;
-    ((bits << shift).cast_signed() >> shift, bits)
-}
-
-fn mask_of(len: usize) -> u64 {
-    if len >= 8 { u64::MAX } else { (1 << (len * 8)) - 1 }
-}
-
-fn low(bits: u128) -> u64 {
-    u64::try_from(bits & u128::from(u64::MAX)).unwrap_or(0)
 }

@@ -2,7 +2,7 @@
 
 use arch_abi::{Abi, Addr, CType, Captured, Layout};
 
-use super::decode::integer;
+use super::number::integer;
 use super::{RawCall, RawReturn};
 use crate::memory::TargetMemory;
 use crate::proto::expr::Env;

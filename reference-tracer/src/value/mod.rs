@@ -16,8 +16,11 @@ mod escape;
 mod flags;
 mod float;
 mod frame;
+mod guess;
+mod number;
 mod pack;
 mod raw;
+mod sequence;
 mod show;
 
 #[cfg(test)]
@@ -31,7 +34,7 @@ use crate::proto::{TypeId, Types};
 pub use capture::{wants_at_entry, wants_at_return};
 pub use emit::{Base, Emit, Shape, Value};
 pub use raw::{RawCall, RawReturn};
-pub use show::{Shown, wants_errno};
+pub use show::{Shown, has_failed, wants_errno};
 
 /// Appends a name that comes from a target, escaped so that it does a terminal no harm.
 pub fn escape_name(name: &[u8], out: &mut Vec<u8>) {

@@ -2,8 +2,9 @@
 
 use arch_abi::{Addr, CType, Float, Place, VaCursor};
 
-use super::decode::{Contents, Span, Walk, integer};
+use super::decode::{Contents, Span, Walk};
 use super::emit::{Base, Value};
+use super::number::integer;
 use crate::proto::Pack;
 
 /// The most arguments of a format that are shown.

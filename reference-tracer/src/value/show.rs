@@ -83,6 +83,24 @@ pub fn wants_errno(
         .failed(memory)
 }
 
+/// Whether a call failed, as its prototype says.
+#[must_use]
+pub fn has_failed(
+    types: &Types,
+    plan: &Plan,
+    call: &RawCall,
+    ret: &RawReturn,
+    memory: &dyn TargetMemory,
+) -> bool {
+    let frame = Frame {
+        types,
+        plan,
+        call,
+        ret: Some(ret),
+    };
+    frame.failed(memory)
+}
+
 impl Decoder<'_> {
     /// Appends the arguments that are known at the entry, without parentheses.
     pub fn entry(

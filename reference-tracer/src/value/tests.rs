@@ -593,7 +593,7 @@ fn harmless(text: &str, random: &mut Random) {
         .filter_map(|line| line.split_once('(')?.0.split([' ', '*']).next_back())
         .collect();
     for name in names {
-        let plan = prototypes.plan(Arch::X86_64, &[], name);
+        let plan = prototypes.plan(Arch::X86_64, &["libmine.so"], name);
         let noise: Vec<u8> = (0..256)
             .map(|_| u8::try_from(random.next() & 0xff).expect("a byte"))
             .collect();

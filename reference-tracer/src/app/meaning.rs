@@ -1,0 +1,181 @@
+//! What the options of a command line ask for.
+
+use std::path::Path;
+
+use super::{Refusal, calibrate};
+use crate::cli::Cli;
+use crate::filter::{Filter, FilterError, FilterSet};
+use crate::output::{Output, OutputError, PerProcess, Target, describe};
+use crate::selection::{Entry, Selection};
+use crate::summary::Column;
+use crate::sys;
+use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
+use crate::tracer::{Destination, ReportOptions, SummaryOptions, Syscalls, TraceOptions};
+use crate::value::Limits;
+
+/// How the processes are traced.
+pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
+    TraceOptions {
+        follow: cli.follows(),
+        hand_off: !cli.no_handoff,
+        kill_on_exit: cli.kill_on_exit,
+        syscalls: syscalls(cli),
+        demangle: cli.demangle,
+        start_up: cli.like_ltrace.is_none(),
+    }
+}
+
+/// Which system calls are shown: all by `-S`, or those that a filter names as functions of `SYS`.
+pub(super) fn syscalls(cli: &Cli) -> Syscalls {
+    match (
+        cli.syscalls,
+        cli.filter.iter().any(|filter| filter.contains("@SYS")),
+    ) {
+        (_, true) => Syscalls::Selected,
+        (true, false) => Syscalls::All,
+        (false, false) => Syscalls::None,
+    }
+}
+
+/// Where the lines go.
+pub(super) fn destination(cli: &Cli) -> Result<Destination, Refusal> {
+    let target = match &cli.output {
+        Some(path) => Target::parse(path, cli.output_append),
+        None => Target::Stderr,
+    };
+    if cli.follow < 2 {
+        let output = Output::open(&target).map_err(|error| {
+            let OutputError::Open { reason, .. } = &error else {
+                return Refusal::new(error.to_string());
+            };
+            let path = cli.output.as_deref().unwrap_or_default().display();
+            let ltrace = format!("can't open {path} for writing: {}", describe(reason));
+            Refusal::new(error.to_string()).in_ltrace(ltrace)
+        })?;
+        return Ok(Destination::One(output));
+    }
+    let Target::File { path, append } = target else {
+        return Err(Refusal::new("-ff needs -o FILE: each process gets its FILE.PID"));
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    if !folder.is_dir() || path.file_name().is_none() {
+        return Err(Refusal::new(format!(
+            "cannot write to '{}': its folder is not there",
+            path.display()
+        )));
+    }
+    Ok(Destination::Each(PerProcess::new(path, append)))
+}
+
+/// What is traced.
+pub(super) fn selection(cli: &Cli) -> Result<Selection, Refusal> {
+    let bad = |error: FilterError| Refusal::new(error.to_string());
+    let filled = |text: &String| {
+        if text.trim().is_empty() {
+            return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
+        }
+        Ok(())
+    };
+    let mut calls = Vec::new();
+    for text in &cli.filter {
+        filled(text)?;
+        calls.push(Filter::parse(text).map_err(bad)?);
+    }
+    if calls.is_empty() && cli.library.is_empty() && !cli.no_library_calls {
+        calls.push(Filter::parse("@MAIN").map_err(bad)?);
+    }
+    let exporters = cli.library.iter().map(|text| Filter::parse_library(text));
+    let exporters = exporters.collect::<Result<_, _>>().map_err(bad)?;
+    let (mut entries, mut places) = (Vec::new(), Vec::new());
+    for text in &cli.entry {
+        filled(text)?;
+        match Entry::parse(text).map_err(bad)? {
+            Entry::Filter(filter) => entries.push(filter),
+            Entry::Place(place) => places.push(place),
+        }
+    }
+    Ok(Selection {
+        calls: FilterSet::new(calls),
+        exporters: FilterSet::new(exporters),
+        entries: FilterSet::new(entries),
+        places,
+    })
+}
+
+/// How lines name threads: in a file it can be seen from afar what the number is.
+fn thread_names(cli: &Cli) -> PidPrefix {
+    if cli.output.is_some() {
+        PidPrefix::Bare
+    } else {
+        PidPrefix::Bracketed
+    }
+}
+
+fn text_options(cli: &Cli, destination: &Destination) -> TextOptions {
+    let many = cli.follow == 1 || cli.pid.len() + usize::from(!cli.command.is_empty()) > 1;
+    let pid = if many { thread_names(cli) } else { PidPrefix::None };
+    let time = match (cli.timestamps, cli.relative_time) {
+        (0, false) => TimePrefix::None,
+        (0, true) => TimePrefix::Relative,
+        (1, _) => TimePrefix::Clock,
+        (2, _) => TimePrefix::ClockMicros,
+        _ => TimePrefix::Epoch,
+    };
+    let is_terminal = matches!(destination, Destination::One(output) if output.is_terminal());
+    let (no_color, term) = (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"));
+    TextOptions {
+        align: cli.align.unwrap_or_else(|| align_for(columns(is_terminal))),
+        indent: cli.indent,
+        pid,
+        time,
+        address: cli.instruction_pointer,
+        duration: cli.durations,
+        color: cli
+            .color
+            .decide(is_terminal, no_color.as_deref(), term.as_deref()),
+        utc_offset: sys::utc_offset,
+    }
+}
+
+/// The width of the output: `$COLUMNS`, or the terminal's.
+fn columns(is_terminal: bool) -> Option<usize> {
+    let from_env = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    from_env.or_else(|| is_terminal.then(sys::terminal_columns).flatten())
+}
+
+pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOptions {
+    ReportOptions {
+        limits: Limits {
+            string: cli.string_length,
+            array: cli.array_elements,
+            depth: cli.array_elements,
+        },
+        text: text_options(cli, destination),
+        lines: cli.shows_lines(),
+        summary: cli.counts().then(|| summary_options(cli)),
+        callers: !cli.filter.is_empty() || !cli.library.is_empty(),
+        signals: !cli.no_signals,
+        raw_errors: cli.like_ltrace.is_some(),
+        threads: thread_names(cli),
+        stack: cli.stack,
+        limit: cli.limit,
+    }
+}
+
+fn summary_options(cli: &Cli) -> SummaryOptions {
+    let columns = cli.columns.as_ref().map(|columns| columns.0.clone());
+    SummaryOptions {
+        correction: cli
+            .like_ltrace
+            .is_none()
+            .then(|| calibrate::measure(!cli.no_handoff))
+            .flatten(),
+        columns: columns.unwrap_or_else(|| Column::ALL.to_vec()),
+        sort: cli.sort.unwrap_or(Column::SelfTime),
+        ltrace: cli.like_ltrace.is_some(),
+        table: cli.summary || cli.summary_and_trace,
+    }
+}

@@ -1,0 +1,82 @@
+//! What a process tells about values beside its memory: the objects in it and the threads' `errno`.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use arch_abi::{Addr, Arch, Regs, x86::x86_64};
+
+use super::space::{ErrnoPlace, Loaded, Space};
+use crate::derive::{Candidate, Derived, errno};
+use crate::value::Describe;
+
+/// A process, for one who wants to know what its values mean.
+pub(super) struct Surroundings<'a> {
+    pub(super) space: &'a Space,
+    pub(super) tid: i32,
+    pub(super) derived: &'a RefCell<Derived>,
+}
+
+impl Describe for Surroundings<'_> {
+    fn code(&self, at: Addr, out: &mut Vec<u8>) -> bool {
+        let holds = |object: &&Loaded| {
+            let (start, end) = object.range();
+            (start..end).contains(&at)
+        };
+        let Some(object) = self.space.objects.iter().find(holds) else {
+            return false;
+        };
+        let within = object.base.unresolve(at);
+        let of = || candidate(object, self.tid);
+        self.derived
+            .borrow_mut()
+            .code_name(object.file.key, of, within, out)
+    }
+}
+
+impl Space {
+    /// The objects, in the order in which the dynamic linker searches them.
+    pub(super) fn candidates(&self, tid: i32) -> Vec<Candidate> {
+        self.objects.iter().map(|object| candidate(object, tid)).collect()
+    }
+
+    /// The `errno` of the thread with these registers. `None`: it cannot be told where it lies.
+    pub(super) fn errno(&mut self, regs: &Regs) -> Option<i32> {
+        // The kernel keeps an i386 thread's pointer where no register set shows it.
+        let thread = (regs.arch() == Arch::X86_64).then(|| regs.get(x86_64::FS_BASE))?;
+        if matches!(self.errno_place, ErrnoPlace::NotAsked) {
+            self.errno_place = self.find_errno().map_or(ErrnoPlace::Unknown, ErrnoPlace::At);
+        }
+        let ErrnoPlace::At(place) = self.errno_place else {
+            return None;
+        };
+        let mut value = [0; 4];
+        let at = Addr::new(place.resolve(thread));
+        self.memory.read_exact(at, &mut value).ok()?;
+        Some(i32::from_le_bytes(value))
+    }
+
+    /// Where the C library's `__errno_location` says that `errno` lies.
+    fn find_errno(&self) -> Option<errno::Place> {
+        self.objects.iter().find_map(|object| {
+            let at = object.base.resolve(object.file.errno_function?);
+            let mut code = [0; errno::CODE];
+            self.memory.read_exact(at, &mut code).ok()?;
+            errno::place(&code, at, &|at| {
+                let mut word = [0; 8];
+                self.memory.read_exact(at, &mut word).ok()?;
+                Some(u64::from_le_bytes(word))
+            })
+        })
+    }
+}
+
+fn candidate(object: &Loaded, tid: i32) -> Candidate {
+    let path = PathBuf::from(&object.file.names.path);
+    // A library that was found by a relative path, as `./libfoo.so`, lies in the current folder.
+    let root = if path.is_absolute() { "root" } else { "cwd" };
+    Candidate {
+        key: object.file.key,
+        root: format!("/proc/{tid}/{root}").into(),
+        path,
+    }
+}
