@@ -39,11 +39,12 @@ fn sources(folder: &str) -> Vec<(String, String)> {
     found
 }
 
-const LIBRARIES: [&str; 5] = [
+const LIBRARIES: [&str; 6] = [
     "arch-abi",
     "elf-plt",
     "ptrace-core",
     "breakpoint",
+    "fast-ring",
     "reference-tracer",
 ];
 
@@ -75,7 +76,7 @@ fn unsafe_code_is_in_one_module_of_a_crate() {
         }
     }
     assert_eq!(found.into_iter().collect::<Vec<_>>(), allowed);
-    for krate in ["arch-abi", "elf-plt", "breakpoint"] {
+    for krate in ["arch-abi", "elf-plt", "breakpoint", "fast-ring"] {
         assert!(
             text(&format!("{krate}/src/lib.rs")).contains("#![forbid(unsafe_code)]"),
             "{krate}"
@@ -85,7 +86,7 @@ fn unsafe_code_is_in_one_module_of_a_crate() {
 
 #[test]
 fn no_library_opens_an_object_file() {
-    for (path, text) in ["arch-abi", "elf-plt", "breakpoint"]
+    for (path, text) in ["arch-abi", "elf-plt", "breakpoint", "fast-ring"]
         .iter()
         .flat_map(|krate| sources(&format!("{krate}/src")))
     {
@@ -108,6 +109,7 @@ fn there_is_no_other_arrow() {
         ("elf-plt", &["arch-abi"]),
         ("ptrace-core", &["arch-abi"]),
         ("breakpoint", &["arch-abi"]),
+        ("fast-ring", &[]),
     ] {
         let manifest = text(&format!("{krate}/Cargo.toml"));
         let (_, dependencies) = manifest.split_once("[dependencies]").expect("dependencies");

@@ -1,0 +1,143 @@
+//! From the bytes of a record to what it tells.
+
+use crate::damage::Damage;
+use crate::format::{
+    CALL, KIND_MASK, KIND_SHIFT, LENGTH_SHIFT, MAX_IDS, NOTE, NOTE_CLOCK, NOTE_LOST, NOTE_THREAD_END,
+    NOTE_THREAD_START, RETURN, TAIL_CALL,
+};
+use crate::host::low;
+use crate::record::{Call, Captures, Note, Record, Words};
+use crate::shape::{Fields, Shapes};
+
+/// The first word of a record, taken apart.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct First {
+    pub(crate) word: u64,
+    pub(crate) kind: u32,
+    pub(crate) id: u32,
+    pub(crate) bytes: usize,
+    pub(crate) stack_pointer: u32,
+}
+
+impl First {
+    #[inline]
+    pub(crate) fn new(word: u64) -> First {
+        let half = low(word);
+        First {
+            word,
+            kind: half >> KIND_SHIFT & KIND_MASK,
+            id: half & (MAX_IDS - 1),
+            // At most 511.
+            bytes: (half >> LENGTH_SHIFT) as usize * 8,
+            stack_pointer: low(word >> 32),
+        }
+    }
+
+    fn length(&self) -> Damage {
+        Damage::Length {
+            first: self.word,
+            bytes: self.bytes,
+        }
+    }
+}
+
+/// Takes a record apart. `bytes` is the whole record and nothing else, as [`Consumer`](crate::Consumer) copies it or a file has it.
+///
+/// # Errors
+///
+/// When it is no record: `shapes` does not know its call point, its length does not fit its shape or `bytes`, or a capture
+/// does not end within it.
+#[inline]
+pub fn parse<'a>(bytes: &'a [u8], shapes: &(impl Shapes + ?Sized)) -> Result<Record<'a>, Damage> {
+    let Some(word) = bytes.first_chunk() else {
+        return Err(Damage::Length { first: 0, bytes: 0 });
+    };
+    let first = First::new(u64::from_le_bytes(*word));
+    if first.bytes != bytes.len() {
+        return Err(first.length());
+    }
+    if first.kind == NOTE {
+        return note(&first, bytes).map(Record::Note);
+    }
+    let unknown = Damage::Id {
+        kind: first.kind,
+        id: first.id,
+    };
+    let shape = shapes.shape(first.id).ok_or(unknown);
+    match first.kind {
+        CALL => call(&first, bytes, shape?.call).map(Record::Call),
+        TAIL_CALL => call(&first, bytes, shape?.call).map(Record::TailCall),
+        RETURN => call(&first, bytes, shape?.ret.ok_or(unknown)?).map(Record::Return),
+        kind => Err(Damage::Kind { kind }),
+    }
+}
+
+/// Splits bytes into a record's and what follows it: for files, which have the records of one ring end to end.
+///
+/// # Errors
+///
+/// When `bytes` has no whole record at its start. There is no way to the next then.
+pub fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Damage> {
+    let Some(word) = bytes.first_chunk() else {
+        return Err(Damage::Length { first: 0, bytes: 0 });
+    };
+    let first = First::new(u64::from_le_bytes(*word));
+    let whole = bytes.split_at_checked(first.bytes).filter(|_| first.bytes != 0);
+    whole.ok_or(first.length())
+}
+
+#[inline]
+fn call<'a>(first: &First, bytes: &'a [u8], fields: Fields) -> Result<Call<'a>, Damage> {
+    let Some((fixed, captures)) = bytes.split_at_checked(fields.fixed_bytes()) else {
+        return Err(first.length());
+    };
+    let mut rest = fixed.get(8..).unwrap_or_default();
+    let captures = Captures::new(captures);
+    if captures.count() != Some(usize::from(fields.captures)) {
+        return Err(Damage::Capture { id: first.id });
+    }
+    // `fixed` has the bytes of all fields, so that nothing is missing here.
+    Ok(Call {
+        id: first.id,
+        stack_pointer: first.stack_pointer,
+        stamp: take(&mut rest, usize::from(fields.stamp)).get(0),
+        caller: take(&mut rest, usize::from(fields.caller)).get(0),
+        words: take(&mut rest, usize::from(fields.words)),
+        floats: take(&mut rest, usize::from(fields.floats)),
+        captures,
+    })
+}
+
+/// The next `count` words.
+#[inline]
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> Words<'a> {
+    let (words, after) = rest.split_at_checked(count * 8).unwrap_or((rest, &[]));
+    *rest = after;
+    Words::new(words)
+}
+
+/// Notes may grow: what follows the known words is passed over.
+fn note(first: &First, bytes: &[u8]) -> Result<Note, Damage> {
+    let words = Words::new(bytes);
+    let word = |index| words.get(index).ok_or_else(|| first.length());
+    Ok(match first.id {
+        NOTE_LOST => Note::Lost { total: word(1)? },
+        NOTE_THREAD_START => Note::ThreadStart {
+            tid: word(1)?,
+            stamp: word(2)?,
+        },
+        NOTE_THREAD_END => Note::ThreadEnd {
+            tid: word(1)?,
+            stamp: word(2)?,
+        },
+        NOTE_CLOCK => Note::Clock {
+            stamp: word(1)?,
+            monotonic: word(2)?,
+            realtime: word(3)?,
+        },
+        id => Note::Other {
+            id,
+            bytes: bytes.len(),
+        },
+    })
+}

@@ -1,0 +1,219 @@
+//! A record as its reader sees it.
+
+use crate::format::{
+    CAPTURE_BITS, CAPTURE_CUT, CAPTURE_FAULT, CAPTURE_HEAD_BYTES, CAPTURE_NULL, CAPTURE_WHOLE,
+};
+
+/// One record, in memory that nobody else writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// A function was called.
+    Call(Call<'a>),
+    /// A function was called by a jump, from one whose own return is recorded: that return ends both.
+    TailCall(Call<'a>),
+    /// A function returned: the one with this [`stack_pointer`](Call::stack_pointer) that was called last.
+    Return(Call<'a>),
+    /// Something else.
+    Note(Note),
+}
+
+impl Record<'_> {
+    /// The record's time stamp, if it has one.
+    #[must_use]
+    pub fn stamp(&self) -> Option<u64> {
+        match *self {
+            Record::Call(call) | Record::TailCall(call) | Record::Return(call) => call.stamp,
+            Record::Note(
+                Note::ThreadStart { stamp, .. } | Note::ThreadEnd { stamp, .. } | Note::Clock { stamp, .. },
+            ) => Some(stamp),
+            Record::Note(Note::Lost { .. } | Note::Other { .. }) => None,
+        }
+    }
+}
+
+/// What is recorded that is not a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Note {
+    /// Records were dropped here.
+    Lost {
+        /// How many this producer has dropped in all, with those that were told before.
+        total: u64,
+    },
+    /// The records of a thread begin.
+    ThreadStart {
+        /// Its thread id.
+        tid: u64,
+        /// When.
+        stamp: u64,
+    },
+    /// The records of a thread have ended.
+    ThreadEnd {
+        /// Its thread id.
+        tid: u64,
+        /// When.
+        stamp: u64,
+    },
+    /// What the clocks showed at a time stamp.
+    Clock {
+        /// The time stamp.
+        stamp: u64,
+        /// `CLOCK_MONOTONIC`, in nanoseconds.
+        monotonic: u64,
+        /// `CLOCK_REALTIME`, in nanoseconds.
+        realtime: u64,
+    },
+    /// A note newer than this version.
+    Other {
+        /// What it tells, as a number.
+        id: u32,
+        /// The bytes of the record.
+        bytes: usize,
+    },
+}
+
+/// A call or a return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Call<'a> {
+    /// The call point.
+    pub id: u32,
+    /// The low half of the stack pointer, the same at a call and its return.
+    pub stack_pointer: u32,
+    /// When, in ticks of the producer's clock.
+    pub stamp: Option<u64>,
+    /// The return address.
+    pub caller: Option<u64>,
+    /// Words of integer registers and of the stack.
+    pub words: Words<'a>,
+    /// Words of floating-point registers: the bits of a `double`, or of a `float` in the low half.
+    pub floats: Words<'a>,
+    /// Captured memory.
+    pub captures: Captures<'a>,
+}
+
+/// Words of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Words<'a>(&'a [u8]);
+
+impl<'a> Words<'a> {
+    /// The words that lie in `bytes`; what is left over at the end is no word.
+    pub(crate) fn new(bytes: &'a [u8]) -> Words<'a> {
+        Words(bytes)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len() / 8
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<u64> {
+        let bytes = self.0.get(index.checked_mul(8)?..)?;
+        Some(u64::from_le_bytes(*bytes.first_chunk()?))
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + use<'a> {
+        self.0
+            .chunks_exact(8)
+            .filter_map(|word| word.first_chunk().copied().map(u64::from_le_bytes))
+    }
+}
+
+/// Why a capture ends where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It is all there was: the string ended, or the buffer.
+    Whole,
+    /// It was cut at the bound; there is more.
+    Cut,
+    /// What follows could not be read.
+    Fault,
+    /// The pointer was null.
+    Null,
+    /// A reason newer than this version, as its number.
+    Other(u16),
+}
+
+impl End {
+    pub(crate) fn from_bits(bits: u16) -> End {
+        match bits {
+            CAPTURE_WHOLE => End::Whole,
+            CAPTURE_CUT => End::Cut,
+            CAPTURE_FAULT => End::Fault,
+            CAPTURE_NULL => End::Null,
+            other => End::Other(other),
+        }
+    }
+
+    pub(crate) fn bits(self) -> u16 {
+        match self {
+            End::Whole => CAPTURE_WHOLE,
+            End::Cut => CAPTURE_CUT,
+            End::Fault => CAPTURE_FAULT,
+            End::Null => CAPTURE_NULL,
+            End::Other(bits) => bits,
+        }
+    }
+}
+
+/// Memory behind a pointer, as it was at the call or at the return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capture<'a> {
+    /// The bytes. A string's terminating zero is not among them.
+    pub bytes: &'a [u8],
+    /// Why there are no more.
+    pub end: End,
+}
+
+/// The captures of a record, in the order of its shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Captures<'a>(&'a [u8]);
+
+impl<'a> Captures<'a> {
+    /// The captures that fill `bytes`. To be checked by [`Captures::count`].
+    pub(crate) fn new(bytes: &'a [u8]) -> Captures<'a> {
+        Captures(bytes)
+    }
+
+    /// How many there are, if the last one ends where the bytes end. Each has at least a word.
+    pub(crate) fn count(self) -> Option<usize> {
+        let (mut rest, mut count) = (self.0, 0);
+        while let Some((_, after)) = next_capture(rest) {
+            (rest, count) = (after, count + 1);
+        }
+        rest.is_empty().then_some(count)
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Capture<'a>> + use<'a> {
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let (capture, after) = next_capture(rest)?;
+            rest = after;
+            Some(capture)
+        })
+    }
+}
+
+/// The capture at the start of `bytes`, and what follows it.
+fn next_capture(bytes: &[u8]) -> Option<(Capture<'_>, &[u8])> {
+    let head = u16::from_le_bytes(*bytes.first_chunk()?);
+    let end = CAPTURE_HEAD_BYTES + usize::from(head & ((1 << CAPTURE_BITS) - 1));
+    let capture = Capture {
+        bytes: bytes.get(CAPTURE_HEAD_BYTES..end)?,
+        end: End::from_bits(head >> CAPTURE_BITS),
+    };
+    Some((capture, bytes.get(end.next_multiple_of(8)..)?))
+}
