@@ -11,7 +11,16 @@ fn example(package: &str, name: &str) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| tools::tool("cargo").into());
     let mut command = Command::new(cargo);
     command
-        .args(["run", "--quiet", "--package", package, "--example", name, "--"])
+        .args([
+            "run",
+            "--quiet",
+            "--all-features",
+            "--package",
+            package,
+            "--example",
+            name,
+            "--",
+        ])
         .current_dir(env!("CARGO_MANIFEST_DIR"));
     // What cargo tells a test about that test's own package is not for the package built here.
     for (variable, _) in std::env::vars_os().filter(|(name, _)| is_cargos_word(name)) {
