@@ -144,6 +144,7 @@ impl<'m, W: Word> Consumer<'m, W> {
     }
 
     /// Copies the next record, unless that was done. Whether there is one, or damage, to be taken.
+    #[inline]
     pub(crate) fn load(&mut self) -> bool {
         if self.damage.is_some() || self.len != 0 {
             return true;
@@ -208,6 +209,7 @@ impl<'m, W: Word> Consumer<'m, W> {
     }
 
     /// Skips what was published.
+    #[cold]
     fn skip(&mut self, damage: Damage) {
         self.damage = Some(damage);
         self.tail = self.head;

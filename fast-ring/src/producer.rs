@@ -135,13 +135,14 @@ impl<'m, 'h, W: Word, H: Host<W>> Producer<'m, 'h, W, H> {
         let Some(mut draft) = self.begin() else {
             return Ok(Outcome::Lost);
         };
-        for &word in body
-            .stamp
-            .iter()
-            .chain(&body.caller)
-            .chain(body.words)
-            .chain(body.floats)
-        {
+        for word in [body.stamp, body.caller].into_iter().flatten() {
+            draft.word(word)?;
+        }
+        // Loops of their own: with one over a chained iterator a record took twice as long (`benches/ring.rs`).
+        for &word in body.words {
+            draft.word(word)?;
+        }
+        for &word in body.floats {
             draft.word(word)?;
         }
         for capture in body.captures {
