@@ -108,6 +108,10 @@ pub struct Cli {
     #[arg(short = 'C', long, help_heading = help::OUTPUT)]
     pub demangle: bool,
 
+    /// Show what file descriptors refer to: `3</etc/passwd>`
+    #[arg(short = 'y', long, help_heading = help::OUTPUT)]
+    pub fd_paths: bool,
+
     /// Show where each call returns to
     #[arg(short = 'i', long, help_heading = help::OUTPUT)]
     pub instruction_pointer: bool,

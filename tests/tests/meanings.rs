@@ -1,5 +1,6 @@
 //! Values that mean more than their numbers: errno of the right thread, functions by name, dispositions.
 
+use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, Rltrace, Traced};
 
 fn traced(flags: &[&str]) -> Traced {
@@ -58,4 +59,39 @@ fn a_mode_is_shown_with_o_creat_only() {
         open("/proc/self") == r#""/proc/self/status", O_RDWR|O_CREAT, 0640"#,
         "a mode",
     );
+}
+
+/// `-y`: at the call, at the return, of a pipe, and of a descriptor that is none.
+#[test]
+fn file_descriptors_with_what_they_refer_to() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("a\nfile");
+    std::fs::write(&file, "text\n").expect("a file");
+    let shown = file.to_str().expect("UTF-8").replace('\n', "\\n");
+    let traced = Rltrace::new()
+        .arg("-y")
+        .arg("-a0")
+        .filter("open+read+close@MAIN")
+        .run([tool("cat").as_os_str(), file.as_os_str()]);
+    traced.expect_code(0);
+    // The string of the path may be cut short, what stands between the angles is not.
+    for part in [
+        format!(", O_RDONLY) = 3<{shown}>\n"),
+        format!("close(3<{shown}>) = 0\n"),
+        format!("read(3<{shown}>, \"text\\n\", "),
+    ] {
+        traced.assert(traced.trace.text.contains(&part), &format!("no {part:?}"));
+    }
+    let pipe = Rltrace::new()
+        .arg("-y")
+        .arg("-a0")
+        .filter("write")
+        .run(["sh", "-c", "echo x"]);
+    traced_pipe(&pipe);
+}
+
+/// Standard output of the harness is a pipe.
+#[track_caller]
+fn traced_pipe(traced: &Traced) {
+    traced.assert(traced.trace.text.contains("write(1<pipe:["), "a pipe");
 }

@@ -72,7 +72,11 @@ fn classify(ty: &CType, size: u64) -> [Class; 2] {
         return [Class::Memory; 2];
     }
     put(ty, 0, &mut classes);
-    // "Post merger cleanup".
+    clean_up(classes)
+}
+
+/// "Post merger cleanup".
+fn clean_up(classes: [Class; 2]) -> [Class; 2] {
     let up_alone = classes[1] == Class::X87Up && classes[0] != Class::X87;
     if classes.contains(&Class::Memory) || up_alone {
         return [Class::Memory; 2];
@@ -80,8 +84,22 @@ fn classify(ty: &CType, size: u64) -> [Class; 2] {
     classes
 }
 
-/// Merges the class of every scalar of `ty`, which lies at `offset` < 16, into its eightbyte.
+/// Merges the classes of `ty`, which lies at `offset` < 16, into its eightbytes.
 fn put(ty: &CType, offset: u64, classes: &mut [Class; 2]) {
+    if let CType::Struct(_) | CType::Union(_) | CType::Array(..) = ty {
+        // "Each field of an object is classified recursively": its own clean-up comes first. A union of a
+        // `long double` and an integer goes to memory, whatever it is merged with.
+        let mut own = [Class::Nothing; 2];
+        put_members(ty, offset, &mut own);
+        for (class, own) in classes.iter_mut().zip(clean_up(own)) {
+            *class = class.merge(own);
+        }
+    } else {
+        put_scalar(ty, offset, classes);
+    }
+}
+
+fn put_scalar(ty: &CType, offset: u64, classes: &mut [Class; 2]) {
     let mut mark = |at: u64, class| {
         if let Some(slot) = usize::try_from(at / 8)
             .ok()
@@ -91,7 +109,7 @@ fn put(ty: &CType, offset: u64, classes: &mut [Class; 2]) {
         }
     };
     match ty {
-        CType::Void => {}
+        CType::Void | CType::Struct(_) | CType::Union(_) | CType::Array(..) => {}
         CType::Int(16) => {
             mark(offset, Class::Integer);
             mark(offset + 8, Class::Integer);
@@ -107,6 +125,11 @@ fn put(ty: &CType, offset: u64, classes: &mut [Class; 2]) {
             mark(offset, Class::Sse);
             mark(offset + float_size(*float), Class::Sse);
         }
+    }
+}
+
+fn put_members(ty: &CType, offset: u64, classes: &mut [Class; 2]) {
+    match ty {
         CType::Struct(members) => {
             let mut at = offset;
             for member in members {
@@ -127,6 +150,7 @@ fn put(ty: &CType, offset: u64, classes: &mut [Class; 2]) {
             };
             (0..count).for_each(|index| put(element, offset + index * size, classes));
         }
+        _ => {}
     }
 }
 

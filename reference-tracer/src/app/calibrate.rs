@@ -66,6 +66,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         callers: false,
         signals: false,
         raw_errors: false,
+        fd_paths: false,
         threads: PidPrefix::None,
         stack: None,
         limit: None,

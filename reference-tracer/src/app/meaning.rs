@@ -159,6 +159,7 @@ pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOpti
         callers: !cli.filter.is_empty() || !cli.library.is_empty(),
         signals: !cli.no_signals,
         raw_errors: cli.like_ltrace.is_some(),
+        fd_paths: cli.fd_paths,
         threads: thread_names(cli),
         stack: cli.stack,
         limit: cli.limit,

@@ -60,6 +60,8 @@ pub struct ReportOptions {
     pub signals: bool,
     /// Whether errors of system calls are shown as the kernel's negative numbers, as ltrace does.
     pub raw_errors: bool,
+    /// Whether file descriptors are shown with what they refer to.
+    pub fd_paths: bool,
     /// How lines name their thread once there are several.
     pub threads: PidPrefix,
     /// How many frames of the stack are shown after each call; 0: all.
@@ -233,6 +235,7 @@ impl Reporter {
             describe: &Surroundings {
                 space,
                 tid: pending.call.tid,
+                fd_paths: self.options.fd_paths,
                 derived: &self.derived,
             },
         };
@@ -275,6 +278,7 @@ impl Reporter {
             describe: &Surroundings {
                 space,
                 tid: pending.call.tid,
+                fd_paths: self.options.fd_paths,
                 derived: &self.derived,
             },
         };

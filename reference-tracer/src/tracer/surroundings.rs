@@ -1,6 +1,7 @@
 //! What a process tells about values beside its memory: the objects in it and the threads' `errno`.
 
 use std::cell::RefCell;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use arch_abi::{Addr, Arch, Regs, x86::x86_64};
@@ -13,6 +14,8 @@ use crate::value::Describe;
 pub(super) struct Surroundings<'a> {
     pub(super) space: &'a Space,
     pub(super) tid: i32,
+    /// Whether descriptors are looked up: two system calls each.
+    pub(super) fd_paths: bool,
     pub(super) derived: &'a RefCell<Derived>,
 }
 
@@ -30,6 +33,18 @@ impl Describe for Surroundings<'_> {
         self.derived
             .borrow_mut()
             .code_name(object.file.key, of, within, out)
+    }
+
+    /// As proc(5) names it: a path, `pipe:[INODE]`, `socket:[INODE]`, `anon_inode:[KIND]`.
+    fn fd(&self, tid: i32, fd: i32, out: &mut Vec<u8>) -> bool {
+        if !self.fd_paths {
+            return false;
+        }
+        let Ok(target) = std::fs::read_link(format!("/proc/{tid}/fd/{fd}")) else {
+            return false;
+        };
+        out.extend_from_slice(target.as_os_str().as_bytes());
+        true
     }
 }
 
