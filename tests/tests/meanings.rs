@@ -71,14 +71,14 @@ fn file_descriptors_with_what_they_refer_to() {
     let traced = Rltrace::new()
         .arg("-y")
         .arg("-a0")
-        .filter("open+read+close@MAIN")
+        .filter("open+close@MAIN")
         .run([tool("cat").as_os_str(), file.as_os_str()]);
     traced.expect_code(0);
-    // The string of the path may be cut short, what stands between the angles is not.
+    // The string of the path may be cut short, what stands between the angles is not. (Whether cat reads depends on
+    // what kind of file it writes to.)
     for part in [
         format!(", O_RDONLY) = 3<{shown}>\n"),
         format!("close(3<{shown}>) = 0\n"),
-        format!("read(3<{shown}>, \"text\\n\", "),
     ] {
         traced.assert(traced.trace.text.contains(&part), &format!("no {part:?}"));
     }
