@@ -10,7 +10,7 @@ use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
-use crate::points::{Kind, ObjectNames, PointId, Points};
+use crate::points::{Kind, ObjectNames, PointId, Points, demangle};
 use crate::selection::{self, Selection};
 use crate::stack::CodeInfo;
 use crate::sys;
@@ -367,7 +367,13 @@ impl ObjectStore {
         if object.is_static() || (filter.is_none() && !by_callee) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let selected = selected(filter.as_ref(), by_callee, object, &mut self.offered)?;
+        let selected = selected(
+            filter.as_ref(),
+            by_callee,
+            self.kept.demangled,
+            object,
+            &mut self.offered,
+        )?;
         // Whether a loaded slot is a call or an address taken is told by how the whole object calls.
         let mut no_plt_style = false;
         let mut references = References::default();
@@ -440,14 +446,25 @@ struct Selected<'data> {
     by_callee: bool,
 }
 
+/// Whether the filter selects a function by its symbol or, if `demangled`, by its name in the source, with its
+/// parameters or without.
+fn selects(filter: &InLibrary<'_>, name: &str, demangled: bool) -> bool {
+    let Some(clear) = demangled.then(|| demangle(name)).flatten() else {
+        return filter.selects(name, &[]);
+    };
+    let bare = clear.split_once('(').map_or(&*clear, |(bare, _)| bare);
+    filter.selects(name, &[&clear, bare])
+}
+
 /// The named call points that the filter selects; with `by_callee` all others, too.
 fn selected<'data>(
     filter: Option<&InLibrary<'_>>,
     by_callee: bool,
+    demangled: bool,
     object: &Object<'data>,
     offered: &mut Offered,
 ) -> Result<Vec<Selected<'data>>, elf_plt::Error> {
-    let by_caller = |name: &str| filter.is_some_and(|filter| filter.selects(name, &[]));
+    let by_caller = |name: &str| filter.is_some_and(|filter| selects(filter, name, demangled));
     let points = object.call_points_where(|name| {
         let name = String::from_utf8_lossy(name);
         offered.add(&name);

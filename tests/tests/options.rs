@@ -233,6 +233,21 @@ fn demangled_names() {
         clear.trace.text.contains("\noperator new(unsigned long)(24"),
         "but as it stands in the source",
     );
+    // A filter takes either form, with parameters or without.
+    for filter in [
+        "operator new@MAIN",
+        "operator new(unsigned long)@MAIN",
+        "_Znwm@MAIN",
+    ] {
+        let traced = Rltrace::new().arg("-C").filter(filter).run([&program]);
+        let calls = traced
+            .trace
+            .text
+            .lines()
+            .filter(|line| line.contains("->operator new("));
+        traced.assert(calls.count() > 0, filter);
+        traced.assert(!traced.trace.text.contains("delete"), "and nothing else");
+    }
 }
 
 #[test]
