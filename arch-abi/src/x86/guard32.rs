@@ -45,13 +45,16 @@ pub(super) fn handler(asm: &mut CodeAssembler, data: Addr) -> Result<CodeLabel, 
     asm.int(0x80)?;
     let mut handler = asm.create_label();
     let mut foreign = asm.create_label();
+    let mut not_behind = asm.create_label();
     let mut not_ours = asm.create_label();
     asm.set_label(&mut handler)?;
     asm.mov(esi, dword_ptr(esp + ARG_INFO))?;
     asm.mov(edi, dword_ptr(esp + ARG_CONTEXT))?;
     asm.cmp(dword_ptr(esi + SI_CODE), SI_KERNEL)?;
     asm.jne(foreign)?;
-    look_up(asm, data, not_ours)?;
+    look_up(asm, data, 1, not_behind)?;
+    asm.set_label(&mut not_behind)?;
+    look_up(asm, data, 0, not_ours)?;
     asm.set_label(&mut not_ours)?;
     return_from_a_copy(asm, data)?;
     asm.set_label(&mut foreign)?;
@@ -59,13 +62,14 @@ pub(super) fn handler(asm: &mut CodeAssembler, data: Addr) -> Result<CodeLabel, 
     Ok(handler)
 }
 
-/// Searches the table for the trap before the interrupted PC, and sends the thread to its copy.
-fn look_up(asm: &mut CodeAssembler, data: Data, not_ours: CodeLabel) -> Result<(), IcedError> {
+/// Searches the table for the trap `back` bytes before the interrupted PC. Behind a trap, the thread is sent to its
+/// copy. On one, the tracer had put it back and died before it let the thread go: it goes on there.
+fn look_up(asm: &mut CodeAssembler, data: Data, back: i32, not_ours: CodeLabel) -> Result<(), IcedError> {
     let (low, high) = (HASH & 0xffff_ffff, HASH >> 32);
     let mut probe = asm.create_label();
     let mut found = asm.create_label();
     asm.mov(ecx, dword_ptr(edi + UC_EIP))?;
-    asm.sub(ecx, 1)?;
+    asm.sub(ecx, back)?;
     asm.mov(ebx, data.at(DATA_TABLE))?;
     asm.test(ebx, ebx)?;
     asm.je(not_ours)?;
@@ -86,8 +90,10 @@ fn look_up(asm: &mut CodeAssembler, data: Data, not_ours: CodeLabel) -> Result<(
     asm.inc(edx)?;
     asm.jmp(probe)?;
     asm.set_label(&mut found)?;
-    asm.mov(eax, dword_ptr(eax + TABLE_ENTRIES + 8))?;
-    asm.mov(dword_ptr(edi + UC_EIP), eax)?;
+    if back > 0 {
+        asm.mov(eax, dword_ptr(eax + TABLE_ENTRIES + 8))?;
+        asm.mov(dword_ptr(edi + UC_EIP), eax)?;
+    }
     asm.ret()
 }
 

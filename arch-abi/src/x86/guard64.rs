@@ -27,12 +27,15 @@ pub(super) fn handler(asm: &mut CodeAssembler, data: Addr) -> Result<CodeLabel, 
     asm.syscall()?;
     let mut handler = asm.create_label();
     let mut foreign = asm.create_label();
+    let mut not_behind = asm.create_label();
     let mut not_ours = asm.create_label();
     asm.set_label(&mut handler)?;
     asm.mov(r8, data.get())?;
     asm.cmp(dword_ptr(rsi + SI_CODE), SI_KERNEL)?;
     asm.jne(foreign)?;
-    look_up(asm, not_ours)?;
+    look_up(asm, 1, not_behind)?;
+    asm.set_label(&mut not_behind)?;
+    look_up(asm, 0, not_ours)?;
     asm.set_label(&mut not_ours)?;
     return_from_a_copy(asm)?;
     asm.set_label(&mut foreign)?;
@@ -40,12 +43,13 @@ pub(super) fn handler(asm: &mut CodeAssembler, data: Addr) -> Result<CodeLabel, 
     Ok(handler)
 }
 
-/// Searches the table for the trap before the interrupted PC, and sends the thread to its copy.
-fn look_up(asm: &mut CodeAssembler, not_ours: CodeLabel) -> Result<(), IcedError> {
+/// Searches the table for the trap `back` bytes before the interrupted PC. Behind a trap, the thread is sent to its
+/// copy. On one, the tracer had put it back and died before it let the thread go: it goes on there.
+fn look_up(asm: &mut CodeAssembler, back: i32, not_ours: CodeLabel) -> Result<(), IcedError> {
     let mut probe = asm.create_label();
     let mut found = asm.create_label();
     asm.mov(rcx, qword_ptr(rdx + UC_RIP))?;
-    asm.sub(rcx, 1)?;
+    asm.sub(rcx, back)?;
     asm.mov(r9, qword_ptr(r8 + DATA_TABLE))?;
     asm.test(r9, r9)?;
     asm.je(not_ours)?;
@@ -65,8 +69,10 @@ fn look_up(asm: &mut CodeAssembler, not_ours: CodeLabel) -> Result<(), IcedError
     asm.inc(r11)?;
     asm.jmp(probe)?;
     asm.set_label(&mut found)?;
-    asm.mov(rax, qword_ptr(rax + TABLE_ENTRIES + 8))?;
-    asm.mov(qword_ptr(rdx + UC_RIP), rax)?;
+    if back > 0 {
+        asm.mov(rax, qword_ptr(rax + TABLE_ENTRIES + 8))?;
+        asm.mov(qword_ptr(rdx + UC_RIP), rax)?;
+    }
     asm.ret()
 }
 
