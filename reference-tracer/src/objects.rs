@@ -367,36 +367,36 @@ impl ObjectStore {
         if object.is_static() || (filter.is_none() && !by_callee) {
             return Ok((Vec::new(), Vec::new()));
         }
-        let selected = selected(
-            filter.as_ref(),
-            by_callee,
-            self.kept.demangled,
-            object,
-            &mut self.offered,
-        )?;
-        // Whether a loaded slot is a call or an address taken is told by how the whole object calls.
-        let mut no_plt_style = false;
-        let mut references = References::default();
-        if selected.iter().any(|selected| used_directly(&selected.point)) {
-            let all = object.call_points()?;
-            references = object.references(&all, all.iter().filter(|point| used_directly(point)))?;
-            no_plt_style = calls_through_slots(&references, &all);
-        }
+        let demangled = self.kept.demangled;
+        let by_caller = |name: &str| {
+            filter
+                .as_ref()
+                .is_some_and(|filter| selects(filter, name, demangled))
+        };
+        let offered = &mut self.offered;
+        let mut is_whole = true;
+        let points = object.call_points_where(|name| {
+            let name = String::from_utf8_lossy(name);
+            offered.add(&name);
+            let wanted = by_caller(&name) || by_callee;
+            is_whole &= wanted;
+            wanted
+        })?;
+        let (references, no_plt_style) = how_it_calls(object, &points, is_whole)?;
         let mut plan = Plan {
             probes: Vec::new(),
             loaded: Vec::new(),
             no_plt_style,
         };
-        for Selected {
-            point,
-            name,
-            by_callee,
-        } in &selected
-        {
+        for point in &points {
+            // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
+            // select or to print it by.
+            let Some(name) = point.name() else { continue };
             let shown = self.kept.start_up || !point.is_start_up();
             if shown && plan.is_met(point, &references) {
-                let id = self.points.add(Kind::Import, name, names);
-                plan.add(point, id, *by_callee, &references);
+                let name = String::from_utf8_lossy(name);
+                let id = self.points.add(Kind::Import, &name, names);
+                plan.add(point, id, by_callee && !by_caller(&name), &references);
             }
         }
         Ok((plan.probes, plan.loaded))
@@ -438,14 +438,6 @@ fn library_names(names: &ObjectNames) -> LibraryNames<'_> {
     }
 }
 
-/// A call point that may be traced.
-struct Selected<'data> {
-    point: CallPoint<'data>,
-    name: String,
-    /// Only if it leads to a library that was asked for.
-    by_callee: bool,
-}
-
 /// Whether the filter selects a function by its symbol or, if `demangled`, by its name in the source, with its
 /// parameters or without.
 fn selects(filter: &InLibrary<'_>, name: &str, demangled: bool) -> bool {
@@ -456,31 +448,29 @@ fn selects(filter: &InLibrary<'_>, name: &str, demangled: bool) -> bool {
     filter.selects(name, &[&clear, bare])
 }
 
-/// The named call points that the filter selects; with `by_callee` all others, too.
-fn selected<'data>(
-    filter: Option<&InLibrary<'_>>,
-    by_callee: bool,
-    demangled: bool,
-    object: &Object<'data>,
-    offered: &mut Offered,
-) -> Result<Vec<Selected<'data>>, elf_plt::Error> {
-    let by_caller = |name: &str| filter.is_some_and(|filter| selects(filter, name, demangled));
-    let points = object.call_points_where(|name| {
-        let name = String::from_utf8_lossy(name);
-        offered.add(&name);
-        by_caller(&name) || by_callee
-    })?;
-    // An ifunc of a stripped object is known by its resolver's address alone: it has no name to
-    // select or to print it by.
-    let named = points.into_iter().filter_map(|point| {
-        let name = String::from_utf8_lossy(point.name()?).into_owned();
-        Some(Selected {
-            by_callee: !by_caller(&name),
-            point,
-            name,
-        })
-    });
-    Ok(named.collect())
+/// What uses the slots of these call points, and whether the object calls through slots: whether a loaded slot is a call
+/// or an address taken is told by how the whole object calls. `is_whole`: they are all that it has.
+fn how_it_calls(
+    object: &Object<'_>,
+    points: &[CallPoint<'_>],
+    is_whole: bool,
+) -> Result<(References, bool), elf_plt::Error> {
+    if !points
+        .iter()
+        .any(|point| point.name().is_some() && used_directly(point))
+    {
+        return Ok((References::default(), false));
+    }
+    let others;
+    let all = if is_whole {
+        points
+    } else {
+        others = object.call_points()?;
+        &others
+    };
+    let references = object.references(all, all.iter().filter(|point| used_directly(point)))?;
+    let no_plt_style = calls_through_slots(&references, all);
+    Ok((references, no_plt_style))
 }
 
 /// Whether code may use a slot of this call point without a PLT entry.
