@@ -221,7 +221,10 @@ fn headers() -> Vec<PathBuf> {
     let mut headers: Vec<PathBuf> = std::fs::read_dir(fixtures())
         .expect("tests/fixtures")
         .map(|entry| entry.expect("a directory entry").path())
-        .filter(|path| path.extension().is_some_and(|suffix| suffix == "h"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|suffix| suffix == "h" || suffix == "hh")
+        })
         .collect();
     headers.sort();
     headers
