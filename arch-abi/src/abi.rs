@@ -75,6 +75,12 @@ pub struct SystemCalls {
     pub rt_sigqueueinfo: u64,
     /// `rt_tgsigqueueinfo(2)`.
     pub rt_tgsigqueueinfo: u64,
+    /// close(2).
+    pub close: u64,
+    /// madvise(2).
+    pub madvise: u64,
+    /// memfd_create(2).
+    pub memfd_create: u64,
 }
 
 /// The facts of one ABI.
@@ -212,4 +218,31 @@ pub trait Abi: Sync + std::fmt::Debug {
         operands: &[usize],
         found: &mut dyn FnMut(SlotReference),
     );
+
+    /// The operand by which code that starts at `at`, where the bytes `code` lie, loads the address that it goes to next: of the
+    /// first instruction that names a memory word, within a few. `None` where the ABI has no operands relative to
+    /// the program counter, or there is no such operand.
+    fn loaded_operand(&self, _code: &[u8], _at: Addr) -> Option<RelativeOperand> {
+        None
+    }
+}
+
+/// An operand of 32 bits that names a memory word by its distance from the end of the instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelativeOperand {
+    /// Where the operand's four bytes lie.
+    pub at: Addr,
+    /// The instruction's end, from which it counts.
+    pub from: Addr,
+    /// What it names.
+    pub word: Addr,
+}
+
+impl RelativeOperand {
+    /// The operand's bytes where it is to name `word`; `None` if that is out of its reach.
+    #[must_use]
+    pub fn naming(&self, word: Addr) -> Option<[u8; 4]> {
+        let distance = word.get().wrapping_sub(self.from.get()).cast_signed();
+        i32::try_from(distance).ok().map(i32::to_le_bytes)
+    }
 }

@@ -11,7 +11,7 @@ mod regs;
 mod step;
 pub mod x86;
 
-pub use abi::{Abi, Arch, SystemCalls};
+pub use abi::{Abi, Arch, RelativeOperand, SystemCalls};
 pub use addr::{Addr, BaseAddress, FileAddr};
 pub use call::{
     ArgCursor, CType, CallLayout, Captured, Float, Layout, Piece, Place, Signature, Source, VaCursor, layout,
