@@ -103,6 +103,19 @@ impl ObjectFile {
         })
     }
 
+    /// How many bytes from `at` on the process cannot write: those of a segment that is not writable.
+    #[must_use]
+    pub fn constant_from(&self, at: FileAddr) -> Option<u64> {
+        let left = |segment: &Segment| {
+            let skip = at.get().checked_sub(segment.addr.get())?;
+            segment.mem_size.checked_sub(skip).filter(|&left| left > 0)
+        };
+        self.segments
+            .iter()
+            .filter(|segment| !segment.writable)
+            .find_map(left)
+    }
+
     /// The base address of the program whose program headers lie at `at_phdr`.
     #[must_use]
     pub fn base_from_phdr(&self, at_phdr: Addr) -> Option<BaseAddress> {

@@ -22,6 +22,7 @@ pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
         syscalls: syscalls(cli),
         demangle: cli.demangle,
         start_up: cli.like_ltrace.is_none(),
+        record: record_options(cli),
     }
 }
 

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use ptrace_core::{Error, ExitStatus, SigInfo, Stopped, Tid, procfs};
 
 use super::code::CodeError;
+use super::fast::Pass;
 use super::reporter::Reporter;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
@@ -219,6 +220,8 @@ impl Tracer {
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
         tracing::info!(%tid, ?status, "ended");
+        self.drain(Pass::All);
+        self.notes.extend(self.recorder.forget(tid));
         self.reporter.out.focus(tgid);
         let close = if tid == tgid {
             Reporter::no_return

@@ -6,6 +6,7 @@ use arch_abi::{Addr, BaseAddress};
 use elf_plt::{Auxv, RState};
 use ptrace_core::{Memory, MemoryError, Stopped, Tid, procfs};
 
+use super::fast::Choice;
 use super::space::{Function, Loaded, Space};
 use crate::objects::{ObjectStore, Probe};
 
@@ -81,7 +82,12 @@ impl Space {
 
     /// Brings the objects up to date with the dynamic linker's list, if that is whole, and puts
     /// traps on the calls of new ones.
-    pub(super) fn refresh(&mut self, stopped: &Stopped, store: &mut ObjectStore) -> Vec<Note> {
+    pub(super) fn refresh(
+        &mut self,
+        stopped: &Stopped,
+        store: &mut ObjectStore,
+        choice: &mut Choice<'_>,
+    ) -> Vec<Note> {
         let mut notes = Vec::new();
         let word = self.arch.abi().word_size();
         if self.linkage.r_debug.is_none()
@@ -109,7 +115,7 @@ impl Space {
         self.linkage.seen_consistent = true;
         let current: Vec<_> = namespaces.iter().flat_map(|space| &space.objects).collect();
         self.drop_gone(&current);
-        self.add_new(stopped, store, &current, &mut notes);
+        self.add_new(stopped, store, choice, &current, &mut notes);
         notes
     }
 
@@ -126,6 +132,9 @@ impl Space {
         for object in gone {
             let (start, end) = object.range();
             self.traps.forget(start..end);
+            if let Some(fast) = &mut self.fast {
+                fast.sites_gone(start..end);
+            }
         }
     }
 
@@ -133,6 +142,7 @@ impl Space {
         &mut self,
         stopped: &Stopped,
         store: &mut ObjectStore,
+        choice: &mut Choice<'_>,
         current: &[&elf_plt::LinkMap],
         notes: &mut Vec<Note>,
     ) {
@@ -162,22 +172,34 @@ impl Space {
                 Err(note) => notes.push(note),
             }
         }
-        self.plant_objects(stopped, store, notes);
+        self.plant_objects(stopped, store, choice, notes);
     }
 
     /// Puts traps on the calls of objects that have none yet.
-    fn plant_objects(&mut self, stopped: &Stopped, store: &ObjectStore, notes: &mut Vec<Note>) {
+    fn plant_objects(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        choice: &mut Choice<'_>,
+        notes: &mut Vec<Note>,
+    ) {
         if std::mem::replace(&mut self.wanted, store.wanted_count()) != self.wanted {
             // Calls of older objects may lead to the new ones.
             self.objects.iter_mut().for_each(|object| object.planted = false);
         }
-        self.arm(|space| space.plan_objects(stopped, store, notes));
+        self.arm(|space| space.plan_objects(stopped, store, choice, notes));
     }
 
-    fn plan_objects(&mut self, stopped: &Stopped, store: &ObjectStore, notes: &mut Vec<Note>) {
+    fn plan_objects(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        choice: &mut Choice<'_>,
+        notes: &mut Vec<Note>,
+    ) {
         for index in 0..self.objects.len() {
             if !std::mem::replace(&mut self.objects[index].planted, true) {
-                let failed = self.plant_object(stopped, store, index);
+                let failed = self.plant_object(stopped, store, choice, index);
                 if let Some(error) = failed {
                     let path = &self.objects[index].file.names.path;
                     notes.push(format!("{path}: some calls cannot be traced: {error}"));
@@ -191,7 +213,13 @@ impl Space {
     }
 
     /// Puts traps on the calls of one object; gives the first failure.
-    fn plant_object(&mut self, stopped: &Stopped, store: &ObjectStore, index: usize) -> Option<String> {
+    fn plant_object(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        choice: &mut Choice<'_>,
+        index: usize,
+    ) -> Option<String> {
         let object = self.objects[index].clone();
         let mut failed = None;
         let is_wanted = |by_callee: bool, point| !by_callee || store.leads_to_wanted(point);
@@ -203,6 +231,7 @@ impl Space {
             .map(|probe| (object.base.resolve(probe.at), *probe))
             .filter(|(at, probe)| !self.has_entry(*at, *probe))
             .collect();
+        let probes = self.hook(stopped, store, object.range(), probes, choice);
         let places: Vec<Addr> = probes.iter().map(|(at, _)| *at).collect();
         tracing::debug!(path = object.file.names.path, base = ?object.base, traps = places.len(), "traps");
         let (traps, mut code) = self.split(stopped);

@@ -6,6 +6,7 @@
 mod arrive;
 mod backtrace;
 mod code;
+mod fast;
 mod guard;
 mod hits;
 mod leave;
@@ -40,6 +41,8 @@ use crate::output::OutputError;
 use crate::proto::Prototypes;
 use crate::selection::Selection;
 use crate::summary::Report;
+use fast::{Pass, Recorder};
+pub use fast::{Engine, RecordOptions};
 use hits::Buffers;
 use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
@@ -67,6 +70,8 @@ pub struct TraceOptions {
     pub start_up: bool,
     /// Whether names are shown as they stand in the source.
     pub demangle: bool,
+    /// How calls are recorded inside the programs, if they are.
+    pub record: RecordOptions,
 }
 
 /// What leads to the end of a trace, from other threads.
@@ -174,6 +179,7 @@ pub struct Tracer {
     session: Session,
     options: TraceOptions,
     store: ObjectStore,
+    recorder: Recorder,
     syscalls: Option<syscalls::Table>,
     reporter: Reporter,
     processes: FxHashMap<Tid, Process>,
@@ -231,6 +237,7 @@ impl Tracer {
         Self {
             session: Session::new(session_options),
             options,
+            recorder: Recorder::new(options.record),
             store,
             syscalls,
             reporter: Reporter::new(destination, prototypes, report),
@@ -327,7 +334,7 @@ impl Tracer {
             if let Some(left) = self.should_leave() {
                 return Ok(Some(left));
             }
-            match self.session.wait()? {
+            match self.next_event()? {
                 Wait::Stopped(stopped, stop) => {
                     let tid = stopped.tid();
                     self.on_stop(stopped, stop)?;
@@ -341,6 +348,25 @@ impl Tracer {
                 && self.reporter.out.is_waiting()
             {
                 ticker.arm();
+            }
+        }
+    }
+
+    /// The next event. What was recorded meanwhile is shown.
+    fn next_event(&mut self) -> Result<Wait, Error> {
+        loop {
+            if !self.recorder.is_active() {
+                return self.session.wait();
+            }
+            let read = self.drain(Pass::Settled);
+            if let Some(event) = self.session.try_wait()? {
+                return Ok(event);
+            }
+            if self.should_leave().is_some() {
+                return Ok(Wait::Woken);
+            }
+            if read == 0 && self.recorder.may_sleep() {
+                return self.session.wait();
             }
         }
     }
@@ -384,6 +410,8 @@ impl Tracer {
     /// One stop: what it concerns is done, and the thread runs on. The death of a tracee in the
     /// middle is no error: its end is reported by itself.
     fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        // What the thread has recorded comes before its stop.
+        self.drain(Pass::All);
         self.reporter.out.focus(stopped.tgid());
         tracing::trace!(tid = %stopped.tid(), ?stop, "stop");
         match self.dispatch(stopped, stop) {

@@ -1,0 +1,142 @@
+//! Where the events of a trace meet the engine.
+
+use arch_abi::record::{Interruption, Resume};
+use arch_abi::{Addr, Regs};
+use ptrace_core::{Error, Signal, Stopped, Tid};
+
+use super::{Choice, FastError};
+use crate::tracer::Tracer;
+use crate::tracer::linkage::{Note, chain};
+use crate::tracer::space::Space;
+use crate::tracer::thread::SharedSpace;
+
+impl Tracer {
+    /// What the dynamic linker says now of the objects of a process, one thread of which is stopped.
+    pub(in crate::tracer) fn refresh(&mut self, stopped: &Stopped, space: &SharedSpace) -> Vec<Note> {
+        self.refresh_all(&[stopped], space)
+    }
+
+    /// As [`refresh`](Self::refresh), with all threads that are stopped.
+    pub(in crate::tracer) fn refresh_all(&mut self, threads: &[&Stopped], space: &SharedSpace) -> Vec<Note> {
+        let Some(first) = threads.first() else {
+            return Vec::new();
+        };
+        self.start_pump();
+        let mut choice = Choice {
+            recorder: &mut self.recorder,
+            reporter: &mut self.reporter,
+        };
+        let mut space = space.borrow_mut();
+        let running = self.session.threads(first.tgid()).count() > threads.len();
+        if !running {
+            space.make_fast(threads, &mut choice);
+        }
+        let notes = space.refresh(first, &mut self.store, &mut choice);
+        drop(space);
+        for stopped in threads {
+            self.note_stack(stopped);
+        }
+        self.notes.append(&mut self.recorder.notes);
+        notes
+    }
+
+    fn start_pump(&mut self) {
+        if !self.recorder.is_wanted() || self.recorder.pump.is_some() {
+            return;
+        }
+        let waker = self.session.waker();
+        self.recorder.pump = waker.and_then(super::pump::Pump::start).ok();
+    }
+
+    /// Keeps the half of the stack pointer that records do not tell.
+    fn note_stack(&mut self, stopped: &Stopped) {
+        if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
+            thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
+        }
+    }
+
+    /// A thread is born, or a process with a copy of its parent's memory or the use of it: it has a ring of its own.
+    pub(in crate::tracer) fn register(&mut self, stopped: &Stopped, space: &SharedSpace) {
+        let mut space = space.borrow_mut();
+        if space.fast.is_none() {
+            return;
+        }
+        space.stamp(&mut self.recorder);
+        let mut choice = Choice {
+            recorder: &mut self.recorder,
+            reporter: &mut self.reporter,
+        };
+        let registered = space
+            .fast
+            .as_mut()
+            .map_or(Ok(()), |fast| fast.register(stopped, &mut choice));
+        if let Err(error) = registered {
+            if let Some(fast) = &space.fast {
+                let _: Result<(), FastError> = fast.silence(stopped);
+            }
+            self.notes.push(format!(
+                "tid {}: its calls are not recorded: {}",
+                stopped.tid(),
+                chain(&error)
+            ));
+        }
+        drop(space);
+        self.note_stack(stopped);
+    }
+
+    /// A signal, or a fault of recording code itself, stops a thread. `true`: it was the latter, and is dealt with.
+    pub(in crate::tracer) fn leave_stub(&mut self, stopped: &Stopped, regs: &mut Regs, signal: Signal) -> Result<bool, Error> {
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return Ok(false);
+        };
+        let space = SharedSpace::clone(&thread.space);
+        let mut space = space.borrow_mut();
+        let Space { fast: Some(fast), arch, .. } = &mut *space else {
+            return Ok(false);
+        };
+        let pc = regs.pc();
+        if !fast.is_code(pc) {
+            return Ok(false);
+        }
+        let is_fault = matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) && {
+            let info = stopped.siginfo()?;
+            // <asm-generic/siginfo.h>: what the kernel raises has a positive code.
+            info.code() > 0
+        };
+        if !is_fault {
+            return self.go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
+        }
+        if let Some(at) = fault_address(stopped)?
+            && super::areas::is_parallel(at)
+            && fast.map_around(stopped, *arch, at.get())
+        {
+            return Ok(true);
+        }
+        let resume = fast.resume(pc, Interruption::Fault);
+        drop(space);
+        self.go_on(stopped, regs, resume)
+    }
+
+    fn go_on(&self, stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<bool, Error> {
+        let Some(Resume::At(pc)) = resume else {
+            return Ok(false);
+        };
+        regs.set_pc(pc);
+        // A system call that is to be restarted would take the counter back.
+        regs.set(regs.abi().regs().syscall_nr, u64::MAX);
+        stopped.set_regs(regs)?;
+        Ok(true)
+    }
+
+    /// The thread executes another program, or is gone.
+    pub(in crate::tracer) fn forget_recorded(&mut self, tid: Tid) {
+        self.notes.extend(self.recorder.forget(tid));
+    }
+}
+
+/// The address that could not be accessed: `si_addr`.
+fn fault_address(stopped: &Stopped) -> Result<Option<Addr>, Error> {
+    let bytes = stopped.siginfo()?.bytes();
+    let word = bytes.get(16..24).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    Ok(word.map(|word| Addr::new(u64::from_le_bytes(word))))
+}
