@@ -41,7 +41,7 @@ use thiserror::Error;
 pub const SHADOW_BITS: [u64; 3] = [1 << 45, 1 << 46, 1 << 45 | 1 << 46];
 
 /// What is recorded of a call point's calls.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Recording {
     /// At the call.
     pub call: CallFields,

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use super::{Refusal, calibrate};
 use crate::cli::Cli;
+use fast_ring::OnFull;
 use crate::filter::{Filter, FilterError, FilterSet};
 use crate::output::{Output, OutputError, PerProcess, Target, describe};
 use crate::selection::{Entry, Selection};
 use crate::summary::Column;
 use crate::sys;
 use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
-use crate::tracer::{Destination, ReportOptions, SummaryOptions, Syscalls, TraceOptions};
+use crate::tracer::{Destination, RecordOptions, ReportOptions, SummaryOptions, Syscalls, TraceOptions};
 use crate::value::Limits;
 
 /// How the processes are traced.
@@ -23,6 +24,19 @@ pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
         demangle: cli.demangle,
         start_up: cli.like_ltrace.is_none(),
         record: record_options(cli),
+    }
+}
+
+/// How calls are recorded inside the programs.
+fn record_options(cli: &Cli) -> RecordOptions {
+    RecordOptions {
+        engine: cli.engine,
+        ring: cli.ring,
+        on_full: if cli.on_full_drop() {
+            OnFull::Drop
+        } else {
+            OnFull::Wait
+        },
     }
 }
 

@@ -35,8 +35,17 @@ const STACKS: [Range<u64>; 3] = [
     0x1_0000..1 << 32,
 ];
 
+/// Above all ids: under what hooks are known.
+const HOOKS: u32 = fast_ring::format::MAX_IDS;
+
 /// Around a stack that lies elsewhere so much is mapped.
 const PIECE: u64 = 1 << 30;
+
+/// Whether a parallel stack may lie here.
+pub(super) fn is_parallel(at: Addr) -> bool {
+    // What is below this was never a stack with a bit turned over.
+    at.get() >= SHADOW_BITS[0].min(SHADOW_BITS[1]) && at.get() < 1 << 47
+}
 
 /// A stub as it lies in the process.
 #[derive(Debug, Clone)]
@@ -107,11 +116,12 @@ impl Fast {
             returns: at.wrapping_add(ENTRIES)..at.wrapping_add(RESERVED),
         };
         let common = common(&areas)?;
-        let name = at.wrapping_add(common.code().len() as u64);
+        let name = at.wrapping_add(common.entries().len() as u64);
+        let after = |at: Addr, len: usize| Addr::new((at.get() + len as u64).next_multiple_of(ALIGN));
         Ok(Self {
             stubs: Rc::new(Stubs {
-                next_entry: Addr::new((name.get() + NAME.len() as u64).next_multiple_of(ALIGN)),
-                next_return: areas.returns.start,
+                next_entry: after(name, NAME.len()),
+                next_return: after(areas.returns.start, common.returns().len()),
                 ..Stubs::default()
             }),
             common: Rc::new(common),
@@ -125,7 +135,8 @@ impl Fast {
     }
 
     fn fill(&mut self, stopped: &Stopped, memory: &Memory, arch: Arch, choice: &mut Choice<'_>) -> Result<(), FastError> {
-        memory.write(self.areas.entries.start, self.common.code())?;
+        memory.write(self.areas.entries.start, self.common.entries())?;
+        memory.write(self.areas.returns.start, self.common.returns())?;
         memory.write(self.name, NAME)?;
         for bits in SHADOW_BITS {
             for stacks in STACKS {
@@ -175,22 +186,42 @@ impl Fast {
         if let Some(&entry) = self.stubs.by_slot.get(&(id, slot)) {
             return Ok(entry);
         }
+        let template = self.template(recording, arch)?;
+        let entry = self.place(memory, &template, id, slot)?;
+        Rc::make_mut(&mut self.stubs).by_slot.insert((id, slot), entry);
+        Ok(entry)
+    }
+
+    /// The stub of a hook that calls on through the slot at `slot`.
+    pub(super) fn hook(&mut self, memory: &Memory, hook: Hook, slot: Addr) -> Result<Addr, FastError> {
+        let key = (HOOKS + hook as u32, slot);
+        if let Some(&entry) = self.stubs.by_slot.get(&key) {
+            return Ok(entry);
+        }
+        let template = Rc::new(self.common.hook(hook).clone());
+        let entry = self.place(memory, &template, 0, slot)?;
+        Rc::make_mut(&mut self.stubs).by_slot.insert(key, entry);
+        Ok(entry)
+    }
+
+    fn template(&mut self, recording: &Recording, arch: Arch) -> Result<Rc<Template>, FastError> {
+        if let Some(template) = self.stubs.templates.get(recording) {
+            return Ok(Rc::clone(template));
+        }
+        let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
+        let template = Rc::new(code.template(recording, &self.common)?);
+        let templates = &mut Rc::make_mut(&mut self.stubs).templates;
+        templates.insert(recording.clone(), Rc::clone(&template));
+        Ok(template)
+    }
+
+    fn place(&mut self, memory: &Memory, template: &Rc<Template>, id: u32, slot: Addr) -> Result<Addr, FastError> {
         let stubs = Rc::make_mut(&mut self.stubs);
-        let template = match stubs.templates.get(recording) {
-            Some(template) => Rc::clone(template),
-            None => {
-                let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
-                let template = code.template(recording, &self.common)?;
-                let template = Rc::new(template);
-                stubs.templates.insert(recording.clone(), Rc::clone(&template));
-                template
-            }
-        };
         let places = Places {
             entry: stubs.next_entry,
             ret: stubs.next_return,
         };
-        let (first, second) = template.place(places, id, slot);
+        let (first, second) = template.place(&places, id, slot);
         let next_entry = places.entry.wrapping_add((first.len() as u64).next_multiple_of(ALIGN));
         let next_return = places.ret.wrapping_add((second.len() as u64).next_multiple_of(ALIGN));
         if next_entry > self.areas.entries.end || next_return > self.areas.returns.end {
@@ -199,8 +230,10 @@ impl Fast {
         memory.write(places.ret, &second)?;
         memory.write(places.entry, &first)?;
         (stubs.next_entry, stubs.next_return) = (next_entry, next_return);
-        stubs.placed.push(Placed { places, template });
-        stubs.by_slot.insert((id, slot), places.entry);
+        stubs.placed.push(Placed {
+            places,
+            template: Rc::clone(template),
+        });
         Ok(places.entry)
     }
 
@@ -224,21 +257,21 @@ impl Fast {
         if !self.is_code(pc) {
             return None;
         }
-        if pc < self.areas.entries.start.wrapping_add(self.common.code().len() as u64) {
-            return Some(self.common.resume(pc, why));
+        if let Some(resume) = self.common.resume(pc, why) {
+            return Some(resume);
         }
         let placed = &self.stubs.placed;
         let in_returns = self.areas.returns.contains(&pc);
         let start = |stub: &Placed| if in_returns { stub.places.ret } else { stub.places.entry };
         let after = placed.partition_point(|stub| start(stub) <= pc);
         let stub = placed.get(after.checked_sub(1)?)?;
-        Some(stub.template.resume(stub.places, pc, why))
+        stub.template.resume(&stub.places, pc, why)
     }
 
     /// From now on calls that return into stubs are not recorded: nobody reads any more.
     pub(super) fn retire(&self, memory: &Memory) {
         for stub in &self.stubs.placed {
-            if let Some(over) = stub.template.retire(stub.places) {
+            for over in stub.template.retire(&stub.places).into_iter().flatten() {
                 // What cannot be written is gone.
                 let _ = memory.write(over.at, &over.bytes);
             }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use arch_abi::Addr;
 use arch_abi::record::{Recording, RingLayout};
 use breakpoint::{Closed, Frame, How, Pushed, StackWitness};
-use fast_ring::{Call, Damage, Layout, OnFull, Record, Shape, format};
+use fast_ring::{Call, Damage, Layout, Record, Shape, format};
 use ptrace_core::Tid;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::lanes::{Chunk, Futex, Lanes};
 use super::pump::{PATIENCE, Pump};
 use super::{Engine, RecordOptions, marker};
-use crate::fast::fill::{Moments, Recorded};
+use crate::fast::fill::Moments;
 use crate::fast::wants::Wants;
 use crate::points::{PointId, Points};
 use crate::proto::Plan;
