@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 pub mod derive;
 pub mod diagnose;
+pub mod fast;
 pub mod filter;
 pub mod leave;
 pub mod memory;
