@@ -15,7 +15,8 @@ use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::output::ColorChoice;
 use crate::summary::{Column, Limit};
-pub use values::{Columns, Generate, Variable};
+use crate::tracer::Engine;
+pub use values::{Columns, Generate, OnFull, Variable};
 
 /// Traces the library calls of a program.
 #[derive(Debug, Clone, Parser)]
@@ -212,6 +213,18 @@ pub struct Cli {
     /// Do not move a thread to the tracer's CPU for the hand-over
     #[arg(long, help_heading = help::PROCESSES)]
     pub no_handoff: bool,
+
+    /// Meet calls by traps, or record them inside the program where that is safe (fast: and say where not)
+    #[arg(long, value_name = "ENGINE", value_enum, default_value = "trap", help_heading = help::PROCESSES)]
+    pub engine: Engine,
+
+    /// What a thread does whose ring is full: wait for the tracer, or drop calls and count them
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", help_heading = help::PROCESSES)]
+    pub on_full: OnFull,
+
+    /// Bytes of each thread's ring, with K or M: a power of two (default: 1M)
+    #[arg(long, value_name = "SIZE", value_parser = values::ring, default_value = "1M", help_heading = help::PROCESSES)]
+    pub ring: usize,
 
     /// Tell of the tracer's own work: error, warn, info, debug or trace
     #[arg(short = 'D', long, value_name = "LEVEL", value_parser = values::level)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{Refusal, calibrate};
-use crate::cli::Cli;
+use crate::cli::{self, Cli};
 use fast_ring::OnFull;
 use crate::filter::{Filter, FilterError, FilterSet};
 use crate::output::{Output, OutputError, PerProcess, Target, describe};
@@ -32,10 +32,9 @@ fn record_options(cli: &Cli) -> RecordOptions {
     RecordOptions {
         engine: cli.engine,
         ring: cli.ring,
-        on_full: if cli.on_full_drop() {
-            OnFull::Drop
-        } else {
-            OnFull::Wait
+        on_full: match cli.on_full {
+            cli::OnFull::Wait => OnFull::Wait,
+            cli::OnFull::Drop => OnFull::Drop,
         },
     }
 }

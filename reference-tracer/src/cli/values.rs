@@ -47,6 +47,34 @@ impl FromStr for Columns {
     }
 }
 
+/// What `--on-full` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnFull {
+    /// Wait for the tracer.
+    Wait,
+    /// Go on, and count what is lost.
+    Drop,
+}
+
+/// The smallest and the largest ring: a quarter of it is what wakes the tracer.
+const RINGS: std::ops::RangeInclusive<usize> = 64 << 10..=256 << 20;
+
+/// Reads what `--ring` takes.
+///
+/// # Errors
+/// It is no size that a ring can have.
+pub(super) fn ring(text: &str) -> Result<usize, String> {
+    let wanted = || "it must be a power of two from 64K to 256M".to_owned();
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let number: usize = digits.parse().map_err(|_| wanted())?;
+    let bytes = number.checked_mul(unit).filter(|bytes| bytes.is_power_of_two());
+    bytes.filter(|bytes| RINGS.contains(bytes)).ok_or_else(wanted)
+}
+
 /// What `--generate` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Generate {

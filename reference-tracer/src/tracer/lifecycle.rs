@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ptrace_core::{Error, ExitStatus, SigInfo, Stopped, Tid, procfs};
 
 use super::code::CodeError;
-use super::fast::Pass;
+use super::fast::{FastError, Pass};
 use super::reporter::Reporter;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
@@ -38,6 +38,8 @@ impl Tracer {
         if former != tgid {
             self.take_over_from(former, tgid);
         }
+        self.forget_recorded(tgid);
+        self.forget_recorded(former);
         if self.threads.contains_key(&tgid) {
             self.close_calls(tgid);
         }
@@ -172,6 +174,7 @@ impl Tracer {
             let space = SharedSpace::clone(&process.space);
             let sent = process.sent_sigtrap.is_some();
             self.add_thread(tid, tgid, &space, blocks);
+            self.register(stopped, &space);
             if sent && !blocks {
                 self.release_sigtrap(stopped);
             }
@@ -212,7 +215,13 @@ impl Tracer {
                 .iter_mut()
                 .for_each(|(_, call)| call.call.tid = tid.raw());
         }
-        self.processes.insert(tgid, Process::new(space, from.follow));
+        self.processes.insert(tgid, Process::new(SharedSpace::clone(&space), from.follow));
+        if from.follow {
+            self.register(stopped, &space);
+        } else if let Some(fast) = &space.borrow().fast {
+            // It shares its parent's memory, and its thread the parent's ring: nothing of it is recorded.
+            let _: Result<(), FastError> = fast.silence(stopped);
+        }
         Birth::Stay
     }
 
@@ -221,7 +230,7 @@ impl Tracer {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
         tracing::info!(%tid, ?status, "ended");
         self.drain(Pass::All);
-        self.notes.extend(self.recorder.forget(tid));
+        self.forget_recorded(tid);
         self.reporter.out.focus(tgid);
         let close = if tid == tgid {
             Reporter::no_return
@@ -300,6 +309,10 @@ fn leave_child(stopped: &Stopped, from: Inheritance) {
         memory: stopped.memory(),
         ..from.space
     };
+    if let Some(fast) = &space.fast {
+        // Where it cannot be, its parent's ring is damaged, and that is told.
+        let _: Result<(), FastError> = fast.silence(stopped);
+    }
     space.clean(stopped);
     space.clear_away(stopped);
 }

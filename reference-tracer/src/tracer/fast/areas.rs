@@ -58,7 +58,7 @@ pub(super) struct Placed {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stubs {
     placed: Vec<Placed>,
-    by_slot: FxHashMap<(u32, Addr), Addr>,
+    pub(super) by_slot: FxHashMap<(u32, Addr), Addr>,
     templates: FxHashMap<Recording, Rc<Template>>,
     next_entry: Addr,
     next_return: Addr,
@@ -70,7 +70,7 @@ pub(in crate::tracer) struct Fast {
     pub(super) areas: Areas,
     pub(super) common: Rc<Common>,
     pub(super) stubs: Rc<Stubs>,
-    pub(super) sites: Sites,
+    pub(in crate::tracer) sites: Sites,
     pub(super) chunks: Vec<Rc<Chunk>>,
     /// All that was mapped, but for the chunks.
     mapped: Vec<(Addr, u64)>,

@@ -172,7 +172,9 @@ impl Space {
     /// several threads' calls is told by it.
     pub(in crate::tracer) fn stamp(&mut self, recorder: &mut Recorder) {
         let (memory, arch) = (self.memory.clone(), self.arch);
-        if let Some(fast) = self.fast.as_mut().filter(|fast| !std::mem::replace(&mut fast.stamped, true)) {
+        if let Some(fast) = self.fast.as_mut()
+            && !std::mem::replace(&mut fast.stamped, true)
+        {
             fast.stamp_all(&memory, arch, recorder);
         }
     }

@@ -2,7 +2,7 @@
 
 use arch_abi::record::{Interruption, Resume};
 use arch_abi::{Addr, Regs};
-use ptrace_core::{Error, Signal, Stopped, Tid};
+use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
 
 use super::{Choice, FastError};
 use crate::tracer::Tracer;
@@ -104,7 +104,7 @@ impl Tracer {
             info.code() > 0
         };
         if !is_fault {
-            return self.go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
+            return go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
         }
         if let Some(at) = fault_address(stopped)?
             && super::areas::is_parallel(at)
@@ -114,24 +114,75 @@ impl Tracer {
         }
         let resume = fast.resume(pc, Interruption::Fault);
         drop(space);
-        self.go_on(stopped, regs, resume)
+        go_on(stopped, regs, resume)
     }
 
-    fn go_on(&self, stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<bool, Error> {
-        let Some(Resume::At(pc)) = resume else {
-            return Ok(false);
+
+    /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. Calls that are under way return through theirs
+    /// without being recorded; where there is none, all is unmapped.
+    pub(in crate::tracer) fn stop_recording(&mut self, held: &[(Stopped, Stop)]) {
+        let mut busy = rustc_hash::FxHashSet::default();
+        for (stopped, _) in held {
+            self.leave_ring(stopped, &mut busy);
+        }
+        for (stopped, _) in held {
+            let Some(thread) = self.threads.get(&stopped.tid()) else {
+                continue;
+            };
+            let space = SharedSpace::clone(&thread.space);
+            let mut space = space.borrow_mut();
+            let memory = space.memory.clone();
+            let arch = space.arch;
+            if let Some(mut fast) = space.fast.take() {
+                fast.retire(&memory);
+                if !busy.contains(&stopped.tgid()) {
+                    fast.remove(stopped, arch);
+                }
+            }
+        }
+        for tid in held.iter().map(|(stopped, _)| stopped.tid()) {
+            self.forget_recorded(tid);
+        }
+    }
+
+    /// Takes a stopped thread out of recording code and gives it back its register. Notes in `busy` the processes whose threads
+    /// are in calls that return through stubs, or may be.
+    fn leave_ring(&mut self, stopped: &Stopped, busy: &mut rustc_hash::FxHashSet<Tid>) {
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return;
         };
-        regs.set_pc(pc);
-        // A system call that is to be restarted would take the counter back.
-        regs.set(regs.abi().regs().syscall_nr, u64::MAX);
-        stopped.set_regs(regs)?;
-        Ok(true)
+        let space = thread.space.borrow();
+        let Some(fast) = &space.fast else { return };
+        let mut in_stub = true;
+        if let Ok(mut regs) = stopped.regs() {
+            let resume = fast.resume(regs.pc(), Interruption::Leave);
+            if resume.is_some() {
+                let _: Result<bool, Error> = go_on(stopped, &mut regs, resume);
+            }
+            in_stub = fast.is_code(regs.pc());
+        }
+        let released: Result<bool, FastError> = fast.release(stopped);
+        if in_stub || !thread.calls.is_empty() || !matches!(released, Ok(true)) {
+            busy.insert(stopped.tgid());
+        }
     }
 
     /// The thread executes another program, or is gone.
     pub(in crate::tracer) fn forget_recorded(&mut self, tid: Tid) {
         self.notes.extend(self.recorder.forget(tid));
     }
+}
+
+/// Sends a thread where recording code says.
+fn go_on(stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<bool, Error> {
+    let Some(Resume::At(pc)) = resume else {
+        return Ok(false);
+    };
+    regs.set_pc(pc);
+    // A system call that is to be restarted would take the counter back.
+    regs.set(regs.abi().regs().syscall_nr, u64::MAX);
+    stopped.set_regs(regs)?;
+    Ok(true)
 }
 
 /// The address that could not be accessed: `si_addr`.

@@ -24,7 +24,7 @@ pub(super) use choose::Choice;
 pub(super) use drain::{Pass, Recorder};
 
 /// How calls are met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Engine {
     /// Inside the program where that is safe, otherwise by traps.
     Auto,

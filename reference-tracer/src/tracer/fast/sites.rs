@@ -23,7 +23,7 @@ struct Page {
 
 /// The places that were patched in one address space.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sites {
+pub(in crate::tracer) struct Sites {
     /// By the address of the operand.
     sites: BTreeMap<Addr, Site>,
     /// Which stub's address a cell holds: by that address.
@@ -122,7 +122,7 @@ impl Sites {
     }
 
     /// Puts back what was there, where it is still what was put there.
-    pub(super) fn restore(&mut self, memory: &Memory) {
+    pub(in crate::tracer) fn restore(&mut self, memory: &Memory) {
         for (at, site) in std::mem::take(&mut self.sites) {
             let mut now = [0; 4];
             let named = |bytes: [u8; 4]| {
