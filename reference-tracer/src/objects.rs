@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
+use arch_abi::record::Hook;
 use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
 use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -82,6 +83,8 @@ pub struct ObjectFile {
     pub loaded_slots: Vec<LoadedSlot>,
     /// Its functions that may concern the tracer's own signal.
     pub(crate) watched: Vec<(FileAddr, Watched)>,
+    /// Where it calls functions by which unwinders find the code of an address.
+    pub(crate) unwinding: Vec<(FileAddr, Hook)>,
     /// What stacks are made of, where they are shown.
     pub code: Option<Box<CodeInfo>>,
     segments: Vec<Segment>,
@@ -183,6 +186,8 @@ pub struct Kept {
     pub stacks: bool,
     /// The calls of the C library's start-up files.
     pub start_up: bool,
+    /// How it finds the code of an address when it unwinds.
+    pub unwinding: bool,
 }
 
 /// All object files of a run.
@@ -364,6 +369,11 @@ impl ObjectStore {
                 .stacks
                 .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
             watched,
+            unwinding: if self.kept.unwinding {
+                unwinding(&object)?
+            } else {
+                Vec::new()
+            },
             names,
         })
     }
@@ -440,6 +450,33 @@ impl ObjectStore {
         };
         Ok(found.into_iter().map(probe).collect())
     }
+}
+
+/// Where an object calls the functions by which unwinders find the code of an address. One that asks for single objects need not
+/// be shown them all.
+fn unwinding(object: &Object<'_>) -> Result<Vec<(FileAddr, Hook)>, elf_plt::Error> {
+    const FIND: &[u8] = b"_dl_find_object";
+    const ITERATE: &[u8] = b"dl_iterate_phdr";
+    if object.is_static() {
+        return Ok(Vec::new());
+    }
+    let points = object.call_points_where(|name| name == FIND || name == ITERATE)?;
+    let finds = points.iter().any(|point| point.name() == Some(FIND));
+    let (references, _) = how_it_calls(object, &points, false)?;
+    let mut places = Vec::new();
+    for point in &points {
+        let hook = match point.name() {
+            Some(FIND) => Hook::FindObject,
+            _ if finds => continue,
+            _ => Hook::IteratePhdr,
+        };
+        places.extend(point.plt().iter().map(|entry| (entry.addr, hook)));
+        for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
+            let calls = used.calls.iter().chain(&used.jumps);
+            places.extend(calls.map(|&at| (at, hook)));
+        }
+    }
+    Ok(places)
 }
 
 fn library_names(names: &ObjectNames) -> LibraryNames<'_> {

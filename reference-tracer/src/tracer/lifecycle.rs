@@ -38,8 +38,11 @@ impl Tracer {
         if former != tgid {
             self.take_over_from(former, tgid);
         }
-        self.forget_recorded(tgid);
-        self.forget_recorded(former);
+        let of_process = |(_, thread): &(&Tid, &Thread)| thread.tgid == tgid;
+        let gone: Vec<Tid> = self.threads.iter().filter(of_process).map(|(tid, _)| *tid).collect();
+        for tid in gone {
+            self.forget_recorded(tid);
+        }
         if self.threads.contains_key(&tgid) {
             self.close_calls(tgid);
         }

@@ -231,7 +231,7 @@ impl Space {
             .map(|probe| (object.base.resolve(probe.at), *probe))
             .filter(|(at, probe)| !self.has_entry(*at, *probe))
             .collect();
-        let probes = self.hook(stopped, store, object.range(), probes, choice);
+        let probes = self.hook(stopped, store, &object, probes, choice);
         let places: Vec<Addr> = probes.iter().map(|(at, _)| *at).collect();
         tracing::debug!(path = object.file.names.path, base = ?object.base, traps = places.len(), "traps");
         let (traps, mut code) = self.split(stopped);

@@ -224,6 +224,7 @@ impl Tracer {
                 demangled: options.demangle,
                 stacks: report.stack.is_some(),
                 start_up: options.start_up,
+                unwinding: options.record.engine != Engine::Trap,
             },
         );
         let syscalls = (options.syscalls != Syscalls::None).then(|| {

@@ -11,7 +11,7 @@ use crate::objects::{ObjectStore, Probe};
 use crate::points::Kind;
 use crate::tracer::linkage::chain;
 use crate::tracer::reporter::Reporter;
-use crate::tracer::space::{ErrnoPlace, Space};
+use crate::tracer::space::{ErrnoPlace, Loaded, Space};
 
 /// What the choice is made with.
 pub(in crate::tracer) struct Choice<'a> {
@@ -70,13 +70,15 @@ impl Space {
         &mut self,
         stopped: &Stopped,
         store: &ObjectStore,
-        range: (Addr, Addr),
+        object: &Loaded,
         probes: Vec<(Addr, Probe)>,
         choice: &mut Choice<'_>,
     ) -> Vec<(Addr, Probe)> {
         let Some(mut fast) = self.fast.take() else {
             return probes;
         };
+        let hooks = self.hook_unwinders(&mut fast, object);
+        let range = object.range();
         let mut wanted = Vec::new();
         let mut others = Vec::new();
         for (at, probe) in probes {
@@ -89,13 +91,19 @@ impl Space {
                 }
             }
         }
-        let places: Vec<Wanted> = wanted.iter().map(|(place, ..)| *place).collect();
+        // Where calls of a hooked function are recorded, too, the hook would not be met: it goes first.
+        let places: Vec<Wanted> = hooks
+            .iter()
+            .chain(wanted.iter().map(|(place, ..)| place))
+            .copied()
+            .collect();
         let memory = self.memory.clone();
         let (_, mut code) = self.split(stopped);
         let mut map = |near, len| breakpoint::CopySpace::map_copies(&mut code, near, len).ok();
         let patched = fast.sites.patch(&memory, &places, &mut map);
         for (place, at, probe) in wanted {
-            if patched.contains(&place.operand.at) {
+            let is_hook = hooks.iter().any(|hook| hook.operand.at == place.operand.at);
+            if patched.contains(&place.operand.at) && !is_hook {
                 tracing::debug!(%at, stub = %place.stub, "recorded inside the program");
             } else {
                 others.push((at, probe));
@@ -103,6 +111,23 @@ impl Space {
         }
         self.fast = Some(fast);
         others
+    }
+
+    /// The places where an object asks for the code of an address, to unwind: what it is told is to know of stubs.
+    fn hook_unwinders(&self, fast: &mut Fast, object: &Loaded) -> Vec<Wanted> {
+        let (start, end) = object.range();
+        let mut places = Vec::new();
+        for &(at, hook) in &object.file.unwinding {
+            let at = object.base.resolve(at);
+            let operand = Sites::operand(&self.memory, self.arch, at);
+            let Some(operand) = operand.filter(|operand| (start..end).contains(&operand.word)) else {
+                continue;
+            };
+            if let Ok(stub) = fast.hook(&self.memory, hook, operand.word) {
+                places.push(Wanted { operand, stub });
+            }
+        }
+        places
     }
 
     fn hook_one(
@@ -181,7 +206,7 @@ impl Space {
 
     /// How many bytes from `at` on belong to an object and cannot be written by the process.
     pub(in crate::tracer) fn constant_from(&self, at: Addr) -> u64 {
-        let of = |object: &super::super::space::Loaded| object.file.constant_from(object.base.unresolve(at));
+        let of = |object: &Loaded| object.file.constant_from(object.base.unresolve(at));
         self.objects.iter().find_map(of).unwrap_or(0)
     }
 }

@@ -217,7 +217,8 @@ impl Recorder {
     /// A piece of shared memory more is in use.
     pub(super) fn attend(&self, chunk: &Chunk) {
         if let Some(pump) = &self.pump {
-            pump.attend(chunk.region());
+            let (region, alive) = chunk.region();
+            pump.attend(region, alive);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
+use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub(super) struct Chunk {
     region: Region<'static>,
     /// Where it lies in those processes.
     at: Addr,
+    /// There as long as this is.
+    alive: Arc<()>,
     /// The rings that no thread uses.
     free: std::cell::RefCell<Vec<usize>>,
 }
@@ -106,6 +109,7 @@ impl Chunk {
             words,
             region,
             at,
+            alive: Arc::default(),
             free: (1..=RINGS).rev().collect::<Vec<_>>().into(),
         })
     }
@@ -115,9 +119,9 @@ impl Chunk {
         (self.at, self.words.len() as u64 * 8)
     }
 
-    /// The shared memory.
-    pub(super) fn region(&self) -> Region<'static> {
-        self.region
+    /// The shared memory, and what is there as long as it is used for this.
+    pub(super) fn region(&self) -> (Region<'static>, Weak<()>) {
+        (self.region, Arc::downgrade(&self.alive))
     }
 
     /// The control block of the ring that no thread owns.
@@ -195,11 +199,6 @@ impl Lanes {
     /// Whether no thread records.
     pub(in crate::tracer) fn is_empty(&self) -> bool {
         self.lanes.iter().all(Option::is_none)
-    }
-
-    /// How many threads record.
-    pub(super) fn len(&self) -> usize {
-        self.lanes.iter().flatten().count()
     }
 
     /// The thread whose ring this is.

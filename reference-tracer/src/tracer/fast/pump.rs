@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -19,7 +19,8 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(400);
 
 #[derive(Debug, Default)]
 struct Shared {
-    regions: Mutex<Vec<Region<'static>>>,
+    /// Each as long as its owner is there.
+    regions: Mutex<Vec<(Region<'static>, Weak<()>)>>,
     /// Whether the tracer sleeps, and is to be woken.
     armed: AtomicBool,
 }
@@ -45,24 +46,16 @@ impl Pump {
         })
     }
 
-    /// One region more is attended.
-    pub(super) fn attend(&self, region: Region<'static>) {
-        self.regions().push(region);
-    }
-
-    fn regions(&self) -> std::sync::MutexGuard<'_, Vec<Region<'static>>> {
-        self.shared.regions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Only these regions are in use still.
-    pub(super) fn keep(&self, used: impl Fn(&Region<'static>) -> bool) {
-        self.regions().retain(used);
+    /// One region more is attended, as long as `owner` is there.
+    pub(super) fn attend(&self, region: Region<'static>, owner: Weak<()>) {
+        let mut regions = self.shared.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        regions.push((region, owner));
     }
 
     /// The tracer is about to sleep: threads that have something for it are to have it woken. What they had
     /// recorded before this is the caller's to look for.
     pub(super) fn arm(&self) {
-        for region in self.regions().iter() {
+        for region in self.shared.regions() {
             region.fall_asleep();
         }
         if !self.shared.armed.swap(true, Ordering::SeqCst) {
@@ -71,9 +64,18 @@ impl Pump {
     }
 }
 
+impl Shared {
+    /// The regions that are in use still.
+    fn regions(&self) -> Vec<Region<'static>> {
+        let mut regions = self.regions.lock().unwrap_or_else(PoisonError::into_inner);
+        regions.retain(|(_, owner)| owner.strong_count() > 0);
+        regions.iter().map(|(region, _)| *region).collect()
+    }
+}
+
 fn run(shared: &Shared, waker: &Waker) {
     loop {
-        let regions = shared.regions.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let regions = shared.regions();
         for region in &regions {
             region.beat();
         }

@@ -33,6 +33,9 @@ pub(in crate::tracer) struct Sites {
 /// How cells are mapped near an address: as the copies of instructions are.
 pub(super) type MapCells<'a> = &'a mut dyn FnMut(Addr, usize) -> Option<Addr>;
 
+/// Operands that are not farther from each other are written at once.
+const NEAR: u64 = 64;
+
 /// Bytes of cells that are mapped at once.
 const PAGE: usize = 4096;
 
@@ -71,17 +74,32 @@ impl Sites {
                 writes.push((place.operand.at, bytes, cell));
             }
         }
-        writes.sort_unstable_by_key(|&(at, ..)| at);
+        // The sort keeps the order of those at one place: the first counts.
+        writes.sort_by_key(|&(at, ..)| at);
         writes.dedup_by_key(|&mut (at, ..)| at);
         let mut done = Vec::new();
-        for (at, bytes, cell) in writes {
-            let mut original = [0; 4];
-            if memory.read_exact(at, &mut original).is_ok() && memory.write(at, &bytes).is_ok() {
-                self.sites.insert(at, Site { cell, original });
-                done.push(at);
-            }
+        for run in writes.chunk_by(|one, next| next.0.get() - one.0.get() < NEAR) {
+            done.extend(self.write(memory, run).unwrap_or_default());
         }
         done
+    }
+
+    /// Writes operands that lie near to each other, by one read and one write of what is there.
+    fn write(&mut self, memory: &Memory, run: &[(Addr, [u8; 4], Addr)]) -> Option<Vec<Addr>> {
+        let (start, end) = (run.first()?.0, run.last()?.0.wrapping_add(4));
+        let mut bytes = vec![0; usize::try_from(end.offset_from(start)?).ok()?];
+        memory.read_exact(start, &mut bytes).ok()?;
+        let mut originals = Vec::with_capacity(run.len());
+        for (at, operand, _) in run {
+            let place = usize::try_from(at.offset_from(start)?).ok()?;
+            let place = bytes.get_mut(place..)?.first_chunk_mut::<4>()?;
+            originals.push(std::mem::replace(place, *operand));
+        }
+        memory.write(start, &bytes).ok()?;
+        for ((at, _, cell), original) in run.iter().zip(originals) {
+            self.sites.insert(*at, Site { cell: *cell, original });
+        }
+        Some(run.iter().map(|(at, ..)| *at).collect())
     }
 
     /// A cell that holds the stub's address, in reach of the place.
