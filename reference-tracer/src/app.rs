@@ -79,13 +79,13 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             like_ltrace: Some(name),
             ..cli
         }),
-        Err(error) => match ltrace::help(&name, &error) {
-            Some(text) => end(print(|out| out.write_all(text.as_bytes()))),
-            None => {
-                ltrace::say(&ltrace::complaint(&name, &words, &error));
-                ExitCode::FAILURE
+        Err(error) => {
+            if let Some(text) = ltrace::help(&name, &error) {
+                return end(print(|out| out.write_all(text.as_bytes())));
             }
-        },
+            ltrace::say(&ltrace::complaint(&name, &words, &error));
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -181,9 +181,24 @@ pub struct ObjectStore {
     wanted: FxHashSet<String>,
     kept: Kept,
     points: Points,
+    /// How many of them are called by the C library's start-up files only.
+    start_up_points: usize,
+    programs: Vec<Program>,
+    has_libraries: bool,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
     offered: Offered,
+}
+
+/// A main program, as it matters to what can be seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path.
+    pub path: String,
+    /// Whether it runs without a dynamic linker.
+    pub is_static: bool,
+    /// Whether it has no symbol table but that of the dynamic linker.
+    pub is_stripped: bool,
 }
 
 /// Names that the filters could have matched.
@@ -221,6 +236,9 @@ impl ObjectStore {
             wanted: FxHashSet::default(),
             kept,
             points: Points::new(kept.demangled),
+            start_up_points: 0,
+            programs: Vec::new(),
+            has_libraries: false,
             offered: Offered::default(),
         }
     }
@@ -234,6 +252,24 @@ impl ObjectStore {
     /// The call points, to add those that are in no object.
     pub fn points_mut(&mut self) -> &mut Points {
         &mut self.points
+    }
+
+    /// How many call points are called by the C library's start-up files only.
+    #[must_use]
+    pub fn start_up_points(&self) -> usize {
+        self.start_up_points
+    }
+
+    /// The main programs, in the order in which they were met.
+    #[must_use]
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Whether a library was met, the dynamic linker excepted.
+    #[must_use]
+    pub fn has_libraries(&self) -> bool {
+        self.has_libraries
     }
 
     /// The filters and the call points.
@@ -319,6 +355,16 @@ impl ObjectStore {
             is_main,
         });
         self.offered.libraries.push(names.short().into());
+        if is_main {
+            self.programs.push(Program {
+                path: path.to_owned(),
+                is_static: object.is_static(),
+                is_stripped: !object.has_symbol_table(),
+            });
+        } else {
+            let is_linker = object.lookup(b"_r_debug", None).ok().flatten().is_some();
+            self.has_libraries |= !is_linker;
+        }
         let (mut probes, loaded_slots) = self.select(&object, &names)?;
         probes.extend(self.select_entries(&object, &names)?);
         let exports = selection::exports(&self.selection, &object, library_names(&names))?;
@@ -396,6 +442,7 @@ impl ObjectStore {
             if shown && plan.is_met(point, &references) {
                 let name = String::from_utf8_lossy(name);
                 let id = self.points.add(Kind::Import, &name, names);
+                self.start_up_points += usize::from(point.is_start_up());
                 plan.add(point, id, by_callee && !by_caller(&name), &references);
             }
         }

@@ -22,9 +22,16 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All filters, to see what they have missed.
-    pub fn filters(&self) -> impl Iterator<Item = &FilterSet> {
-        [&self.calls, &self.exporters, &self.entries].into_iter()
+    /// Whether functions or places are asked for where they begin.
+    #[must_use]
+    pub fn asks_for_entries(&self) -> bool {
+        !self.entries.is_empty() || !self.places.is_empty()
+    }
+
+    /// Whether nothing is asked for but, perhaps, system calls.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.exporters.is_empty() && !self.asks_for_entries()
     }
 }
 

@@ -87,14 +87,23 @@ const CORPUS: &[(&[&str], &[&str])] = &[
     (&["-s", "100"], &["env", "-i", "A=b"]),
     (&[], &["date", "+%Y"]),
     (&["-e", "fputs_unlocked+puts"], &["dirname", "/usr/lib"]),
-    (&["-e", "@MAIN-__ctype_b_loc"], &["wc", "-c", "/etc/debian_version"]),
+    (
+        &["-e", "@MAIN-__ctype_b_loc"],
+        &["wc", "-c", "/etc/debian_version"],
+    ),
     (&["-e", "get*@MAIN+set*@MAIN"], &["sort", "/etc/debian_version"]),
     (&["-e", "*alloc@MAIN"], &["cut", "-c1", "/etc/debian_version"]),
-    (&["-e", "mem*@MAIN-memcpy"], &["head", "-n1", "/etc/debian_version"]),
+    (
+        &["-e", "mem*@MAIN-memcpy"],
+        &["head", "-n1", "/etc/debian_version"],
+    ),
     (&["-e", "/mem.*/@MAIN"], &["tail", "-n1", "/etc/debian_version"]),
     (&["-e", "/strc.*/@MAIN"], &["expr", "1", "+", "2"]),
     (&["-n2", "-e", "*printf*@MAIN"], &["seq", "3"]),
-    (&["-e", "fopen@MAIN+fclose@MAIN"], &["md5sum", "/etc/debian_version"]),
+    (
+        &["-e", "fopen@MAIN+fclose@MAIN"],
+        &["md5sum", "/etc/debian_version"],
+    ),
     (&["-b", "-e", "*exit*@MAIN"], &["false"]),
     (&["-e", "-@MAIN-@libc*-@ld-*"], &["printenv", "HOME"]),
     (&["-fe", "fork@MAIN+wait4@MAIN"], &["sh", "-c", "true; true"]),
@@ -398,7 +407,10 @@ fn help_and_version() {
             .filter(|word| word.starts_with('-') && *word != "-Dh");
         let mut count = 0;
         for option in options {
-            assert!(ours.contains(&format!("\n  {option}")), "{option} is not in\n{ours}");
+            assert!(
+                ours.contains(&format!("\n  {option}")),
+                "{option} is not in\n{ours}"
+            );
             count += 1;
         }
         assert!(count > 20, "{count} options in\n{theirs}");
@@ -423,7 +435,11 @@ fn help_and_version() {
 fn nothing_else_on_standard_error() {
     let (_directory, link) = named_ltrace();
     let text = program("text");
-    for options in [&["-e", "strlen@MAIN"][..], &["-c", "-e", "nothing"], &["-L", "-b"]] {
+    for options in [
+        &["-e", "strlen@MAIN"][..],
+        &["-c", "-e", "nothing"],
+        &["-L", "-b"],
+    ] {
         for tracer in [&link, &tool("ltrace")] {
             let plain = run(Command::new(tracer).args(options).arg(&text).env("LC_ALL", "C"));
             let (file, filed) = traced(tracer, options, &["text"]);

@@ -4,6 +4,7 @@
 //! RLTRACE_RENEW=1 cargo test -p rltrace-tests --test snapshots && git diff tests/snapshots
 //! ```
 
+use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -103,7 +104,7 @@ fn complaints() {
         assert!(run.out().is_empty(), "`{command}`\n{}", run.both());
         let ran = std::fs::remove_file(place.path().join("mark")).is_ok();
         let end = if ran { ", and the command ran" } else { "" };
-        seen.push_str(&format!("$ {command}\n{}[{}{end}]\n", run.err(), run.code()));
+        let _: std::fmt::Result = writeln!(seen, "$ {command}\n{}[{}{end}]", run.err(), run.code());
     }
     same("complaints.txt", &seen);
 }

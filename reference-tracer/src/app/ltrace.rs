@@ -178,19 +178,17 @@ fn as_written(words: &[OsString], option: &str) -> String {
     words.find(is_it).unwrap_or_else(|| option.to_owned())
 }
 
-/// What getopt_long(3) says where the last word is an option that lacks its value.
+/// What `getopt_long(3)` says where the last word is an option that lacks its value.
 fn without_value(words: &[OsString]) -> String {
     let last = words
         .last()
         .map(|word| word.to_string_lossy())
         .unwrap_or_default();
-    match last.strip_prefix("--") {
-        Some(_) => format!("option '{last}' requires an argument"),
-        None => {
-            let letter: String = last.chars().next_back().into_iter().collect();
-            format!("option requires an argument -- '{letter}'")
-        }
+    if last.starts_with("--") {
+        return format!("option '{last}' requires an argument");
     }
+    let letter: String = last.chars().next_back().into_iter().collect();
+    format!("option requires an argument -- '{letter}'")
 }
 
 /// What ltrace says of a number that is none.

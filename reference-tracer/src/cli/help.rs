@@ -149,7 +149,7 @@ fn rare_options(text: &mut String, table: &clap::Command) {
         let option = spelled(arg);
         if line.chars().count() + option.chars().count() + 2 > WIDTH {
             let _ = writeln!(text, "{line}");
-            line = " ".to_owned();
+            " ".clone_into(&mut line);
         }
         let _ = write!(line, " {option};");
     }

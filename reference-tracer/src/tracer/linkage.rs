@@ -48,7 +48,7 @@ impl Space {
             Err(note) => return vec![note],
         };
         let file = std::rc::Rc::clone(&main.file);
-        let nothing_else = store.points().is_empty();
+        let nothing_else = store.points().is_empty() && !store.selection().asks_for_entries();
         if file.is_static && file.interpreter.is_none() && file.state_function.is_none() && nothing_else {
             notes.push(static_note(&file.names.path));
         }
