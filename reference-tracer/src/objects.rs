@@ -395,7 +395,7 @@ impl ObjectStore {
             code: self
                 .kept
                 .stacks
-                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
+                .then(|| Box::new(CodeInfo::of(Some(file), bytes, &object, self.kept.demangled))),
             watched,
             names,
         })

@@ -315,7 +315,8 @@ fn said(run: &Run) -> String {
     let mut user = false;
     for line in run.err().lines() {
         user |= line.starts_with("cannot find user");
-        if !line.starts_with("failed to initialize process") && !(user && line.starts_with("couldn't open")) {
+        let of_process = line.starts_with("failed to initialize process");
+        if !of_process && !(user && line.starts_with("couldn't open")) {
             text.extend([line, "\n"]);
         }
     }
