@@ -9,6 +9,7 @@ use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
 use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::debugdata;
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points, demangle};
 use crate::selection::{self, Selection};
@@ -197,7 +198,7 @@ pub struct Program {
     pub path: String,
     /// Whether it runs without a dynamic linker.
     pub is_static: bool,
-    /// Whether it has no symbol table but that of the dynamic linker.
+    /// Whether it has no symbol table but that of the dynamic linker, as far as functions' names were asked for.
     pub is_stripped: bool,
 }
 
@@ -355,18 +356,19 @@ impl ObjectStore {
             is_main,
         });
         self.offered.libraries.push(names.short().into());
+        let (mut probes, loaded_slots) = self.select(&object, &names)?;
+        let debug = self.unpack_symbols(bytes, &names);
         if is_main {
             self.programs.push(Program {
                 path: path.to_owned(),
                 is_static: object.is_static(),
-                is_stripped: !object.has_symbol_table(),
+                is_stripped: !object.has_symbol_table() && debug.is_none(),
             });
         } else {
             let is_linker = object.lookup(b"_r_debug", None).ok().flatten().is_some();
             self.has_libraries |= !is_linker;
         }
-        let (mut probes, loaded_slots) = self.select(&object, &names)?;
-        probes.extend(self.select_entries(&object, &names)?);
+        probes.extend(self.select_entries(&object, debug.as_deref(), &names)?);
         let exports = selection::exports(&self.selection, &object, library_names(&names))?;
         self.wanted.extend(exports);
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
@@ -392,10 +394,15 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
-            code: self
-                .kept
-                .stacks
-                .then(|| Box::new(CodeInfo::of(Some(file), bytes, &object, self.kept.demangled))),
+            code: self.kept.stacks.then(|| {
+                Box::new(CodeInfo::of(
+                    Some(file),
+                    bytes,
+                    &object,
+                    debug.as_deref(),
+                    self.kept.demangled,
+                ))
+            }),
             watched,
             names,
         })
@@ -449,15 +456,24 @@ impl ObjectStore {
         Ok((plan.probes, plan.loaded))
     }
 
+    /// The symbols that the object has beside its tables, if its functions' names are asked for.
+    fn unpack_symbols(&self, bytes: &[u8], names: &ObjectNames) -> Option<Vec<u8>> {
+        let of_entries = || self.selection.entries.in_library(library_names(names)).is_some();
+        (self.kept.stacks || of_entries())
+            .then(|| debugdata::unpack(bytes))
+            .flatten()
+    }
+
     /// The functions of `object` that are met where they begin.
     fn select_entries(
         &mut self,
         object: &Object<'_>,
+        debug: Option<&[u8]>,
         names: &Rc<ObjectNames>,
     ) -> Result<Vec<Probe>, elf_plt::Error> {
         let offered = &mut self.offered;
         let offer = |name: &str| offered.add(name);
-        let found = selection::beginnings(&self.selection, object, library_names(names), offer)?;
+        let found = selection::beginnings(&self.selection, object, debug, library_names(names), offer)?;
         let points = &mut self.points;
         let probe = |beginning: selection::Beginning| {
             let kind = if beginning.is_place {

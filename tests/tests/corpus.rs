@@ -316,7 +316,8 @@ fn said(run: &Run) -> String {
     for line in run.err().lines() {
         user |= line.starts_with("cannot find user");
         let of_process = line.starts_with("failed to initialize process");
-        if !of_process && !(user && line.starts_with("couldn't open")) {
+        let of_user = user && line.starts_with("couldn't open");
+        if !of_process && !of_user {
             text.extend([line, "\n"]);
         }
     }

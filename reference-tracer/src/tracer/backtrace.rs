@@ -64,7 +64,7 @@ impl Vdso {
         Some(Self {
             range: base.resolve(range.start)..base.resolve(range.end),
             base,
-            code: CodeInfo::of(None, &bytes, &object, false),
+            code: CodeInfo::of(None, &bytes, &object, None, false),
         })
     }
 }
