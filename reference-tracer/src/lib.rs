@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod debugdata;
 pub mod derive;
 pub mod diagnose;
 pub mod fast;

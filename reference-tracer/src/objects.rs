@@ -10,6 +10,7 @@ use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
 use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::debugdata;
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points, demangle};
 use crate::selection::{self, Selection};
@@ -199,9 +200,24 @@ pub struct ObjectStore {
     wanted: FxHashSet<String>,
     kept: Kept,
     points: Points,
+    /// How many of them are called by the C library's start-up files only.
+    start_up_points: usize,
+    programs: Vec<Program>,
+    has_libraries: bool,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
     offered: Offered,
+}
+
+/// A main program, as it matters to what can be seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path.
+    pub path: String,
+    /// Whether it runs without a dynamic linker.
+    pub is_static: bool,
+    /// Whether it has no symbol table but that of the dynamic linker, as far as functions' names were asked for.
+    pub is_stripped: bool,
 }
 
 /// Names that the filters could have matched.
@@ -239,6 +255,9 @@ impl ObjectStore {
             wanted: FxHashSet::default(),
             kept,
             points: Points::new(kept.demangled),
+            start_up_points: 0,
+            programs: Vec::new(),
+            has_libraries: false,
             offered: Offered::default(),
         }
     }
@@ -252,6 +271,24 @@ impl ObjectStore {
     /// The call points, to add those that are in no object.
     pub fn points_mut(&mut self) -> &mut Points {
         &mut self.points
+    }
+
+    /// How many call points are called by the C library's start-up files only.
+    #[must_use]
+    pub fn start_up_points(&self) -> usize {
+        self.start_up_points
+    }
+
+    /// The main programs, in the order in which they were met.
+    #[must_use]
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Whether a library was met, the dynamic linker excepted.
+    #[must_use]
+    pub fn has_libraries(&self) -> bool {
+        self.has_libraries
     }
 
     /// The filters and the call points.
@@ -338,7 +375,18 @@ impl ObjectStore {
         });
         self.offered.libraries.push(names.short().into());
         let (mut probes, loaded_slots) = self.select(&object, &names)?;
-        probes.extend(self.select_entries(&object, &names)?);
+        let debug = self.unpack_symbols(bytes, &names);
+        if is_main {
+            self.programs.push(Program {
+                path: path.to_owned(),
+                is_static: object.is_static(),
+                is_stripped: !object.has_symbol_table() && debug.is_none(),
+            });
+        } else {
+            let is_linker = object.lookup(b"_r_debug", None).ok().flatten().is_some();
+            self.has_libraries |= !is_linker;
+        }
+        probes.extend(self.select_entries(&object, debug.as_deref(), &names)?);
         let exports = selection::exports(&self.selection, &object, library_names(&names))?;
         self.wanted.extend(exports);
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
@@ -364,10 +412,15 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
-            code: self
-                .kept
-                .stacks
-                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
+            code: self.kept.stacks.then(|| {
+                Box::new(CodeInfo::of(
+                    Some(file),
+                    bytes,
+                    &object,
+                    debug.as_deref(),
+                    self.kept.demangled,
+                ))
+            }),
             watched,
             unwinding: if self.kept.unwinding {
                 unwinding(&object)?
@@ -419,21 +472,31 @@ impl ObjectStore {
             if shown && plan.is_met(point, &references) {
                 let name = String::from_utf8_lossy(name);
                 let id = self.points.add(Kind::Import, &name, names);
+                self.start_up_points += usize::from(point.is_start_up());
                 plan.add(point, id, by_callee && !by_caller(&name), &references);
             }
         }
         Ok((plan.probes, plan.loaded))
     }
 
+    /// The symbols that the object has beside its tables, if its functions' names are asked for.
+    fn unpack_symbols(&self, bytes: &[u8], names: &ObjectNames) -> Option<Vec<u8>> {
+        let of_entries = || self.selection.entries.in_library(library_names(names)).is_some();
+        (self.kept.stacks || of_entries())
+            .then(|| debugdata::unpack(bytes))
+            .flatten()
+    }
+
     /// The functions of `object` that are met where they begin.
     fn select_entries(
         &mut self,
         object: &Object<'_>,
+        debug: Option<&[u8]>,
         names: &Rc<ObjectNames>,
     ) -> Result<Vec<Probe>, elf_plt::Error> {
         let offered = &mut self.offered;
         let offer = |name: &str| offered.add(name);
-        let found = selection::beginnings(&self.selection, object, library_names(names), offer)?;
+        let found = selection::beginnings(&self.selection, object, debug, library_names(names), offer)?;
         let points = &mut self.points;
         let probe = |beginning: selection::Beginning| {
             let kind = if beginning.is_place {

@@ -19,7 +19,7 @@ pub enum Variable<'a> {
 }
 
 impl<'a> Variable<'a> {
-    /// Reads what `-E` takes. A name may be empty here: `execve(2)` takes any text.
+    /// Reads what `-E` takes.
     #[must_use]
     pub fn parse(text: &'a OsString) -> Self {
         let bytes = text.as_bytes();
@@ -88,10 +88,24 @@ pub enum Generate {
     Fish,
 }
 
+/// What `-E` takes: a variable without a name could be set, but nothing could ask for it.
+pub(super) fn variable(text: OsString) -> Result<OsString, String> {
+    match Variable::parse(&text) {
+        Variable::Set(name, _) | Variable::Unset(name) if name.is_empty() => {
+            Err("expected NAME=VALUE, or NAME to take it away".to_owned())
+        }
+        _ => Ok(text),
+    }
+}
+
 /// A number of things, none included.
 pub(super) fn size(text: &str) -> Result<usize, String> {
+    use std::num::IntErrorKind::PosOverflow;
     text.parse()
-        .map_err(|_| format!("expected a number from 0 to {}", usize::MAX))
+        .map_err(|error: std::num::ParseIntError| match error.kind() {
+            PosOverflow => format!("expected a number from 0 to {}", usize::MAX),
+            _ => "expected a number from 0 on".to_owned(),
+        })
 }
 
 /// A column.

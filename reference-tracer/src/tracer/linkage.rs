@@ -17,6 +17,8 @@ pub(super) struct Linkage {
     r_debug: Option<Addr>,
     /// The word that will hold its address (`DT_DEBUG`).
     debug_slot: Option<Addr>,
+    /// Where the kernel has put the vDSO.
+    pub(super) vdso: Option<Addr>,
     /// Whether the list of objects was read once, when it was consistent.
     pub(super) seen_consistent: bool,
 }
@@ -49,10 +51,11 @@ impl Space {
             Err(note) => return vec![note],
         };
         let file = std::rc::Rc::clone(&main.file);
-        let nothing_else = store.points().is_empty();
+        let nothing_else = store.points().is_empty() && !store.selection().asks_for_entries();
         if file.is_static && file.interpreter.is_none() && file.state_function.is_none() && nothing_else {
             notes.push(static_note(&file.names.path));
         }
+        self.linkage.vdso = auxv.sysinfo_ehdr();
         self.linkage.debug_slot = file.debug_slot.map(|slot| main.base.resolve(slot));
         let linker = load_linker(pid, &auxv, &main, store);
         self.objects.push(main);

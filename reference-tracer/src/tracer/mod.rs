@@ -13,6 +13,7 @@ mod leave;
 mod lifecycle;
 mod linkage;
 mod pace;
+mod reason;
 mod reporter;
 mod sent;
 mod signal;
@@ -469,8 +470,13 @@ impl Tracer {
     fn outcome(self, left: Option<Left>) -> Outcome {
         let reporter = self.reporter;
         let mut notes = self.notes;
-        notes.extend(why_nothing(&self.store));
         let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
+        let seen = reason::Seen {
+            calls,
+            left,
+            is_explained: !notes.is_empty(),
+        };
+        notes.extend(reason::why(&self.store, &seen));
         let lost = match reporter.out.finish() {
             Ok(()) => false,
             Err(error) => matches!(error, OutputError::Write { .. } | OutputError::Open { .. }),
@@ -484,38 +490,6 @@ impl Tracer {
             notes,
         }
     }
-}
-
-/// Why filters saw no call: those that match nothing at all, each with the nearest names.
-fn why_nothing(store: &ObjectStore) -> Vec<String> {
-    let offered = store.offered();
-    let selection = store.selection();
-    let unmatched: Vec<_> = selection
-        .filters()
-        .flat_map(crate::filter::FilterSet::unmatched)
-        .collect();
-    let mut notes: Vec<String> = selection
-        .places
-        .iter()
-        .filter(|place| place.is_unmet())
-        .map(|place| {
-            format!(
-                "the place '{}' is in the code of no object",
-                place.text().escape_debug()
-            )
-        })
-        .collect();
-    // Where there was nothing to choose from, the reason is another: a static program, say.
-    if unmatched.is_empty() || offered.symbols().next().is_none() {
-        return notes;
-    }
-    let libraries = || offered.libraries.iter().map(|name| &**name);
-    notes.extend(
-        unmatched
-            .iter()
-            .map(|rule| rule.explain(offered.symbols(), libraries())),
-    );
-    notes
 }
 
 /// After how many stops in a row of one thread it counts as the only one that calls.
