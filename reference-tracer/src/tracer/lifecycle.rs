@@ -140,6 +140,9 @@ impl Tracer {
         if let Some(parent) = self.threads.get(&stopped.tid()) {
             self.masks.insert(child, parent.blocks_sigtrap);
         }
+        if self.options.follow {
+            self.stamp(stopped.tid());
+        }
         let is_thread = procfs::threads(stopped.tgid()).is_ok_and(|threads| threads.contains(&child));
         if !is_thread && let Some(fork) = self.inheritance(stopped.tid(), stopped) {
             self.forks.insert(child, fork);

@@ -55,6 +55,13 @@ impl Tracer {
         }
     }
 
+    /// A thread is about to make another process that is traced: which of their calls came first is told by the time.
+    pub(in crate::tracer) fn stamp(&mut self, tid: Tid) {
+        if let Some(thread) = self.threads.get(&tid) {
+            thread.space.borrow_mut().stamp(&mut self.recorder);
+        }
+    }
+
     /// A thread is born, or a process with a copy of its parent's memory or the use of it: it has a ring of its own.
     pub(in crate::tracer) fn register(&mut self, stopped: &Stopped, space: &SharedSpace) {
         let mut space = space.borrow_mut();

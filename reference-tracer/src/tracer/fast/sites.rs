@@ -54,11 +54,6 @@ impl Sites {
         arch.abi().loaded_operand(&code[..len], at)
     }
 
-    /// Whether an instruction whose operand is here was patched.
-    pub(super) fn contains(&self, operand: Addr) -> bool {
-        self.sites.contains_key(&operand)
-    }
-
     /// Patches places. All threads of the process are stopped, or none can be at these places. Gives those that were.
     pub(super) fn patch(&mut self, memory: &Memory, wanted: &[Wanted], map: MapCells<'_>) -> Vec<Addr> {
         let mut writes: Vec<(Addr, [u8; 4], Addr)> = Vec::new();
