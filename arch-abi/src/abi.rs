@@ -9,6 +9,7 @@ use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
 use std::ops::RangeInclusive;
 
 use crate::plt::{PltCode, SlotReference, SlotRelocations};
+use crate::record::Recorder;
 use crate::x86;
 
 /// An ABI whose facts are known here. One process may hold tracees of several.
@@ -119,6 +120,11 @@ pub trait Abi: Sync + std::fmt::Debug {
     /// The handler that outlives a tracer, for code that lies at `code` and data at `data`. `None` where
     /// none is known for the ABI, or its memory does not reach there.
     fn guard(&self, _code: Addr, _data: Addr) -> Option<Guard> {
+        None
+    }
+
+    /// What makes recording code for the ABI; `None` where nothing does.
+    fn recorder(&self) -> Option<&'static dyn Recorder> {
         None
     }
 

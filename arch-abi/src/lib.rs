@@ -7,6 +7,7 @@ mod call;
 pub mod guard;
 mod landing;
 mod plt;
+pub mod record;
 mod regs;
 mod step;
 pub mod x86;
