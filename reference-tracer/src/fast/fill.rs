@@ -97,7 +97,10 @@ impl TargetMemory for Moments<'_> {
         let mut done = 0;
         while done < buf.len() {
             let next = at.get().wrapping_add(done as u64);
-            let found = self.ret.and_then(|ret| ret.from(next)).or_else(|| self.call.from(next));
+            let found = self
+                .ret
+                .and_then(|ret| ret.from(next))
+                .or_else(|| self.call.from(next));
             let Some((bytes, cut)) = found else {
                 return done + self.constant.read(Addr::new(next), &mut buf[done..]);
             };
@@ -126,7 +129,8 @@ impl Wants {
         call.words = [0; 8];
         call.word_count = fields.ints;
         call.stack.clear();
-        call.stack.extend_from_slice(&call.return_address.get().to_le_bytes());
+        call.stack
+            .extend_from_slice(&call.return_address.get().to_le_bytes());
         for (index, word) in record.words.iter().enumerate() {
             match call.words.get_mut(index).filter(|_| index < ints) {
                 Some(slot) => *slot = word,

@@ -1,5 +1,6 @@
 //! What tests of this module need: a process of numbers, a stub in Rust, and a ring in which it records.
 
+use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use arch_abi::{Addr, FpRegs};
@@ -92,9 +93,9 @@ impl Arena {
 #[derive(Clone)]
 pub(super) struct World {
     /// What nobody changes.
-    pub(super) inside: Arena,
+    pub(super) inside: Rc<Arena>,
     /// What functions fill.
-    pub(super) outside: Arena,
+    pub(super) outside: Rc<Arena>,
     pub(super) stack: Arena,
     pub(super) format: Arena,
 }
@@ -106,17 +107,30 @@ impl World {
         let mut stack = Arena::new(SP, random);
         stack.bytes.clear();
         Self {
-            inside: Arena::new(0x5555_5040_0000, random),
-            outside: Arena::new(0x7f12_2000_0000, random),
+            inside: Rc::new(Arena::new(0x5555_5040_0000, random)),
+            outside: Rc::new(Arena::new(0x7f12_2000_0000, random)),
             stack,
-            format: Arena { at: 0x0040_2000, bytes: vec![0] },
+            format: Arena {
+                at: 0x0040_2000,
+                bytes: vec![0],
+            },
+        }
+    }
+
+    /// The same after functions have filled what they fill.
+    pub(super) fn changed(&self, random: &mut Random) -> Self {
+        let mut outside = Arena::clone(&self.outside);
+        outside.change(random);
+        Self {
+            outside: Rc::new(outside),
+            ..self.clone()
         }
     }
 }
 
 impl TargetMemory for World {
     fn read(&self, at: Addr, buf: &mut [u8]) -> usize {
-        let arenas = [&self.inside, &self.outside, &self.stack, &self.format];
+        let arenas = [&*self.inside, &*self.outside, &self.stack, &self.format];
         let Some(bytes) = arenas.iter().find_map(|arena| arena.read(at.get())) else {
             return 0;
         };
@@ -154,7 +168,8 @@ fn any_word(random: &mut Random, arena: &Arena) -> u64 {
 /// A format that asks for few arguments.
 fn any_format(random: &mut Random) -> Vec<u8> {
     const PIECES: [&str; 18] = [
-        "%d", "%s", "%s", "%5.3s", "%.*s", "%c", "%p", "%lu", "%f", "%g", "%x", "%%", "%m", "text ", ", \n", "%hhd", "%zu", "%%s",
+        "%d", "%s", "%s", "%5.3s", "%.*s", "%c", "%p", "%lu", "%f", "%g", "%x", "%%", "%m", "text ", ", \n",
+        "%hhd", "%zu", "%%s",
     ];
     let count = random.below(5);
     let mut format: Vec<u8> = (0..count).flat_map(|_| random.one(&PIECES).bytes()).collect();
@@ -164,7 +179,7 @@ fn any_format(random: &mut Random) -> Vec<u8> {
 
 impl Machine {
     /// A call of `plan`, with values that fit it more or less.
-    pub(super) fn new(plan: &Plan, random: &mut Random, world: &World) -> Self {
+    pub(super) fn new(plan: &Plan, random: &mut Random, before: &World, after: &World) -> Self {
         let mut machine = Self {
             ints: [0; 6],
             floats: [0; 8],
@@ -172,24 +187,28 @@ impl Machine {
             results: [0; 2],
             result_floats: [0; 2],
             errno: i32::try_from(random.below(140)).unwrap(),
-            before: world.clone(),
-            after: world.clone(),
+            before: before.clone(),
+            after: after.clone(),
         };
         for word in machine.ints.iter_mut().chain(&mut machine.stack) {
-            *word = any_word(random, &world.inside);
+            *word = any_word(random, &before.inside);
         }
         for word in machine.floats.iter_mut().chain(&mut machine.result_floats) {
             let float = f64::from(i32::try_from(random.below(2000)).unwrap() - 1000) / 8.0;
-            *word = if random.below(2) == 0 { float.to_bits() } else { random.next() };
+            *word = if random.below(2) == 0 {
+                float.to_bits()
+            } else {
+                random.next()
+            };
         }
         for word in &mut machine.results {
-            *word = any_word(random, &world.outside);
+            *word = any_word(random, &before.outside);
         }
         machine.place_params(plan, random);
         let words = machine.stack.iter().flat_map(|word| word.to_le_bytes());
         machine.before.stack.bytes = 0x1234_u64.to_le_bytes().into_iter().chain(words).collect();
-        machine.after = machine.before.clone();
-        machine.after.outside.change(random);
+        machine.after.stack = machine.before.stack.clone();
+        machine.after.format = machine.before.format.clone();
         machine
     }
 
@@ -272,16 +291,18 @@ pub(super) const CALLER: u64 = 0x5555_5555_1234;
 /// A ring with a call and its return in it.
 pub(super) struct Ring {
     words: Vec<AtomicU64>,
-    layout: Layout,
     host: OneProcess,
 }
 
 impl Ring {
     pub(super) fn new() -> Self {
-        let layout = Layout::new(1, 1 << 16, fast_ring::format::LONGEST_RECORD).unwrap();
+        let layout = Layout::new(1, 1 << 14, fast_ring::format::LONGEST_RECORD).unwrap();
+        let words: Vec<_> = std::iter::repeat_with(AtomicU64::default)
+            .take(layout.words())
+            .collect();
+        Region::create(&words, layout).unwrap();
         Self {
-            words: std::iter::repeat_with(AtomicU64::default).take(layout.words()).collect(),
-            layout,
+            words,
             host: OneProcess::new(),
         }
     }
@@ -294,15 +315,22 @@ impl Ring {
         stamps: (u64, u64),
         mut sink: impl FnMut(&fast_ring::Call<'_>, bool),
     ) {
-        let region = Region::create(&self.words, self.layout).unwrap();
+        let region = Region::adopt(&self.words).unwrap();
         let ring = region.ring(0).unwrap();
         let mut consumer = ring.consumer();
         let mut producer = ring.producer(&self.host);
         let call = &wants.recording.call;
         let ints = &machine.ints[..usize::from(call.ints)];
         let words = [ints, &machine.stack[..usize::from(call.stack)]].concat();
-        let found: Vec<_> = call.captures.iter().map(|capture| machine.follow(capture, &machine.before)).collect();
-        let captures: Vec<_> = found.iter().map(|(bytes, end)| Captured { bytes, end: *end }).collect();
+        let found: Vec<_> = call
+            .captures
+            .iter()
+            .map(|capture| machine.follow(capture, &machine.before))
+            .collect();
+        let captures: Vec<_> = found
+            .iter()
+            .map(|(bytes, end)| Captured { bytes, end: *end })
+            .collect();
         let body = Body {
             stack_pointer: 0x1234_5008,
             stamp: call.stamp.then_some(stamps.0),
@@ -315,9 +343,19 @@ impl Ring {
         if let Some(ret) = &wants.recording.ret {
             let mut words = machine.results[..usize::from(ret.ints)].to_vec();
             // What is in the upper half of the word does not matter.
-            words.extend(ret.errno.map(|_| 0xdead_0000_0000 | u64::from(machine.errno.cast_unsigned())));
-            let found: Vec<_> = ret.captures.iter().map(|capture| machine.follow(capture, &machine.after)).collect();
-            let captures: Vec<_> = found.iter().map(|(bytes, end)| Captured { bytes, end: *end }).collect();
+            words.extend(
+                ret.errno
+                    .map(|_| 0xdead_0000_0000 | u64::from(machine.errno.cast_unsigned())),
+            );
+            let found: Vec<_> = ret
+                .captures
+                .iter()
+                .map(|capture| machine.follow(capture, &machine.after))
+                .collect();
+            let captures: Vec<_> = found
+                .iter()
+                .map(|(bytes, end)| Captured { bytes, end: *end })
+                .collect();
             let body = Body {
                 stack_pointer: 0x1234_5008,
                 stamp: ret.stamp.then_some(stamps.1),
@@ -329,10 +367,12 @@ impl Ring {
             let _ = producer.ret(0, &body).expect("the record is not too long");
         }
         let shapes: [Shape; 1] = [wants.shape()];
-        consumer.drain(&shapes[..], &self.host, |record| match record.expect("a record as it should be") {
-            Record::Call(call) => sink(&call, false),
-            Record::Return(ret) => sink(&ret, true),
-            other => panic!("{other:?}"),
+        consumer.drain(&shapes[..], &self.host, |record| {
+            match record.expect("a record as it should be") {
+                Record::Call(call) => sink(&call, false),
+                Record::Return(ret) => sink(&ret, true),
+                other => panic!("{other:?}"),
+            }
         });
     }
 }

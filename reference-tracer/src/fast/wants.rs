@@ -287,6 +287,7 @@ fn most_bytes(fields: &Fields, captures: &[Capture]) -> usize {
         | Length::Fixed(most)
         | Length::Counted { most, .. } => most,
     };
-    let capture = |capture| (fast_ring::format::CAPTURE_HEAD_BYTES + usize::from(most(capture))).next_multiple_of(8);
+    let capture =
+        |capture| (fast_ring::format::CAPTURE_HEAD_BYTES + usize::from(most(capture))).next_multiple_of(8);
     fields.fixed_bytes() + captures.iter().map(capture).sum::<usize>()
 }

@@ -4,7 +4,7 @@ use arch_abi::{Place, Source};
 
 use super::{Builder, MAX_CALL_CAPTURES, MAX_FLOATS, MAX_INTS, MAX_REMEMBERED, Moment, Reason};
 use crate::fast::recording::{Capture, Count, Length, Pointer};
-use crate::proto::{Expr, Field, Int, Lens, Length as ArrayLength, Pack, Type, TypeId, Width};
+use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Pack, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
 
 /// The largest structure behind a pointer.
@@ -91,7 +91,9 @@ impl Builder<'_> {
         self.stack_up_to(rest.stack.saturating_add(8 * u32::from(FORMAT_STACK)))?;
         self.call.ints = MAX_INTS;
         self.call.floats = MAX_FLOATS;
-        let guess = Length::Guess { most: self.string_bytes(1)? };
+        let guess = Length::Guess {
+            most: self.string_bytes(1)?,
+        };
         let registers = (rest.ints..MAX_INTS).map(Pointer::Int);
         let stacked = (first..first.saturating_add(FORMAT_STACK)).map(Pointer::Stack);
         let room = MAX_CALL_CAPTURES.saturating_sub(self.call.captures.len());
@@ -106,12 +108,9 @@ impl Builder<'_> {
         let types = self.ask.types;
         match types.get(ty) {
             Type::Int(_) => self.int(lens, at),
-            Type::Void
-            | Type::Float(_)
-            | Type::Complex(_)
-            | Type::Code
-            | Type::VaList
-            | Type::Opaque => Ok(()),
+            Type::Void | Type::Float(_) | Type::Complex(_) | Type::Code | Type::VaList | Type::Opaque => {
+                Ok(())
+            }
             Type::Pointer(of) => self.pointer(*of, lens, at),
             Type::Array { of, len } => {
                 self.count_of(len, at)?;
@@ -171,11 +170,15 @@ impl Builder<'_> {
         if matches!(bare, Type::Struct(_) | Type::Union(_)) && self.ask.limits.depth == 0 {
             return Ok(()); // it is elided
         }
-        let size = constant_layout(types, self.ask.plan, of).ok_or(Reason::Length)?.size;
+        let size = constant_layout(types, self.ask.plan, of)
+            .ok_or(Reason::Length)?
+            .size;
         if size > MAX_VALUE {
             return Ok(()); // it is shown as a pointer
         }
-        let size = u16::try_from(size).ok().filter(|&size| u64::from(size) <= MAX_POINTEE);
+        let size = u16::try_from(size)
+            .ok()
+            .filter(|&size| u64::from(size) <= MAX_POINTEE);
         self.capture(pointer, Length::Fixed(size.ok_or(Reason::TooLarge)?), moment)?;
         self.value(of, lens, At::Inside)
     }
@@ -187,7 +190,9 @@ impl Builder<'_> {
         lens: Option<Lens>,
         (pointer, moment): (Pointer, Moment),
     ) -> Result<(), Reason> {
-        let size = constant_layout(self.ask.types, self.ask.plan, of).ok_or(Reason::Length)?.size;
+        let size = constant_layout(self.ask.types, self.ask.plan, of)
+            .ok_or(Reason::Length)?
+            .size;
         if size == 0 || size > MAX_VALUE {
             return Ok(()); // it is shown as a pointer
         }
@@ -205,11 +210,15 @@ impl Builder<'_> {
         let At::Word(pointer, moment) = at else {
             return Err(Reason::Nested);
         };
-        let size = constant_layout(types, self.ask.plan, *target).ok_or(Reason::Length)?.size;
+        let size = constant_layout(types, self.ask.plan, *target)
+            .ok_or(Reason::Length)?
+            .size;
         if size > MAX_VALUE {
             return Ok(());
         }
-        let size = u16::try_from(size).ok().filter(|&size| usize::from(size) <= MAX_CAPTURE);
+        let size = u16::try_from(size)
+            .ok()
+            .filter(|&size| usize::from(size) <= MAX_CAPTURE);
         self.capture(pointer, Length::Fixed(size.ok_or(Reason::TooLarge)?), moment)?;
         self.bit_vector(*target, At::Inside)
     }
@@ -225,7 +234,10 @@ impl Builder<'_> {
             _ => (inner, &ArrayLength::ZERO),
         };
         let width = match types.get(types.bare(element)) {
-            Type::Int(Int { width: Width::Bytes(4), .. }) => 4,
+            Type::Int(Int {
+                width: Width::Bytes(4),
+                ..
+            }) => 4,
             Type::Int(_) => 1,
             _ => return self.value(of, lens, at), // not a string: as what it is
         };
@@ -241,8 +253,16 @@ impl Builder<'_> {
 
     /// The bytes of a string that are wanted: one character more than is shown, to see whether it goes on.
     fn string_bytes(&self, width: usize) -> Result<u16, Reason> {
-        let bytes = self.ask.limits.string.min(MAX_CAPTURE).saturating_add(1).saturating_mul(width);
-        let bytes = u16::try_from(bytes).ok().filter(|&bytes| usize::from(bytes) <= MAX_CAPTURE);
+        let bytes = self
+            .ask
+            .limits
+            .string
+            .min(MAX_CAPTURE)
+            .saturating_add(1)
+            .saturating_mul(width);
+        let bytes = u16::try_from(bytes)
+            .ok()
+            .filter(|&bytes| usize::from(bytes) <= MAX_CAPTURE);
         bytes.ok_or(Reason::TooLong)
     }
 
@@ -263,7 +283,9 @@ impl Builder<'_> {
             return Ok(()); // it is shown as a pointer
         };
         let bytes = wanted.min(count).saturating_mul(size);
-        let most = u16::try_from(bytes).ok().filter(|&most| usize::from(most) <= MAX_CAPTURE);
+        let most = u16::try_from(bytes)
+            .ok()
+            .filter(|&most| usize::from(most) <= MAX_CAPTURE);
         let most = most.ok_or(Reason::TooLong)?;
         if most == 0 {
             return Ok(());
@@ -335,7 +357,9 @@ impl Builder<'_> {
     pub(super) fn values_of(&mut self, expr: &Expr, moments: &[Moment]) -> Result<(), Reason> {
         match expr {
             Expr::Arg(number) => {
-                let planned = usize::from(*number).checked_sub(1).and_then(|index| self.ask.plan.params.get(index));
+                let planned = usize::from(*number)
+                    .checked_sub(1)
+                    .and_then(|index| self.ask.plan.params.get(index));
                 match planned.and_then(|planned| planned.place.as_ref()) {
                     Some(place) => self.argument(place),
                     None => Ok(()),
@@ -357,7 +381,9 @@ impl Builder<'_> {
     fn deref(&mut self, inner: &Expr, moments: &[Moment]) -> Result<(), Reason> {
         let types = self.ask.types;
         let Expr::Arg(number) = inner else { return Ok(()) };
-        let planned = usize::from(*number).checked_sub(1).and_then(|index| self.ask.plan.params.get(index));
+        let planned = usize::from(*number)
+            .checked_sub(1)
+            .and_then(|index| self.ask.plan.params.get(index));
         let Some(planned) = planned else { return Ok(()) };
         let Type::Pointer(of) = types.get(types.bare(planned.param.ty)) else {
             return Ok(());
@@ -365,7 +391,11 @@ impl Builder<'_> {
         let Type::Int(int) = types.get(types.bare(*of)) else {
             return Ok(());
         };
-        let pointer = planned.place.as_ref().and_then(pointer_of).ok_or(Reason::TooManyArguments)?;
+        let pointer = planned
+            .place
+            .as_ref()
+            .and_then(pointer_of)
+            .ok_or(Reason::TooManyArguments)?;
         let size = u16::try_from(int.size(self.ask.plan.arch.abi()).min(8)).unwrap_or(8);
         for &moment in moments {
             self.capture(pointer, Length::Fixed(size), moment)?;
@@ -395,17 +425,29 @@ impl Builder<'_> {
 
     /// How many words of the call the return needs, with one more pointer or count.
     fn remembered(&self, pointer: Option<Pointer>, count: Option<Count>) -> usize {
-        let counts = self.ret.captures.iter().filter_map(|capture| match capture.length {
-            Length::Counted { count, .. } => Some(count),
-            _ => None,
-        });
+        let counts = self
+            .ret
+            .captures
+            .iter()
+            .filter_map(|capture| match capture.length {
+                Length::Counted { count, .. } => Some(count),
+                _ => None,
+            });
         let counts = counts.chain(count).filter_map(|count| match count {
             Count::Int { index, .. } => Some(Pointer::Int(index)),
             Count::Result { .. } => None,
         });
-        let pointers = self.ret.captures.iter().map(|capture| capture.pointer).chain(pointer);
+        let pointers = self
+            .ret
+            .captures
+            .iter()
+            .map(|capture| capture.pointer)
+            .chain(pointer);
         let mut words: Vec<Pointer> = Vec::new();
-        for word in pointers.filter(|pointer| *pointer != Pointer::Result).chain(counts) {
+        for word in pointers
+            .filter(|pointer| *pointer != Pointer::Result)
+            .chain(counts)
+        {
             if !words.contains(&word) {
                 words.push(word);
             }
@@ -442,7 +484,9 @@ fn pointer_of(place: &Place) -> Option<Pointer> {
     }
     match piece.source {
         Source::Int(index) => Some(Pointer::Int(index)),
-        Source::Stack(offset) if offset >= 8 && offset % 8 == 0 => u8::try_from((offset - 8) / 8).ok().map(Pointer::Stack),
+        Source::Stack(offset) if offset >= 8 && offset % 8 == 0 => {
+            u8::try_from((offset - 8) / 8).ok().map(Pointer::Stack)
+        }
         _ => None,
     }
 }
