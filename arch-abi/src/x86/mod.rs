@@ -8,6 +8,7 @@ mod guard32;
 mod guard64;
 pub mod i386;
 mod landing;
+mod record;
 mod slot_ref;
 pub(crate) mod step;
 mod stub;
