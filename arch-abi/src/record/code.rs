@@ -145,8 +145,8 @@ pub(crate) struct Patch {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum What {
-    /// The number of the call point is added to these 32 bits.
-    Id,
+    /// The number of the call point, masked, is added to these 32 bits.
+    Id(u32),
     /// The 64 bits of the slot's address.
     Slot,
     /// 32 bits, counted from their end.
@@ -185,8 +185,8 @@ impl Part {
         let mut bytes = self.bytes.clone();
         for patch in &self.patches {
             match patch.what {
-                What::Id => {
-                    let half = self.word(patch.at).wrapping_add(id);
+                What::Id(mask) => {
+                    let half = self.word(patch.at).wrapping_add(id & mask);
                     put(&mut bytes, patch.at, &half.to_le_bytes());
                 }
                 What::Slot => put(&mut bytes, patch.at, &slot.get().to_le_bytes()),

@@ -86,6 +86,10 @@ impl Abi for X86_64 {
         operand::loaded(code, at)
     }
 
+    fn recorder(&self) -> Option<&'static dyn crate::record::Recorder> {
+        Some(&X86_64)
+    }
+
     fn max_callee_pop(&self) -> u64 {
         0 // psABI, "The Stack Frame": the caller removes the arguments
     }
