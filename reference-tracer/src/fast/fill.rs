@@ -4,20 +4,18 @@ use arch_abi::{Addr, FpRegs};
 use arrayvec::ArrayVec;
 use fast_ring::{Call, Capture as Content, End, Words};
 
-use super::recording::{Capture, Length, Pointer};
 use super::wants::Wants;
 use crate::memory::TargetMemory;
 use crate::value::{RawCall, RawReturn};
+use arch_abi::record::{CallFields, Capture, Length, Pointer};
 
-/// The most captures of a record.
-const MAX_CAPTURES: usize = 8;
 /// What a guess looks at to tell text from a pointer.
 const WORD: usize = 8;
 
 /// Memory as it was when a call was made, or when it returned. The buffers are used again and again.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
-    regions: ArrayVec<Region, MAX_CAPTURES>,
+    regions: ArrayVec<Region, { CallFields::CAPTURES }>,
     bytes: Vec<u8>,
 }
 

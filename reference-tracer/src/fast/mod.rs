@@ -1,7 +1,6 @@
 //! The fast engine: calls are recorded inside the process.
 
 pub mod fill;
-pub mod recording;
 pub mod wants;
 
 #[cfg(test)]

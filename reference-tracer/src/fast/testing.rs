@@ -6,10 +6,10 @@ use std::sync::atomic::AtomicU64;
 use arch_abi::{Addr, FpRegs};
 use fast_ring::{Body, Captured, End, Layout, OneProcess, Record, Region, Shape};
 
-use super::recording::{Capture, Count, Length, Pointer};
 use super::wants::Wants;
 use crate::memory::TargetMemory;
 use crate::proto::{Direction, Plan};
+use arch_abi::record::{Capture, Count, Length, Pointer};
 
 /// xorshift64*: the same values in every run.
 pub(super) struct Random(pub(super) u64);

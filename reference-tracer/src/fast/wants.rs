@@ -11,10 +11,10 @@ mod reason;
 use arch_abi::{Arch, Place, Source};
 use fast_ring::{Fields, Shape};
 
-use super::recording::{CallFields, Capture, Length, Recording, ReturnFields};
 use crate::points::Returns;
 use crate::proto::{Direction, Lens, Plan, Type, Types};
 use crate::value::Limits;
+use arch_abi::record::{CallFields, Capture, Recording, ReturnFields};
 pub use reason::Reason;
 
 /// Which times are wanted.
@@ -54,17 +54,8 @@ pub struct Ask<'a> {
     pub max_record: usize,
 }
 
-/// The most that a stub records of each kind.
-const MAX_INTS: u8 = 6;
-const MAX_FLOATS: u8 = 8;
-const MAX_STACK: u8 = 32;
-const MAX_CALL_CAPTURES: usize = 8;
-const MAX_RETURN_CAPTURES: usize = 4;
-/// The pointers (and counts) of a call that are remembered until its return.
-const MAX_REMEMBERED: usize = 2;
-
 /// What is wanted of a call point's records.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Wants {
     /// What its stub records.
     pub recording: Recording,
@@ -194,8 +185,10 @@ impl<'a> Builder<'a> {
         }
         for piece in place.pieces() {
             match piece.source {
-                Source::Int(index) if index < MAX_INTS => self.call.ints = self.call.ints.max(index + 1),
-                Source::Vector(index) if index < MAX_FLOATS && piece.len <= 8 => {
+                Source::Int(index) if index < CallFields::INTS => {
+                    self.call.ints = self.call.ints.max(index + 1)
+                }
+                Source::Vector(index) if index < CallFields::FLOATS && piece.len <= 8 => {
                     self.call.floats = self.call.floats.max(index + 1);
                 }
                 Source::Stack(offset) => self.stack_up_to(offset.saturating_add(piece.len))?,
@@ -209,7 +202,9 @@ impl<'a> Builder<'a> {
     /// The stack up to `end` bytes above the stack pointer, where the return address lies.
     fn stack_up_to(&mut self, end: u32) -> Result<(), Reason> {
         let words = end.saturating_sub(8).div_ceil(8);
-        let words = u8::try_from(words).ok().filter(|&words| words <= MAX_STACK);
+        let words = u8::try_from(words)
+            .ok()
+            .filter(|&words| words <= CallFields::STACK);
         self.call.stack = self.call.stack.max(words.ok_or(Reason::TooManyArguments)?);
         Ok(())
     }
@@ -237,10 +232,12 @@ impl<'a> Builder<'a> {
         };
         for piece in place.pieces() {
             match piece.source {
-                Source::Int(index) if index < 2 => self.ret.ints = self.ret.ints.max(index + 1),
+                Source::Int(index) if index < ReturnFields::INTS => {
+                    self.ret.ints = self.ret.ints.max(index + 1)
+                }
                 // What is only counted needs its result for no more than whether it failed: as a word.
                 _ if !self.ask.lines => {}
-                Source::Vector(index) if index < 2 && piece.len <= 8 => {
+                Source::Vector(index) if index < ReturnFields::FLOATS && piece.len <= 8 => {
                     self.ret.floats = self.ret.floats.max(index + 1);
                 }
                 _ => return Err(Reason::X87),
@@ -259,7 +256,7 @@ impl<'a> Builder<'a> {
             call,
             ret,
         } = self;
-        if call.captures.len() > MAX_CALL_CAPTURES || ret.captures.len() > MAX_RETURN_CAPTURES {
+        if call.captures.len() > CallFields::CAPTURES || ret.captures.len() > ReturnFields::CAPTURES {
             return Err(Reason::TooManyPointers);
         }
         let wants = Wants {
@@ -281,13 +278,8 @@ impl<'a> Builder<'a> {
 
 /// The bytes of the longest record of these fields.
 fn most_bytes(fields: &Fields, captures: &[Capture]) -> usize {
-    let most = |capture: &Capture| match capture.length {
-        Length::String { most }
-        | Length::Guess { most }
-        | Length::Fixed(most)
-        | Length::Counted { most, .. } => most,
+    let capture = |capture: &Capture| {
+        (fast_ring::format::CAPTURE_HEAD_BYTES + usize::from(capture.length.most())).next_multiple_of(8)
     };
-    let capture =
-        |capture| (fast_ring::format::CAPTURE_HEAD_BYTES + usize::from(most(capture))).next_multiple_of(8);
     fields.fixed_bytes() + captures.iter().map(capture).sum::<usize>()
 }

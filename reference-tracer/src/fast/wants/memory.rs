@@ -2,15 +2,15 @@
 
 use arch_abi::{Place, Source};
 
-use super::{Builder, MAX_CALL_CAPTURES, MAX_FLOATS, MAX_INTS, MAX_REMEMBERED, Moment, Reason};
-use crate::fast::recording::{Capture, Count, Length, Pointer};
+use super::{Builder, Moment, Reason};
 use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Pack, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
+use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields};
 
 /// The largest structure behind a pointer.
 const MAX_POINTEE: u64 = 256;
-/// The most bytes of one capture: twelve bits tell how many there are.
-const MAX_CAPTURE: usize = (1 << fast_ring::format::CAPTURE_BITS) - 1;
+/// The most bytes of one capture.
+const MAX_CAPTURE: usize = Length::MOST as usize;
 /// How much is captured of a format. What is longer is read later if it lies in read-only memory, as nearly all do.
 const FORMAT: u16 = 256;
 /// Words of the stack that are recorded for the arguments of a format.
@@ -89,14 +89,14 @@ impl Builder<'_> {
         let rest = self.ask.plan.rest;
         let first = u8::try_from(rest.stack.saturating_sub(8) / 8).map_err(|_| Reason::TooManyArguments)?;
         self.stack_up_to(rest.stack.saturating_add(8 * u32::from(FORMAT_STACK)))?;
-        self.call.ints = MAX_INTS;
-        self.call.floats = MAX_FLOATS;
+        self.call.ints = CallFields::INTS;
+        self.call.floats = CallFields::FLOATS;
         let guess = Length::Guess {
             most: self.string_bytes(1)?,
         };
-        let registers = (rest.ints..MAX_INTS).map(Pointer::Int);
+        let registers = (rest.ints..CallFields::INTS).map(Pointer::Int);
         let stacked = (first..first.saturating_add(FORMAT_STACK)).map(Pointer::Stack);
-        let room = MAX_CALL_CAPTURES.saturating_sub(self.call.captures.len());
+        let room = CallFields::CAPTURES.saturating_sub(self.call.captures.len());
         for pointer in registers.chain(stacked).take(room) {
             self.capture(pointer, guess, Moment::Call)?;
         }
@@ -317,7 +317,8 @@ impl Builder<'_> {
                 };
                 let (bytes, signed) = self.integer(planned.param.ty)?;
                 let count = Count::Int { index, bytes, signed };
-                let fits = moment == Moment::Call || self.remembered(None, Some(count)) <= MAX_REMEMBERED;
+                let fits =
+                    moment == Moment::Call || self.remembered(None, Some(count)) <= ReturnFields::REMEMBERED;
                 fits.then_some(count)
             }
             Expr::RetVal if moment == Moment::Return => {
@@ -409,7 +410,7 @@ impl Builder<'_> {
         if length == Length::Fixed(0) || (moment == Moment::Return && !self.returns) {
             return Ok(());
         }
-        if moment == Moment::Return && self.remembered(Some(pointer), None) > MAX_REMEMBERED {
+        if moment == Moment::Return && self.remembered(Some(pointer), None) > ReturnFields::REMEMBERED {
             return Err(Reason::TooManyPointers);
         }
         let captures = match moment {
