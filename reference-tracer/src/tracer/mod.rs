@@ -446,6 +446,7 @@ impl Tracer {
     fn on_syscall(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
         self.show_syscall(&stopped, stop)?;
         if stop == Stop::SyscallExit {
+            self.await_thread_pointer(&stopped)?;
             self.on_watched_call(&stopped)?;
             if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
                 thread.watched_calls = thread.watched_calls.saturating_sub(1);
@@ -459,7 +460,7 @@ impl Tracer {
         if self
             .threads
             .get(&stopped.tid())
-            .is_some_and(|thread| thread.watched_calls > 0)
+            .is_some_and(|thread| thread.watched_calls > 0 || thread.system_calls_left > 0)
         {
             stopped.cont_to_syscall(None)?;
             return Ok(());

@@ -64,6 +64,8 @@ pub(super) struct Thread {
     pub(super) sent_sigtrap: Option<SigInfo>,
     /// How many system calls of a watched function are still to be looked at.
     pub(super) watched_calls: u8,
+    /// How many system calls it may still make before it has a thread pointer.
+    pub(super) system_calls_left: u8,
     /// The high half of its stack pointer.
     pub(super) stack_high: u64,
 }
@@ -83,6 +85,7 @@ impl Thread {
             blocks_sigtrap: false,
             sent_sigtrap: None,
             watched_calls: 0,
+            system_calls_left: 0,
             stack_high: 0,
         }
     }

@@ -48,10 +48,31 @@ impl Tracer {
         self.recorder.pump = waker.and_then(super::pump::Pump::start).ok();
     }
 
+    /// A new program has no thread pointer before its dynamic linker has set one, and does not record before that.
+    pub(in crate::tracer) fn await_thread_pointer(&mut self, stopped: &Stopped) -> Result<(), Error> {
+        let Some(thread) = self.threads.get_mut(&stopped.tid()).filter(|thread| thread.system_calls_left > 0) else {
+            return Ok(());
+        };
+        thread.system_calls_left -= 1;
+        let regs = stopped.regs()?;
+        let pointer = regs.abi().regs().thread_pointer.map_or(0, |reg| regs.get(reg));
+        if pointer != 0 {
+            thread.system_calls_left = 0;
+            self.recorder.lanes.set_owner(stopped.tid(), pointer);
+        } else if thread.system_calls_left == 0 {
+            self.notes.push(format!("tid {}: it has no thread pointer, and its calls are not recorded", stopped.tid()));
+        }
+        Ok(())
+    }
+
     /// Keeps the half of the stack pointer that records do not tell.
     fn note_stack(&mut self, stopped: &Stopped) {
         if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
+            let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
+            if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
+                thread.system_calls_left = UNTIL_POINTER;
+            }
         }
     }
 
@@ -179,6 +200,9 @@ impl Tracer {
         self.notes.extend(self.recorder.forget(tid));
     }
 }
+
+/// A dynamic linker sets the thread pointer within so many system calls after it has loaded the libraries: glibc 2.36 makes two.
+const UNTIL_POINTER: u8 = 100;
 
 /// Sends a thread where recording code says.
 fn go_on(stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<bool, Error> {

@@ -243,6 +243,18 @@ impl Lanes {
         Some(block)
     }
 
+    /// A thread has its thread pointer now.
+    pub(super) fn set_owner(&self, tid: Tid, owner: u64) {
+        let Some(lane) = self.of(tid).and_then(|index| self.lanes[index].as_ref()) else {
+            return;
+        };
+        let chunk = &lane.chunk;
+        let (ring, data) = (chunk.region.ring(lane.ring), chunk.region.layout().data_at(lane.ring));
+        if let (Some(ring), Some(data)) = (ring, data) {
+            ring.bind(chunk.at.wrapping_add(data as u64).get(), chunk.at.get(), owner);
+        }
+    }
+
     /// A thread records no more; what it has recorded was read. Gives how many of its records were lost.
     pub(super) fn take_back(&mut self, tid: Tid) -> u64 {
         let Some(index) = self.of(tid) else { return 0 };

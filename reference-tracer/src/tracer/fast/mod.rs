@@ -69,9 +69,6 @@ pub(super) enum FastError {
     /// The register is the program's.
     #[error("the program uses the gs register itself")]
     SpareRegister,
-    /// There is no thread pointer.
-    #[error("the thread has no thread pointer")]
-    NoThreadPointer,
     /// A request or a system call failed.
     #[error(transparent)]
     Code(#[from] CodeError),

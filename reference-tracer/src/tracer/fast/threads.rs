@@ -15,10 +15,7 @@ pub(super) fn spare_base(regs: &Regs) -> Result<u64, FastError> {
     if regs.get(spare) != 0 {
         return Err(FastError::SpareRegister);
     }
-    match regs.get(pointer) {
-        0 => Err(FastError::NoThreadPointer),
-        pointer => Ok(pointer),
-    }
+    Ok(regs.get(pointer))
 }
 
 impl Fast {
