@@ -30,6 +30,9 @@ pub mod header {
     pub const CONSUMER: usize = 0x40;
     /// Moves at least four times in [`PATIENCE`] while the consumer is well.
     pub const BEAT: usize = 0x48;
+    /// The consumer's: room for the entry by which [`CONSUMER`] is on its robust list. As far before it in every region, so that one list
+    /// holds them all.
+    pub const ROBUST: usize = 0x50;
     /// Low half, a futex: 1 while the consumer sleeps and wants to be woken.
     pub const ASLEEP: usize = 0x80;
 }

@@ -177,6 +177,39 @@ fn map_words(place: Option<SharedWords>, bytes: usize, flags: i32, fd: i32) -> s
     Ok(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>(), bytes / 8) })
 }
 
+/// Sees to it that the kernel sets `FUTEX_OWNER_DIED` in each region's word that holds this thread's id, when the thread ends in
+/// whatever way (set_robust_list(2)). Each of `regions` has that word and room for its entry of the list at the places that
+/// `fast_ring::format::header` tells. It must be called by the thread that attends, again whenever there are other regions; the C
+/// library's own list of this thread, for mutexes that this program does not use, gives way.
+pub(crate) fn tell_of_death(regions: &[SharedWords]) {
+    use fast_ring::format::header::{CONSUMER, ROBUST as ENTRY};
+    /// `struct robust_list_head` of `<linux/futex.h>`.
+    #[repr(C)]
+    struct Head {
+        next: AtomicU64,
+        offset: i64,
+        pending: u64,
+    }
+    static HEAD: Head = Head {
+        next: AtomicU64::new(0),
+        offset: CONSUMER as i64 - ENTRY as i64,
+        pending: 0,
+    };
+    let end = &raw const HEAD as u64; // the list is a ring
+    let entries = regions.iter().filter_map(|words| words.get(ENTRY / 8));
+    let first = entries.fold(end, |next, entry| {
+        entry.store(next, Ordering::Relaxed);
+        entry.as_ptr() as u64
+    });
+    HEAD.next.store(first, Ordering::Release);
+    // SAFETY: set_robust_list(2) keeps the address of a head that lives as long as the process. When this thread ends, the kernel follows
+    // the list through entries that stay mapped (see `SharedWords`), which the traced process can overwrite: it reads
+    // addresses there with checks, at most 2,048 of them, and writes only to a word that holds the id of this thread.
+    unsafe {
+        libc::syscall(libc::SYS_set_robust_list, &raw const HEAD, size_of::<Head>());
+    }
+}
+
 /// Sleeps while the low half of `word` is `seen`, at most as long as `at_most` (futex(2), not private).
 pub(crate) fn futex_wait(word: &AtomicU64, seen: u32, at_most: std::time::Duration) {
     let time = libc::timespec {

@@ -65,7 +65,7 @@ pub(super) struct Thread {
     /// How many system calls of a watched function are still to be looked at.
     pub(super) watched_calls: u8,
     /// How many system calls it may still make before it has a thread pointer.
-    pub(super) system_calls_left: u8,
+    pub(super) system_calls_left: u32,
     /// The high half of its stack pointer.
     pub(super) stack_high: u64,
 }

@@ -1,6 +1,7 @@
 //! Reading what was recorded: records become calls, as hits of traps do.
 
 use std::rc::Rc;
+use std::sync::Weak;
 use std::time::Instant;
 
 use arch_abi::Addr;
@@ -18,7 +19,7 @@ use crate::fast::wants::Wants;
 use crate::points::{PointId, Points};
 use crate::proto::Plan;
 use crate::summary::OpenCall;
-use crate::sys;
+use crate::sys::{self, SharedWords};
 use crate::tracer::Tracer;
 use crate::memory::TargetMemory;
 use crate::tracer::hits::Buffers;
@@ -173,6 +174,8 @@ pub(in crate::tracer) struct Recorder {
     pub(super) kinds: Kinds,
     pub(super) pump: Option<Pump>,
     ticks: Option<Ticks>,
+    /// The shared memory that is in use.
+    chunks: Vec<(SharedWords, Weak<()>)>,
     /// Threads whose rings were found damaged.
     damaged: FxHashSet<Tid>,
     pub(in crate::tracer) notes: Vec<String>,
@@ -186,6 +189,7 @@ impl Recorder {
             kinds: Kinds::default(),
             pump: None,
             ticks: None,
+            chunks: Vec::new(),
             damaged: FxHashSet::default(),
             notes: Vec::new(),
         }
@@ -215,11 +219,15 @@ impl Recorder {
     }
 
     /// A piece of shared memory more is in use.
-    pub(super) fn attend(&self, chunk: &Chunk) {
+    pub(super) fn attend(&mut self, chunk: &Chunk) {
         if let Some(pump) = &self.pump {
             let (region, alive) = chunk.region();
             pump.attend(region, alive);
         }
+        self.chunks.retain(|(_, alive)| alive.strong_count() > 0);
+        self.chunks.push(chunk.words());
+        let words: Vec<_> = self.chunks.iter().map(|(words, _)| *words).collect();
+        sys::tell_of_death(&words);
     }
 
     /// The tracer is about to sleep. `false`: there is something to read first.

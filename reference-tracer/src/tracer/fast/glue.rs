@@ -202,7 +202,7 @@ impl Tracer {
 }
 
 /// A dynamic linker sets the thread pointer within so many system calls after it has loaded the libraries: glibc 2.36 makes two.
-const UNTIL_POINTER: u8 = 100;
+const UNTIL_POINTER: u32 = 20_000;
 
 /// Sends a thread where recording code says.
 fn go_on(stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<bool, Error> {

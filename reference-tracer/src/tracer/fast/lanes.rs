@@ -119,6 +119,11 @@ impl Chunk {
         (self.at, self.words.len() as u64 * 8)
     }
 
+    /// Its words, and what is there as long as they are used for this.
+    pub(super) fn words(&self) -> (SharedWords, Weak<()>) {
+        (self.words, Arc::downgrade(&self.alive))
+    }
+
     /// The shared memory, and what is there as long as it is used for this.
     pub(super) fn region(&self) -> (Region<'static>, Weak<()>) {
         (self.region, Arc::downgrade(&self.alive))

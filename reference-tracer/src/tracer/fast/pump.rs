@@ -14,8 +14,9 @@ use crate::sys;
 /// How often it shows that, and how late what is recorded is read where there is little of it.
 const BEAT: Duration = Duration::from_millis(50);
 
-/// How long a thread whose ring is full waits while nothing shows that its tracer lives. It must be several beats.
-pub(super) const PATIENCE: Duration = Duration::from_millis(400);
+/// How long a thread whose ring is full waits while nothing shows that its tracer runs. The tracer's death is told by the kernel, at
+/// once: this is for one that was stopped, and long enough for one that gets no CPU on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 struct Shared {
