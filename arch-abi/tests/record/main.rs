@@ -2,4 +2,6 @@
 #![cfg(target_arch = "x86_64")]
 
 mod calls;
+
+mod speed;
 mod world;
