@@ -1,7 +1,7 @@
 //! How long a call takes, recorded and not.
 
 use crate::world::{World, one_ring};
-use arch_abi::record::{CallFields, Capture, Pointer, Recording, ReturnFields, Length};
+use arch_abi::record::{CallFields, Capture, Length, Pointer, Recording, ReturnFields};
 use fast_ring::format::block::LIMIT;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -38,20 +38,64 @@ fn recorded(call: CallFields, ret: Option<ReturnFields>) -> f64 {
 #[test]
 #[ignore = "a measurement, for a quiet machine and --release"]
 fn nanoseconds_of_a_call() {
-    let ints = |ints, stamp| CallFields { ints, stamp, ..CallFields::default() };
-    let result = |stamp| ReturnFields { ints: 1, stamp, ..ReturnFields::default() };
+    let ints = |ints, stamp| CallFields {
+        ints,
+        stamp,
+        ..CallFields::default()
+    };
+    let result = |stamp| ReturnFields {
+        ints: 1,
+        stamp,
+        ..ReturnFields::default()
+    };
     println!("bare {:.2}", nanoseconds(work));
     println!("entry only {:.2}", recorded(ints(6, false), None));
-    println!("no arguments {:.2}", recorded(ints(0, false), Some(result(false))));
-    println!("six arguments {:.2}", recorded(ints(6, false), Some(result(false))));
-    println!("and the caller {:.2}", recorded(CallFields { caller: true, ..ints(6, false) }, Some(result(false))));
-    println!("one time stamp {:.2}", recorded(ints(6, true), Some(result(false))));
-    println!("two time stamps {:.2}", recorded(ints(6, true), Some(result(true))));
-    let string = Capture { pointer: Pointer::Int(0), length: Length::String { most: 32 } };
-    let captures = CallFields { captures: vec![string], ..ints(6, false) };
+    println!(
+        "no arguments {:.2}",
+        recorded(ints(0, false), Some(result(false)))
+    );
+    println!(
+        "six arguments {:.2}",
+        recorded(ints(6, false), Some(result(false)))
+    );
+    println!(
+        "and the caller {:.2}",
+        recorded(
+            CallFields {
+                caller: true,
+                ..ints(6, false)
+            },
+            Some(result(false))
+        )
+    );
+    println!(
+        "one time stamp {:.2}",
+        recorded(ints(6, true), Some(result(false)))
+    );
+    println!(
+        "two time stamps {:.2}",
+        recorded(ints(6, true), Some(result(true)))
+    );
+    let string = Capture {
+        pointer: Pointer::Int(0),
+        length: Length::String { most: 32 },
+    };
+    let captures = CallFields {
+        captures: vec![string],
+        ..ints(6, false)
+    };
     println!("a string {:.2}", recorded(captures, Some(result(false))));
-    let twice = CallFields { captures: vec![string; 2], ..ints(6, false) };
+    let twice = CallFields {
+        captures: vec![string; 2],
+        ..ints(6, false)
+    };
     println!("two strings {:.2}", recorded(twice, Some(result(false))));
-    let back = ReturnFields { captures: vec![string], ..result(false) };
-    println!("a string at the return {:.2}", recorded(ints(6, false), Some(back)));
+    let back = ReturnFields {
+        captures: vec![string],
+        ..result(false)
+    };
+    println!(
+        "a string at the return {:.2}",
+        recorded(ints(6, false), Some(back))
+    );
 }

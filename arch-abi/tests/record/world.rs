@@ -293,7 +293,7 @@ pub(crate) fn set_gs(base: u64) {
 }
 
 /// A stub in its place.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stub {
     pub(crate) id: u32,
     pub(crate) template: &'static Template,
@@ -334,6 +334,11 @@ pub(crate) struct World {
     next: Places,
 }
 
+/// The next place of a stub.
+fn behind(at: Addr, bytes: usize) -> Addr {
+    Addr::new((at.get() + bytes as u64).next_multiple_of(64))
+}
+
 /// Bytes of the area of entries.
 const ENTRIES: u64 = 1 << 20;
 
@@ -342,7 +347,12 @@ impl World {
         prepare_process();
         // Near the code that calls: branches from one 4 GiB to another take a few cycles more.
         let near = World::new as usize as u64 + (1 << 28);
-        let room = map(near & !0xfff, 2 * Areas::RETURNS + ENTRIES, RW | libc::PROT_EXEC, 0);
+        let room = map(
+            near & !0xfff,
+            2 * Areas::RETURNS + ENTRIES,
+            RW | libc::PROT_EXEC,
+            0,
+        );
         let returns = room.next_multiple_of(Areas::RETURNS);
         let entries = returns + Areas::RETURNS;
         let area = |start: u64, bytes: u64| Addr::new(start)..Addr::new(start + bytes);
@@ -367,8 +377,8 @@ impl World {
         let region = Region::create(words, layout).unwrap();
         let mut world = World {
             next: Places {
-                entry: areas.entries.start.wrapping_add(common.entries().len() as u64),
-                ret: areas.returns.start.wrapping_add(common.returns().len() as u64),
+                entry: behind(areas.entries.start, common.entries().len()),
+                ret: behind(areas.returns.start, common.returns().len()),
             },
             areas,
             common,
@@ -401,10 +411,9 @@ impl World {
     ) -> Stub {
         let slot: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(function)));
         let places = self.next;
-        let aligned = |at: Addr, bytes: usize| Addr::new((at.get() + bytes as u64).next_multiple_of(16));
         self.next = Places {
-            entry: aligned(places.entry, template.entry_len()),
-            ret: aligned(places.ret, template.return_len()),
+            entry: behind(places.entry, template.entry_len()),
+            ret: behind(places.ret, template.return_len()),
         };
         let id = u32::try_from(self.shapes.len()).unwrap();
         self.shapes.push(recording.map(shape).unwrap_or_default());
