@@ -3,7 +3,7 @@
 //! A **stub** stands between a place that calls through a slot and the function: it writes a record of the call into the ring of its
 //! thread, calls the function through the same slot, and writes a record of the return. Its code has two parts. The
 //! **entry** is what the caller jumps to instead; the **return** part makes the call, so that the function returns to it. The real return
-//! address is kept at the address of its place on the stack with bit 45 turned over (a parallel shadow stack), so that there is
+//! address is kept at an address that follows from that of its place on the stack ([`RETURN_ADDRESS`], a parallel shadow stack), so that there is
 //! nothing to be undone when a program leaves a function by `longjmp`, an exception, or a switch of stacks.
 //!
 //! All entries lie in one area, all return parts in another, and each area begins with code that the stubs share
@@ -16,9 +16,9 @@
 //! # What the process must have
 //!
 //! For each thread: a ring's control block, at the thread's base of `gs` on x86-64, with the thread pointer (the base of `fs`)
-//! as owner ([`RingLayout::owner`]) and the block's own address ([`RingLayout::own`]). For each stack: memory at its
-//! addresses with [`SHADOW_BITS`] turned over. Without either, the call goes through unrecorded, by way of a fault
-//! that [`Template::resume`] deals with.
+//! as owner ([`RingLayout::owner`]) and the block's own address ([`RingLayout::own`]). For each stack: memory where its
+//! [shadows](Shadow) are. Without either, the call goes through unrecorded, by way of a fault that [`Template::resume`] deals
+//! with.
 //!
 //! # Signals and faults
 //!
@@ -36,9 +36,44 @@ use crate::addr::Addr;
 use std::ops::Range;
 use thiserror::Error;
 
-/// The bits of a stack address that are turned over for the parallel memory of its frames: where the return address is, and where one
-/// and then another pointer of the call are remembered for the return.
-pub const SHADOW_BITS: [u64; 3] = [1 << 45, 1 << 46, 1 << 45 | 1 << 46];
+/// Where something is kept for each place on a stack at which a return address can be: at the same address with some
+/// bits turned over, so that it lies far from any stack, and a little further on.
+///
+/// The little is less than a page. It matters: processors first look at the low 12 bits of an address to find out whether a load needs what
+/// was stored just before. With the same low bits as the stack a call took several times as long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shadow {
+    /// The bits that are turned over: the address of memory for the shadow of a stack is the stack's with these.
+    pub turned: u64,
+    /// Bytes further on. The memory must be so much longer than the stack, which is one page.
+    pub past: u64,
+}
+
+impl Shadow {
+    /// The address that belongs to a place on a stack.
+    #[must_use]
+    pub const fn of(self, place: Addr) -> Addr {
+        Addr::new(place.get() ^ self.turned).wrapping_add(self.past)
+    }
+}
+
+/// Where the return address of a function is that was called by a stub.
+pub const RETURN_ADDRESS: Shadow = Shadow {
+    turned: 1 << 45,
+    past: 0x800,
+};
+
+/// Where the arguments of the call are that the return's captures need.
+pub const REMEMBERED: [Shadow; ReturnFields::REMEMBERED] = [
+    Shadow {
+        turned: 1 << 46,
+        past: 0xa00,
+    },
+    Shadow {
+        turned: 1 << 45 | 1 << 46,
+        past: 0xc00,
+    },
+];
 
 /// What is recorded of a call point's calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]

@@ -2,4 +2,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod calls;
+mod captures;
+
+mod speed;
 mod world;

@@ -1,7 +1,8 @@
 //! A process with recording code in it: this one. What a tracer does from outside is done here from inside.
 
 use arch_abi::record::{
-    Areas, Common, Interruption, Length, Places, Recording, Resume, RingLayout, SHADOW_BITS, Template,
+    Areas, Common, Interruption, Length, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, RingLayout,
+    Template,
 };
 use arch_abi::{Addr, Arch};
 use fast_ring::format::{self, block, header};
@@ -174,9 +175,9 @@ const STACKS: (u64, u64) = (0x7c00_0000_0000, 0x7fff_ffff_f000);
 
 fn map_shadows() {
     let (start, end) = STACKS;
-    for bits in SHADOW_BITS {
-        let at = start ^ bits;
-        assert_eq!(map(at, end - start, RW, libc::MAP_FIXED_NOREPLACE), at);
+    for shadow in [RETURN_ADDRESS, REMEMBERED[0], REMEMBERED[1]] {
+        let at = start ^ shadow.turned;
+        assert_eq!(map(at, end - start + 4096, RW, libc::MAP_FIXED_NOREPLACE), at);
     }
 }
 
@@ -292,7 +293,7 @@ pub(crate) fn set_gs(base: u64) {
 }
 
 /// A stub in its place.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Stub {
     pub(crate) id: u32,
     pub(crate) template: &'static Template,
@@ -333,13 +334,25 @@ pub(crate) struct World {
     next: Places,
 }
 
+/// The next place of a stub.
+fn behind(at: Addr, bytes: usize) -> Addr {
+    Addr::new((at.get() + bytes as u64).next_multiple_of(64))
+}
+
 /// Bytes of the area of entries.
 const ENTRIES: u64 = 1 << 20;
 
 impl World {
     pub(crate) fn new(layout: Layout) -> World {
         prepare_process();
-        let room = map(0, 2 * Areas::RETURNS + ENTRIES, RW | libc::PROT_EXEC, 0);
+        // Near the code that calls: branches from one 4 GiB to another take a few cycles more.
+        let near = World::new as usize as u64 + (1 << 28);
+        let room = map(
+            near & !0xfff,
+            2 * Areas::RETURNS + ENTRIES,
+            RW | libc::PROT_EXEC,
+            0,
+        );
         let returns = room.next_multiple_of(Areas::RETURNS);
         let entries = returns + Areas::RETURNS;
         let area = |start: u64, bytes: u64| Addr::new(start)..Addr::new(start + bytes);
@@ -364,8 +377,8 @@ impl World {
         let region = Region::create(words, layout).unwrap();
         let mut world = World {
             next: Places {
-                entry: areas.entries.start.wrapping_add(common.entries().len() as u64),
-                ret: areas.returns.start.wrapping_add(common.returns().len() as u64),
+                entry: behind(areas.entries.start, common.entries().len()),
+                ret: behind(areas.returns.start, common.returns().len()),
             },
             areas,
             common,
@@ -398,10 +411,9 @@ impl World {
     ) -> Stub {
         let slot: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(function)));
         let places = self.next;
-        let aligned = |at: Addr, bytes: usize| Addr::new((at.get() + bytes as u64).next_multiple_of(16));
         self.next = Places {
-            entry: aligned(places.entry, template.entry_len()),
-            ret: aligned(places.ret, template.return_len()),
+            entry: behind(places.entry, template.entry_len()),
+            ret: behind(places.ret, template.return_len()),
         };
         let id = u32::try_from(self.shapes.len()).unwrap();
         self.shapes.push(recording.map(shape).unwrap_or_default());

@@ -3,7 +3,7 @@
 use iced_x86::code_asm::{AsmMemoryOperand, AsmRegister64, CodeAssembler, CodeLabel, qword_ptr, rsp};
 use iced_x86::{BlockEncoderOptions, IcedError};
 
-use crate::record::{Interruption, Move, Part, Patch, Target, Unsupported, What};
+use crate::record::{Interruption, Move, Part, Patch, Shadow, Target, Unsupported, What};
 
 /// The assembler has refused.
 #[derive(Debug)]
@@ -140,6 +140,14 @@ impl Builder {
     /// Threads interrupted at `range` go on where they are.
     pub(super) fn stay(&mut self, why: Interruption, range: (Label, Label)) {
         self.moves.push((range.0, range.1, why, None));
+    }
+
+    /// Where a shadow is, given in `reg` the place on the stack, which is lost.
+    pub(super) fn shadow(&mut self, reg: AsmRegister64, shadow: Shadow) -> Made<AsmMemoryOperand> {
+        for bit in (0..u64::BITS).filter(|bit| shadow.turned >> bit & 1 == 1) {
+            self.asm.btc(reg, bit)?;
+        }
+        Ok(qword_ptr(reg + shadow.past))
     }
 
     /// The memory at `rsp + offset`.

@@ -11,8 +11,8 @@ use iced_x86::code_asm::{
 use super::builder::{Builder, Label, Made, Side, To};
 use super::common::Routine;
 use super::plan::Plan;
-use super::{INTS, SHADOWS, STACK_ARGS, aside};
-use crate::record::{Capture, Count, Interruption, Length, Pointer};
+use super::{INTS, STACK_ARGS, aside};
+use crate::record::{Capture, Count, Interruption, Length, Pointer, REMEMBERED, Shadow};
 
 /// What a thread does that is interrupted in a capture.
 pub(super) struct Ways {
@@ -76,7 +76,7 @@ enum Place {
     /// At the stack pointer, so far from it.
     Stack(i32),
     /// In this of the shadows.
-    Shadow(&'static [u32]),
+    Shadow(Shadow),
 }
 
 impl Source {
@@ -88,7 +88,7 @@ impl Source {
             (_, Pointer::Result) => Place::Stack(aside::RAX),
             (Side::Return, value) => {
                 let index = plan.remembered.iter().position(|&known| known == value);
-                Place::Shadow(SHADOWS[1 + index.unwrap_or(0)])
+                Place::Shadow(REMEMBERED[index.unwrap_or(0)])
             }
         };
         Source { side, place }
@@ -98,12 +98,10 @@ impl Source {
     fn load(&self, b: &mut Builder, plan: &Plan<'_>, to: AsmRegister64, bytes: u8, signed: bool) -> Made {
         let (base, offset) = match self.place {
             Place::Stack(offset) => (rsp, offset),
-            Place::Shadow(bits) => {
+            Place::Shadow(shadow) => {
                 b.asm.lea(to, qword_ptr(rsp - 8))?;
-                for &bit in bits {
-                    b.asm.btc(to, bit)?;
-                }
-                (to, 0)
+                b.shadow(to, shadow)?;
+                (to, i32::try_from(shadow.past).unwrap_or(0))
             }
         };
         let start = b.here()?;

@@ -9,8 +9,8 @@ use super::builder::{Builder, Built, Label, Made, Side, To};
 use super::capture;
 use super::common::Routine;
 use super::plan::Plan;
-use super::{INTS, RETURNS_SHIFT, SHADOWS, STACK_ARGS, aside};
-use crate::record::{Interruption, Part, Pointer, Target, Template};
+use super::{INTS, RETURNS_SHIFT, STACK_ARGS, aside};
+use crate::record::{Interruption, Part, Pointer, REMEMBERED, RETURN_ADDRESS, Target, Template};
 
 /// A finished entry, and what the return part needs to know of it.
 pub(super) struct Entry {
@@ -171,11 +171,9 @@ impl Writer<'_> {
         let skip = self.b.label();
         self.compare_return_address()?;
         self.b.asm.je(self.b.code(skip))?;
-        for (from, bits) in self.plan.remembered.iter().zip(&SHADOWS[1..]) {
+        for (from, shadow) in self.plan.remembered.iter().zip(REMEMBERED) {
             self.b.asm.mov(r11, rsp)?;
-            for &bit in *bits {
-                self.b.asm.btc(r11, bit)?;
-            }
+            let place = self.b.shadow(r11, shadow)?;
             let value = match *from {
                 Pointer::Int(index) => INTS[usize::from(index)].0,
                 Pointer::Stack(index) => {
@@ -184,7 +182,7 @@ impl Writer<'_> {
                 }
                 Pointer::Result => continue,
             };
-            self.b.asm.mov(qword_ptr(r11), value)?;
+            self.b.asm.mov(place, value)?;
         }
         self.b.bind(skip)
     }
@@ -323,10 +321,8 @@ impl Writer<'_> {
         let call = self.plan.call;
         if call.caller {
             self.b.asm.mov(rax, rsp)?;
-            for &bit in SHADOWS[0] {
-                self.b.asm.btc(rax, bit)?;
-            }
-            self.b.asm.mov(rax, qword_ptr(rax))?;
+            let shadow = self.b.shadow(rax, RETURN_ADDRESS)?;
+            self.b.asm.mov(rax, shadow)?;
             self.b
                 .asm
                 .mov(qword_ptr(r11 + (8 + 8 * i32::from(call.stamp))), rax)?;

@@ -52,9 +52,6 @@ const INTS: [(AsmRegister64, i32); 6] = [
 /// The first argument on the stack, from the stack pointer at the entry: behind the return address.
 const STACK_ARGS: i32 = 8;
 
-/// The bits of an address that tell where on the stack the return address was, and the two remembered arguments.
-const SHADOWS: [&[u32]; 3] = [&[45], &[46], &[45, 46]];
-
 /// How far the bits reach that an address shares with all others in the area of return parts.
 const RETURNS_SHIFT: u32 = Areas::RETURNS.trailing_zeros();
 

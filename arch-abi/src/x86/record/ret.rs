@@ -4,13 +4,13 @@ use iced_x86::code_asm::{
     dword_ptr, eax, ecx, qword_ptr, r8, r9, r11, r11d, rax, rcx, rdi, rdx, rsi, rsp, xmm0, xmm1,
 };
 
+use super::aside;
 use super::builder::{Builder, Label, Made, Side, To};
 use super::capture;
 use super::common::Routine;
 use super::entry::Entry;
 use super::plan::{Plan, return_fixed};
-use super::{SHADOWS, aside};
-use crate::record::{Interruption, Part, ReturnFields, Target};
+use crate::record::{Interruption, Part, RETURN_ADDRESS, ReturnFields, Target};
 
 /// A finished return part.
 pub(super) struct Return {
@@ -66,10 +66,8 @@ pub(super) fn ret(plan: &Plan<'_>, entry: &Entry) -> Made<Option<Return>> {
 pub(super) fn call(b: &mut Builder, go: Target, bare: Target) -> Made {
     let start = b.here()?;
     b.asm.mov(r11, rsp)?;
-    for &bit in SHADOWS[0] {
-        b.asm.btc(r11, bit)?;
-    }
-    b.asm.pop(qword_ptr(r11))?;
+    let shadow = b.shadow(r11, RETURN_ADDRESS)?;
+    b.asm.pop(shadow)?;
     let taken = b.here()?;
     b.on(Interruption::Signal, (start, taken), To::There(go));
     b.on(Interruption::Leave, (start, taken), To::There(go));
@@ -82,10 +80,8 @@ pub(super) fn call(b: &mut Builder, go: Target, bare: Target) -> Made {
 ///
 /// Where only `ret` is left, the stack is as in the area of entries: interrupted threads go on at a `ret` there.
 pub(super) fn back(b: &mut Builder, there: Target) -> Made {
-    for &bit in SHADOWS[0] {
-        b.asm.btc(r11, bit)?;
-    }
-    b.asm.push(qword_ptr(r11))?;
+    let shadow = b.shadow(r11, RETURN_ADDRESS)?;
+    b.asm.push(shadow)?;
     let pushed = b.here()?;
     b.asm.ret()?;
     let end = b.here()?;

@@ -10,9 +10,9 @@
 use iced_x86::code_asm::{dword_ptr, eax, esi, qword_ptr, r11, rax, rcx, rdi, rdx, rsi, rsp};
 
 use super::builder::{Builder, Label, Made, Side, To};
-use super::{RETURNS_SHIFT, SHADOWS, plan, ret};
+use super::{RETURNS_SHIFT, plan, ret};
 use crate::addr::Addr;
-use crate::record::{Areas, Interruption, Part, Target, Template};
+use crate::record::{Areas, Interruption, Part, REMEMBERED, RETURN_ADDRESS, Target, Template};
 use std::ops::Range;
 
 /// What unwinders read, in the area of entries.
@@ -75,16 +75,13 @@ const DW_CFA_NOP: u8 = 0;
 const DW_CFA_DEF_CFA: u8 = 0x0c;
 const DW_CFA_EXPRESSION: u8 = 0x10;
 const DW_CFA_OFFSET: u8 = 0x80;
-const DW_OP_CONST1U: u8 = 0x08;
+const DW_OP_CONST8U: u8 = 0x0e;
 const DW_OP_MINUS: u8 = 0x1c;
-const DW_OP_SHL: u8 = 0x24;
+const DW_OP_PLUS: u8 = 0x22;
 const DW_OP_XOR: u8 = 0x27;
-const DW_OP_LIT1: u8 = 0x31;
 const DW_OP_LIT8: u8 = 0x38;
 const RSP: u8 = 7;
 const RIP: u8 = 16;
-/// The bit of `SHADOWS[0]`.
-const SHADOW_BIT: u8 = 45;
 // LSB, "DWARF Exception Header Encoding".
 const PCREL_SDATA4: u8 = 0x1b;
 const DATAREL_SDATA4: u8 = 0x3b;
@@ -145,17 +142,15 @@ impl Bytes {
             w.bytes.extend([DW_CFA_DEF_CFA, RSP, 8, DW_CFA_OFFSET | RIP, 1]);
         });
         let entries = self.description(cie, &areas.entries, &[]);
-        let shadow = [
-            DW_OP_LIT8,
-            DW_OP_MINUS,
-            DW_OP_LIT1,
-            DW_OP_CONST1U,
-            SHADOW_BIT,
-            DW_OP_SHL,
-            DW_OP_XOR,
-        ];
-        let mut rule = vec![DW_CFA_DEF_CFA, RSP, 0, DW_CFA_EXPRESSION, RIP, 7];
-        rule.extend(shadow); // the CFA is on the expression's stack
+        // The CFA is on the expression's stack.
+        let mut shadow = vec![DW_OP_LIT8, DW_OP_MINUS, DW_OP_CONST8U];
+        shadow.extend(RETURN_ADDRESS.turned.to_le_bytes());
+        shadow.extend([DW_OP_XOR, DW_OP_CONST8U]);
+        shadow.extend(RETURN_ADDRESS.past.to_le_bytes());
+        shadow.push(DW_OP_PLUS);
+        let length = u8::try_from(shadow.len()).unwrap_or(0); // one byte of LEB128
+        let mut rule = vec![DW_CFA_DEF_CFA, RSP, 0, DW_CFA_EXPRESSION, RIP, length];
+        rule.extend(shadow);
         let returns = self.description(cie, &areas.returns, &rule);
         self.u32(0);
         self.u32(0);
@@ -269,12 +264,10 @@ fn iterate_phdr(areas: &Areas, tables: &Tables, there: Target) -> Made<Template>
     b.asm.cmp(dword_ptr(rsp + from), plan::tag(areas.returns.start))?;
     b.asm.je(b.code(bare))?;
     let stores = b.here()?;
-    for (value, bits) in [rdi, rsi].into_iter().zip(&SHADOWS[1..]) {
+    for (value, shadow) in [rdi, rsi].into_iter().zip(REMEMBERED) {
         b.asm.mov(r11, rsp)?;
-        for &bit in *bits {
-            b.asm.btc(r11, bit)?;
-        }
-        b.asm.mov(qword_ptr(r11), value)?;
+        let place = b.shadow(r11, shadow)?;
+        b.asm.mov(place, value)?;
     }
     let go = b.here()?;
     b.on(Interruption::Fault, (stores, go), To::Here(bare));
@@ -289,12 +282,10 @@ fn iterate_phdr(areas: &Areas, tables: &Tables, there: Target) -> Made<Template>
     let out = b.label();
     b.asm.test(eax, eax)?;
     b.asm.jne(b.code(out))?;
-    for (to, bits) in [rcx, rdx].into_iter().zip(&SHADOWS[1..]) {
+    for (to, shadow) in [rcx, rdx].into_iter().zip(REMEMBERED) {
         b.asm.lea(to, qword_ptr(rsp - 8))?;
-        for &bit in *bits {
-            b.asm.btc(to, bit)?;
-        }
-        b.asm.mov(to, qword_ptr(to))?;
+        let place = b.shadow(to, shadow)?;
+        b.asm.mov(to, place)?;
     }
     b.asm.mov(rdi, tables.info.get())?;
     b.asm.mov(esi, PHDR_INFO)?;
