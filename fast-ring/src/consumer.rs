@@ -1,14 +1,19 @@
 //! The side that reads.
 
 use crate::damage::Damage;
+use crate::format::LONGEST_RECORD;
 use crate::format::block::{CACHED_LIMIT, GAVE_UP, HEAD, LIMIT, LOST, LOST_TOLD, THREAD, WAITING};
 use crate::host::Host;
-use crate::parse::{First, parse};
+use crate::parse::{First, parse_whole};
 use crate::record::Record;
 use crate::region::Ring;
 use crate::shape::Shapes;
 use crate::word::Word;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How much is copied at a time, in bytes: so much stays in a processor's nearest cache. Not less than the longest record.
+const CHUNK: usize = 8 << 10;
+const _: () = assert!(CHUNK >= LONGEST_RECORD);
 
 /// The side of a ring that reads.
 ///
@@ -25,9 +30,10 @@ pub struct Consumer<'m, W = AtomicU64> {
     released: u64,
     /// What was found instead of a head.
     damage: Option<Damage>,
-    /// The record at `tail`, copied; `len` bytes of it are in use.
+    /// Bytes of the ring, copied: those from `tail` on lie from `next` to `end`.
     copy: Box<[u8]>,
-    len: usize,
+    next: usize,
+    end: usize,
 }
 
 impl<'m, W: Word> Consumer<'m, W> {
@@ -40,8 +46,9 @@ impl<'m, W: Word> Consumer<'m, W> {
             head: tail,
             released: tail,
             damage: None,
-            copy: vec![0; layout.max_record()].into_boxed_slice(),
-            len: 0,
+            copy: vec![0; CHUNK.min(layout.data_bytes())].into_boxed_slice(),
+            next: 0,
+            end: 0,
             ring,
         }
     }
@@ -55,14 +62,32 @@ impl<'m, W: Word> Consumer<'m, W> {
         host: &impl Host<W>,
         mut sink: impl FnMut(Result<Record<'_>, Damage>),
     ) -> usize {
-        let stride = self.ring.layout().stride() / 2;
-        let mut items = 0;
+        let max_record = self.ring.layout().max_record();
+        let (mut items, mut rest): (_, &[u8]) = (0, &[]);
         self.look();
-        while self.load() {
-            sink(self.take(shapes));
+        loop {
+            // There is one place where an item is handed over, so that what the caller does with it is made part of this loop.
+            let item = if let Some((record, after)) = whole(rest, max_record) {
+                rest = after;
+                parse_whole(record, shapes)
+            } else {
+                self.taken(rest.len(), host);
+                if !self.load() {
+                    break;
+                }
+                rest = self.copied();
+                match self.damage {
+                    None => continue,
+                    Some(damage) => Err(damage),
+                }
+            };
             items += 1;
-            if self.tail.wrapping_sub(self.released) >= stride {
-                self.release(host);
+            let fits = item.is_ok();
+            sink(item);
+            if !fits {
+                rest = &[];
+                self.damage = None;
+                self.skip_to(self.head);
             }
         }
         self.release(host);
@@ -72,15 +97,22 @@ impl<'m, W: Word> Consumer<'m, W> {
     /// As [`drain`](Consumer::drain), with the bytes of each record for a file: that their length is the one they tell is checked, and
     /// no more. [`split`](crate::split) and [`parse`](crate::parse) read such a file.
     pub fn drain_bytes(&mut self, host: &impl Host<W>, mut sink: impl FnMut(Result<&[u8], Damage>)) -> usize {
-        let stride = self.ring.layout().stride() / 2;
+        let max_record = self.ring.layout().max_record();
         let mut items = 0;
         self.look();
         while self.load() {
-            sink(self.take_bytes());
-            items += 1;
-            if self.tail.wrapping_sub(self.released) >= stride {
-                self.release(host);
+            if let Some(damage) = self.damage.take() {
+                sink(Err(damage));
+                items += 1;
+                continue;
             }
+            let mut rest = self.copied();
+            while let Some((record, after)) = whole(rest, max_record) {
+                rest = after;
+                items += 1;
+                sink(Ok(record));
+            }
+            self.taken(rest.len(), host);
         }
         self.release(host);
         items
@@ -98,7 +130,7 @@ impl<'m, W: Word> Consumer<'m, W> {
     /// A record that it has not finished was never published, and nothing of it is seen.
     pub fn hand_over(&mut self, tid: Option<u64>) {
         self.damage = None;
-        self.len = 0;
+        self.skip_to(self.tail);
         self.head = self.tail;
         for (at, value) in [
             (HEAD, self.tail),
@@ -132,8 +164,7 @@ impl<'m, W: Word> Consumer<'m, W> {
                 head,
                 read: self.tail,
             });
-            self.len = 0;
-            self.tail = head & !7;
+            self.skip_to(head & !7);
         }
         self.head = head & !7;
     }
@@ -146,41 +177,83 @@ impl<'m, W: Word> Consumer<'m, W> {
     /// Copies the next record, unless that was done. Whether there is one, or damage, to be taken.
     #[inline]
     pub(crate) fn load(&mut self) -> bool {
-        if self.damage.is_some() || self.len != 0 {
-            return true;
-        }
+        self.damage.is_some() || self.loaded().is_some() || self.copy_more()
+    }
+
+    /// The record that is loaded.
+    #[inline]
+    fn loaded(&self) -> Option<&[u8]> {
+        let (record, _) = whole(self.copied(), self.ring.layout().max_record())?;
+        Some(record)
+    }
+
+    /// What was copied and not yet taken.
+    #[inline]
+    fn copied(&self) -> &[u8] {
+        self.copy.get(self.next..self.end).unwrap_or_default()
+    }
+
+    /// Copies what was published, from the tail on: a whole record at least, or there is damage. Whether anything was published.
+    fn copy_more(&mut self) -> bool {
+        let layout = self.ring.layout();
         let published = self.head.wrapping_sub(self.tail);
         if published == 0 {
             return false;
         }
-        let data = self.ring.data_from(self.tail);
-        let first = First::new(data.first().map_or(0, |word| word.load(Ordering::Relaxed)));
-        let fits = first.bytes != 0 && first.bytes as u64 <= published;
-        let (Some(copy), Some(data), true) = (
-            self.copy.get_mut(..first.bytes),
-            data.get(..first.bytes / 8),
-            fits,
-        ) else {
-            self.skip(Damage::Length {
-                first: first.word,
-                bytes: first.bytes,
-            });
+        // No more than is given back at a time, and not over the ring's end: what begins there lies at its start.
+        let to_end = layout.mask() + 1 - (self.tail & layout.mask());
+        let max_record = layout.max_record() as u64;
+        let some = published.min(to_end).min(self.stride()).min(CHUNK as u64);
+        self.fill(some);
+        if self.loaded().is_some() {
             return true;
-        };
-        for (to, from) in copy.chunks_exact_mut(8).zip(data) {
+        }
+        // The record goes on behind what was copied, it may be in the tail room.
+        let first = self
+            .copied()
+            .first_chunk()
+            .map_or(0, |word| u64::from_le_bytes(*word));
+        let first = First::new(first);
+        let bytes = first.bytes() as u64;
+        if bytes <= published.min(max_record) {
+            self.fill(bytes);
+        }
+        // Its first word was read twice, and may have changed.
+        if self.loaded().is_none() {
+            self.damage = Some(first.length());
+            self.skip_to(self.head);
+        }
+        true
+    }
+
+    /// Copies so many bytes from the tail on, as far as there is memory for them.
+    fn fill(&mut self, len: u64) {
+        let words = usize::try_from(len / 8).unwrap_or(0);
+        let data = self.ring.data_from(self.tail);
+        let data = data.get(..words).unwrap_or_default();
+        let copy = self.copy.chunks_exact_mut(8);
+        for (to, from) in copy.zip(data) {
             to.copy_from_slice(&from.load(Ordering::Relaxed).to_le_bytes());
         }
-        // The first word was read twice, and may have changed: this is the one that was checked.
-        if let Some(word) = copy.first_chunk_mut() {
-            *word = first.word.to_le_bytes();
+        (self.next, self.end) = (0, (data.len() * 8).min(self.copy.len()));
+    }
+
+    /// All that was copied was taken but so many bytes. Gives room back, if that is much.
+    fn taken(&mut self, left: usize, host: &impl Host<W>) {
+        self.advance((self.end - self.next).saturating_sub(left));
+        if self.tail.wrapping_sub(self.released) >= self.stride() {
+            self.release(host);
         }
-        self.len = first.bytes;
-        true
+    }
+
+    /// How far it reads before it gives room back: an eighth of the ring.
+    fn stride(&self) -> u64 {
+        self.ring.layout().stride() / 2
     }
 
     /// The time stamp of the record that is loaded.
     pub(crate) fn stamp<S: Shapes + ?Sized>(&self, shapes: &S) -> Option<u64> {
-        parse(self.copy.get(..self.len)?, shapes).ok()?.stamp()
+        parse_whole(self.loaded()?, shapes).ok()?.stamp()
     }
 
     /// Takes what is loaded.
@@ -189,30 +262,28 @@ impl<'m, W: Word> Consumer<'m, W> {
         if let Some(damage) = self.damage.take() {
             return Err(damage);
         }
-        self.tail = self.tail.wrapping_add(self.len as u64);
-        let bytes = self.copy.get(..std::mem::take(&mut self.len)).unwrap_or_default();
-        let record = parse(bytes, shapes);
+        let start = self.next;
+        let len = self.loaded().map_or(0, <[u8]>::len);
+        self.advance(len);
+        let record = parse_whole(self.copy.get(start..start + len).unwrap_or_default(), shapes);
         if record.is_err() {
             self.tail = self.head;
+            (self.next, self.end) = (0, 0);
         }
         record
     }
 
-    /// Takes the bytes of what is loaded.
+    /// Goes on by so many bytes of what was copied.
     #[inline]
-    fn take_bytes(&mut self) -> Result<&[u8], Damage> {
-        if let Some(damage) = self.damage.take() {
-            return Err(damage);
-        }
-        self.tail = self.tail.wrapping_add(self.len as u64);
-        Ok(self.copy.get(..std::mem::take(&mut self.len)).unwrap_or_default())
+    fn advance(&mut self, bytes: usize) {
+        self.next += bytes;
+        self.tail = self.tail.wrapping_add(bytes as u64);
     }
 
-    /// Skips what was published.
-    #[cold]
-    fn skip(&mut self, damage: Damage) {
-        self.damage = Some(damage);
-        self.tail = self.head;
+    /// Goes on at another position. What was copied is of no more use.
+    fn skip_to(&mut self, position: u64) {
+        self.tail = position;
+        (self.next, self.end) = (0, 0);
     }
 
     /// Tells the producer how far it was read, unless it knows.
@@ -230,4 +301,14 @@ impl<'m, W: Word> Consumer<'m, W> {
         self.ring.word(LIMIT).store(limit, Ordering::Release);
         self.released = self.tail;
     }
+}
+
+/// The record at the start of `bytes`, and what follows it. `None`: it is not whole, or has no length that a record can have.
+#[inline]
+fn whole(bytes: &[u8], max_record: usize) -> Option<(&[u8], &[u8])> {
+    let len = First::new(u64::from_le_bytes(*bytes.first_chunk()?)).bytes();
+    if len == 0 || len > max_record {
+        return None;
+    }
+    bytes.split_at_checked(len)
 }

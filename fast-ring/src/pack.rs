@@ -116,22 +116,22 @@ impl Packer {
     pub fn pack(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), Damage> {
         let words = Words::new(record);
         let first = First::new(words.get(0).unwrap_or(0));
-        if first.bytes != record.len() || record.is_empty() {
+        if first.bytes() != record.len() || record.is_empty() {
             return Err(Damage::Length {
-                first: first.word,
-                bytes: first.bytes,
+                first: first.0,
+                bytes: first.bytes(),
             });
         }
         let memory = &mut self.0;
-        let half = low(first.word);
+        let half = low(first.0);
         let expected = half == memory.expected();
-        let moved = fold_half(first.stack_pointer.wrapping_sub(memory.stack_pointer));
+        let moved = fold_half(first.stack_pointer().wrapping_sub(memory.stack_pointer));
         let tag = if expected { 0 } else { 4 };
         out.push(tag | bytes_of(u64::from(moved)) << 4);
         append(out, u64::from(half), tag);
         append(out, u64::from(moved), bytes_of(u64::from(moved)));
         let second = memory.second;
-        let slot = memory.enter(half, first.stack_pointer);
+        let slot = memory.enter(half, first.stack_pointer());
         let tags = out.len();
         out.resize(tags + (words.len() - 1).div_ceil(2), 0);
         for (index, word) in words.iter().skip(1).enumerate() {
@@ -226,7 +226,7 @@ impl Unpacker {
         let moved = u32::try_from(take(&mut rest, tag >> 4)?).ok()?;
         let stack_pointer = memory.stack_pointer.wrapping_add(unfold_half(moved));
         let first = u64::from(stack_pointer) << (8 * STACK_POINTER) | u64::from(half);
-        let words = (First::new(first).bytes / 8).checked_sub(1)?;
+        let words = (First::new(first).bytes() / 8).checked_sub(1)?;
         let (tags, after) = rest.split_at_checked(words.div_ceil(2))?;
         rest = after;
         let near = memory.second;

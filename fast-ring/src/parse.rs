@@ -9,34 +9,43 @@ use crate::host::low;
 use crate::record::{Call, Captures, Note, Record, Words};
 use crate::shape::{Fields, Shapes};
 
-/// The first word of a record, taken apart.
+/// The first word of a record. It stays one word: as a structure in memory, written in parts and read as a whole, it cost more than all
+/// else that is done for a record (`benches/ring.rs`).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct First {
-    pub(crate) word: u64,
-    pub(crate) kind: u32,
-    pub(crate) id: u32,
-    pub(crate) bytes: usize,
-    pub(crate) stack_pointer: u32,
-}
+pub(crate) struct First(pub(crate) u64);
 
 impl First {
     #[inline]
     pub(crate) fn new(word: u64) -> First {
-        let half = low(word);
-        First {
-            word,
-            kind: half >> KIND_SHIFT & KIND_MASK,
-            id: half & (MAX_IDS - 1),
-            // At most 511.
-            bytes: (half >> LENGTH_SHIFT) as usize * 8,
-            stack_pointer: low(word >> 32),
-        }
+        First(word)
     }
 
-    fn length(&self) -> Damage {
+    #[inline]
+    pub(crate) fn kind(self) -> u32 {
+        low(self.0) >> KIND_SHIFT & KIND_MASK
+    }
+
+    #[inline]
+    pub(crate) fn id(self) -> u32 {
+        low(self.0) & (MAX_IDS - 1)
+    }
+
+    /// At most 511 words.
+    #[inline]
+    pub(crate) fn bytes(self) -> usize {
+        (low(self.0) >> LENGTH_SHIFT) as usize * 8
+    }
+
+    #[inline]
+    pub(crate) fn stack_pointer(self) -> u32 {
+        low(self.0 >> 32)
+    }
+
+    #[cold]
+    pub(crate) fn length(self) -> Damage {
         Damage::Length {
-            first: self.word,
-            bytes: self.bytes,
+            first: self.0,
+            bytes: self.bytes(),
         }
     }
 }
@@ -53,21 +62,31 @@ pub fn parse<'a>(bytes: &'a [u8], shapes: &(impl Shapes + ?Sized)) -> Result<Rec
         return Err(Damage::Length { first: 0, bytes: 0 });
     };
     let first = First::new(u64::from_le_bytes(*word));
-    if first.bytes != bytes.len() {
+    if first.bytes() != bytes.len() {
         return Err(first.length());
     }
-    if first.kind == NOTE {
-        return note(&first, bytes).map(Record::Note);
+    parse_whole(bytes, shapes)
+}
+
+/// As [`parse`], where the length was looked at.
+#[inline]
+pub(crate) fn parse_whole<'a>(
+    bytes: &'a [u8],
+    shapes: &(impl Shapes + ?Sized),
+) -> Result<Record<'a>, Damage> {
+    let first = First::new(bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
+    if first.kind() == NOTE {
+        return note(first, bytes).map(Record::Note);
     }
     let unknown = Damage::Id {
-        kind: first.kind,
-        id: first.id,
+        kind: first.kind(),
+        id: first.id(),
     };
-    let shape = shapes.shape(first.id).ok_or(unknown);
-    match first.kind {
-        CALL => call(&first, bytes, shape?.call).map(Record::Call),
-        TAIL_CALL => call(&first, bytes, shape?.call).map(Record::TailCall),
-        RETURN => call(&first, bytes, shape?.ret.ok_or(unknown)?).map(Record::Return),
+    let shape = shapes.shape(first.id()).ok_or(unknown);
+    match first.kind() {
+        CALL => call(first, bytes, &shape?.call).map(Record::Call),
+        TAIL_CALL => call(first, bytes, &shape?.call).map(Record::TailCall),
+        RETURN => call(first, bytes, shape?.ret.as_ref().ok_or(unknown)?).map(Record::Return),
         kind => Err(Damage::Kind { kind }),
     }
 }
@@ -82,24 +101,30 @@ pub fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Damage> {
         return Err(Damage::Length { first: 0, bytes: 0 });
     };
     let first = First::new(u64::from_le_bytes(*word));
-    let whole = bytes.split_at_checked(first.bytes).filter(|_| first.bytes != 0);
+    let whole = bytes
+        .split_at_checked(first.bytes())
+        .filter(|_| first.bytes() != 0);
     whole.ok_or(first.length())
 }
 
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "a copy of it is made in parts and read as a whole: that stalls, as in `First`"
+)]
 #[inline]
-fn call<'a>(first: &First, bytes: &'a [u8], fields: Fields) -> Result<Call<'a>, Damage> {
+fn call<'a>(first: First, bytes: &'a [u8], fields: &Fields) -> Result<Call<'a>, Damage> {
     let Some((fixed, captures)) = bytes.split_at_checked(fields.fixed_bytes()) else {
         return Err(first.length());
     };
     let mut rest = fixed.get(8..).unwrap_or_default();
     let captures = Captures::new(captures);
-    if captures.count() != Some(usize::from(fields.captures)) {
-        return Err(Damage::Capture { id: first.id });
+    if !captures.are(fields.captures) {
+        return Err(Damage::Capture { id: first.id() });
     }
     // `fixed` has the bytes of all fields, so that nothing is missing here.
     Ok(Call {
-        id: first.id,
-        stack_pointer: first.stack_pointer,
+        id: first.id(),
+        stack_pointer: first.stack_pointer(),
         stamp: take(&mut rest, usize::from(fields.stamp)).get(0),
         caller: take(&mut rest, usize::from(fields.caller)).get(0),
         words: take(&mut rest, usize::from(fields.words)),
@@ -117,10 +142,10 @@ fn take<'a>(rest: &mut &'a [u8], count: usize) -> Words<'a> {
 }
 
 /// Notes may grow: what follows the known words is passed over.
-fn note(first: &First, bytes: &[u8]) -> Result<Note, Damage> {
+fn note(first: First, bytes: &[u8]) -> Result<Note, Damage> {
     let words = Words::new(bytes);
     let word = |index| words.get(index).ok_or_else(|| first.length());
-    Ok(match first.id {
+    Ok(match first.id() {
         NOTE_LOST => Note::Lost { total: word(1)? },
         NOTE_THREAD_START => Note::ThreadStart {
             tid: word(1)?,

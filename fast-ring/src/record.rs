@@ -182,18 +182,22 @@ pub struct Capture<'a> {
 pub struct Captures<'a>(&'a [u8]);
 
 impl<'a> Captures<'a> {
-    /// The captures that fill `bytes`. To be checked by [`Captures::count`].
+    /// The captures that fill `bytes`. To be checked by [`Captures::are`].
     pub(crate) fn new(bytes: &'a [u8]) -> Captures<'a> {
         Captures(bytes)
     }
 
-    /// How many there are, if the last one ends where the bytes end. Each has at least a word.
-    pub(crate) fn count(self) -> Option<usize> {
-        let (mut rest, mut count) = (self.0, 0);
-        while let Some((_, after)) = next_capture(rest) {
-            (rest, count) = (after, count + 1);
+    /// Whether there are so many, and the last one ends where the bytes end. Each has at least a word.
+    #[inline]
+    pub(crate) fn are(self, count: u8) -> bool {
+        if count == 0 {
+            return self.0.is_empty();
         }
-        rest.is_empty().then_some(count)
+        let (mut rest, mut found) = (self.0, 0);
+        while let Some((_, after)) = next_capture(rest) {
+            (rest, found) = (after, found + 1);
+        }
+        rest.is_empty() && found == usize::from(count)
     }
 
     /// All of them, in order.

@@ -42,19 +42,19 @@ pub struct Shape {
 /// It belongs to the reader: shared memory says which id, never what that means.
 pub trait Shapes {
     /// The shape of a call point's records, if there is such a call point.
-    fn shape(&self, id: u32) -> Option<Shape>;
+    fn shape(&self, id: u32) -> Option<&Shape>;
 }
 
 impl Shapes for [Shape] {
     #[inline]
-    fn shape(&self, id: u32) -> Option<Shape> {
-        self.get(usize::try_from(id).ok()?).copied()
+    fn shape(&self, id: u32) -> Option<&Shape> {
+        self.get(usize::try_from(id).ok()?)
     }
 }
 
 impl Shapes for Vec<Shape> {
     #[inline]
-    fn shape(&self, id: u32) -> Option<Shape> {
+    fn shape(&self, id: u32) -> Option<&Shape> {
         self.as_slice().shape(id)
     }
 }

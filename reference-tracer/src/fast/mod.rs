@@ -1,6 +1,7 @@
 //! The fast engine: calls are recorded inside the process.
 
 pub mod fill;
+pub mod quick;
 pub mod wants;
 
 #[cfg(test)]

@@ -307,13 +307,13 @@ impl Ring {
         }
     }
 
-    /// Records a call and its return as a stub does, and hands the records, in order, to `sink`.
+    /// Records a call and its return as a stub does, and hands both records to `sink`.
     pub(super) fn record(
         &self,
         wants: &Wants,
         machine: &Machine,
         stamps: (u64, u64),
-        mut sink: impl FnMut(&fast_ring::Call<'_>, bool),
+        sink: impl FnOnce(&fast_ring::Call<'_>, Option<&fast_ring::Call<'_>>),
     ) {
         let region = Region::adopt(&self.words).unwrap();
         let ring = region.ring(0).unwrap();
@@ -367,13 +367,18 @@ impl Ring {
             let _ = producer.ret(0, &body).expect("the record is not too long");
         }
         let shapes: [Shape; 1] = [wants.shape()];
-        consumer.drain(&shapes[..], &self.host, |record| {
-            match record.expect("a record as it should be") {
-                Record::Call(call) => sink(&call, false),
-                Record::Return(ret) => sink(&ret, true),
-                other => panic!("{other:?}"),
-            }
+        let mut records = Vec::new();
+        consumer.drain_bytes(&self.host, |bytes| {
+            records.push(bytes.expect("a record as it should be").to_vec())
         });
+        let mut calls = records
+            .iter()
+            .map(|bytes| match fast_ring::parse(bytes, &shapes[..]) {
+                Ok(Record::Call(call) | Record::Return(call)) => call,
+                other => panic!("{other:?}"),
+            });
+        let call = calls.next().expect("a call was recorded");
+        sink(&call, calls.next().as_ref());
     }
 }
 

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use arch_abi::{Addr, Arch};
 
 use super::fill::{Moments, Recorded};
+use super::quick::{self, Quick};
 use super::testing::{CALLER, Machine, Random, Ring, SP, World, vectors};
 use super::wants::{Ask, Reason, Stamps, Wants};
 use crate::memory::{Layered, NoMemory, Snapshot, TargetMemory};
 use crate::points::Returns;
 use crate::proto::{Plan, Prototypes, Types};
+use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{
     Decoder, Describe, Limits, RawCall, RawReturn, Scratch, Shown, wants_at_entry, wants_at_return,
     wants_errno,
@@ -106,17 +108,19 @@ pub(super) fn trapped(ask: &Ask<'_>, machine: &Machine) -> Text {
 }
 
 /// What is shown of the records.
-pub(super) fn recorded(ask: &Ask<'_>, wants: &Wants, machine: &Machine, ring: &Ring) -> Text {
-    let (mut call, mut ret) = (RawCall::default(), None);
+fn recorded(
+    ask: &Ask<'_>,
+    wants: &Wants,
+    call: &fast_ring::Call<'_>,
+    ret: Option<&fast_ring::Call<'_>>,
+) -> (Text, RawCall) {
+    let mut raw = RawCall::default();
     let (mut at_call, mut at_return) = (Recorded::default(), Recorded::default());
-    ring.record(wants, machine, (1, 2), |record, is_return| {
-        if is_return {
-            let mut raw = RawReturn::default();
-            wants.fill_return(record, &call, &mut raw, &mut at_return);
-            ret = Some(raw);
-        } else {
-            wants.fill_call(record, &mut call, &mut at_call);
-        }
+    wants.fill_call(call, &mut raw, &mut at_call);
+    let ret = ret.map(|ret| {
+        let mut returned = RawReturn::default();
+        wants.fill_return(ret, &raw, &mut returned, &mut at_return);
+        returned
     });
     let before = Moments {
         ret: None,
@@ -128,42 +132,165 @@ pub(super) fn recorded(ask: &Ask<'_>, wants: &Wants, machine: &Machine, ring: &R
         call: &at_call,
         constant: &NoMemory,
     };
-    show(ask, &call, ret.as_ref(), (&before, &after))
+    (show(ask, &raw, ret.as_ref(), (&before, &after)), raw)
 }
 
-/// Compares both ways for some calls of a function.
+/// Lines with all that can stand in them.
+const OPTIONS: [TextOptions; 4] = {
+    let plain = TextOptions {
+        align: 50,
+        indent: 0,
+        pid: PidPrefix::None,
+        time: TimePrefix::None,
+        address: false,
+        duration: false,
+        color: false,
+        utc_offset: |utc| utc % 7200,
+    };
+    [
+        plain,
+        TextOptions {
+            pid: PidPrefix::Bracketed,
+            time: TimePrefix::Relative,
+            duration: true,
+            ..plain
+        },
+        TextOptions {
+            pid: PidPrefix::Bare,
+            time: TimePrefix::ClockMicros,
+            address: true,
+            indent: 3,
+            ..plain
+        },
+        TextOptions {
+            align: 90,
+            time: TimePrefix::Epoch,
+            ..plain
+        },
+    ]
+};
+
+const NAME: CallName<'_> = CallName {
+    caller: Some("exe"),
+    function: "f\u{17e}lib::call",
+    library: None,
+};
+
+/// Both ways to a line.
+struct Lines {
+    general: TextSink,
+    quick: TextSink,
+    scratch: quick::Scratch,
+    options: TextOptions,
+}
+
+impl Lines {
+    fn new(options: TextOptions) -> Self {
+        Self {
+            general: TextSink::new(options),
+            quick: TextSink::new(options),
+            scratch: quick::Scratch::default(),
+            options,
+        }
+    }
+
+    /// Compares the lines of a call. Whether it has one made at once.
+    fn compare(
+        &mut self,
+        quick: &Quick,
+        (text, raw): &(Text, RawCall),
+        (call, ret): (&fast_ring::Call<'_>, &fast_ring::Call<'_>),
+        random: &mut Random,
+    ) -> bool {
+        let took = random.next() >> random.below(64);
+        let at = Moment {
+            tid: 4711,
+            time: random.next() >> 3,
+            address: raw.return_address,
+        };
+        let (mut expected, mut line) = (Vec::new(), Vec::new());
+        if !quick.whole_line(
+            &mut self.quick,
+            &mut self.scratch,
+            &mut line,
+            (call, ret),
+            at,
+            took,
+        ) {
+            assert_eq!(line, b"");
+            return false;
+        }
+        let [entry, rest, result] = text;
+        self.general.entry(&mut expected, at, NAME, entry);
+        self.general.exit(&mut expected, at, NAME, rest, result, took);
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            String::from_utf8_lossy(&expected),
+            "{quick:?} {:?}",
+            self.options
+        );
+        true
+    }
+}
+
+/// How many functions, and how many of their calls, were shown at once.
+#[derive(Default)]
+struct Count {
+    plans: usize,
+    quick_plans: usize,
+    calls: usize,
+    quick_calls: usize,
+}
+
+/// Compares all ways for some calls of a function.
 fn compare(
     prototypes: &Prototypes,
     plan: &Plan,
     limits: Limits,
     cases: usize,
     random: &mut Random,
+    count: &mut Count,
 ) -> Result<(), Reason> {
     let ask = Ask {
         limits,
         ..ask(prototypes.types(), plan)
     };
     let wants = Wants::of(&ask)?;
+    let mut lines = OPTIONS.map(Lines::new);
+    let quick = lines
+        .each_ref()
+        .map(|lines| Quick::of(&ask, &wants, NAME, &lines.options));
+    count.plans += 1;
+    count.quick_plans += usize::from(quick[0].is_some());
     if cases == 0 {
         return Ok(());
     }
     let (before, ring) = (World::new(random), Ring::new());
     let after = before.changed(random);
-    for _ in 0..cases {
+    for number in 0..cases {
         let machine = Machine::new(plan, random, &before, &after);
-        let (trap, fast) = (trapped(&ask, &machine), recorded(&ask, &wants, &machine, &ring));
-        let text = |text: &Text| {
-            text.each_ref()
-                .map(|part| String::from_utf8_lossy(part).into_owned())
-        };
-        assert_eq!(
-            text(&fast),
-            text(&trap),
-            "{:?}\n{wants:?}\n{:x?} {:x?}",
-            plan.prototype,
-            machine.ints,
-            machine.stack
-        );
+        let trap = trapped(&ask, &machine);
+        ring.record(&wants, &machine, (1, 2), |call, ret| {
+            let fast = recorded(&ask, &wants, call, ret);
+            let text = |text: &Text| {
+                text.each_ref()
+                    .map(|part| String::from_utf8_lossy(part).into_owned())
+            };
+            assert_eq!(
+                text(&fast.0),
+                text(&trap),
+                "{:?}\n{wants:?}\n{:x?} {:x?}",
+                plan.prototype,
+                machine.ints,
+                machine.stack
+            );
+            let which = number % OPTIONS.len();
+            if let (Some(quick), Some(ret)) = (&quick[which], ret) {
+                count.calls += 1;
+                let was = lines[which].compare(quick, &fast, (call, ret), random);
+                count.quick_calls += usize::from(was);
+            }
+        });
     }
     Ok(())
 }
@@ -200,6 +327,7 @@ const EACH: usize = 9;
 fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
     let mut random = Random(42);
     let mut prototypes = Prototypes::new();
+    let mut count = Count::default();
     let (mut accepted, mut refused) = (0, BTreeMap::<Reason, usize>::new());
     for (number, (soname, name, _)) in Prototypes::embedded().enumerate() {
         let plan = prototypes.plan(Arch::X86_64, &[soname], name);
@@ -211,7 +339,7 @@ fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
         let limits = if cases == 6 { &LIMITS[..] } else { &LIMITS[..1] };
         let found = limits
             .iter()
-            .try_for_each(|limits| compare(&prototypes, &plan, *limits, cases, &mut random));
+            .try_for_each(|limits| compare(&prototypes, &plan, *limits, cases, &mut random, &mut count));
         match found {
             Ok(()) => accepted += 1,
             Err(reason) => *refused.entry(reason).or_default() += 1,
@@ -224,6 +352,14 @@ fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
     for (reason, count) in &refused {
         println!("{count:6} {reason}");
     }
+    let Count {
+        plans,
+        quick_plans,
+        calls,
+        quick_calls,
+    } = count;
+    println!("{quick_plans} of {plans} have lines made at once, {quick_calls} of {calls} calls");
+    assert!(quick_calls * 10 > calls * 9, "{quick_calls} of {calls}");
     // What is refused is told by the types; a mistake there refuses much more.
     assert!(accepted > 19 * refused.values().sum::<usize>() / 2, "{accepted}");
 }

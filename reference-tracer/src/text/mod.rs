@@ -3,6 +3,7 @@
 //! The sink keeps two states: what the output's last line is, which all threads share, and the calls
 //! that each thread is in. It writes into a buffer of the caller's and knows no file.
 
+pub(crate) mod digits;
 mod options;
 mod signals;
 
@@ -37,6 +38,21 @@ pub struct CallName<'a> {
     pub library: Option<&'a str>,
 }
 
+impl CallName<'_> {
+    /// Appends the name as it stands in a line without colors.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        if let Some(caller) = self.caller {
+            escaped(caller, out);
+            out.extend_from_slice(b"->");
+        }
+        escaped(self.function, out);
+        if let Some(library) = self.library {
+            out.push(b'@');
+            escaped(library, out);
+        }
+    }
+}
+
 /// Writes ltrace's text.
 #[derive(Debug)]
 pub struct TextSink {
@@ -58,6 +74,21 @@ impl TextSink {
             depths: FxHashMap::default(),
             open: None,
             last: None,
+        }
+    }
+
+    /// Whether a call's line is open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// What stands before a call, where no line is open: the line that follows is whole, and the thread's depth what it was.
+    pub(crate) fn begin_line(&mut self, out: &mut Vec<u8>, at: Moment) {
+        self.prefix(out, at);
+        if self.options.indent > 0 {
+            let depth = self.depths.get(&at.tid).copied().unwrap_or_default();
+            let indent = self.options.indent.saturating_mul(depth).min(MAX_INDENT);
+            out.resize(out.len() + indent, b' ');
         }
     }
 
@@ -306,7 +337,7 @@ const UNFINISHED: &[u8] = b" <unfinished ...>\n";
 const NO_RETURN: &[u8] = b" <no return ...>\n";
 /// The widest indentation and the farthest column, whatever the depth or the options.
 const MAX_INDENT: usize = 4096;
-const MAX_ALIGN: usize = 4096;
+pub(crate) const MAX_ALIGN: usize = 4096;
 
 /// Appends formatted text; writing to a Vec does not fail.
 fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
@@ -319,7 +350,7 @@ fn escaped(name: &str, out: &mut Vec<u8>) {
 }
 
 /// How many columns UTF-8 text takes: one each character.
-fn columns(text: &[u8]) -> usize {
+pub(crate) fn columns(text: &[u8]) -> usize {
     text.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
 }
 

@@ -121,15 +121,6 @@ impl<'o> Text<'o> {
             Base::Hex => self.put(format_args!("{bits:#x}")),
         }
     }
-
-    fn float(&mut self, value: f64) {
-        if value.is_nan() {
-            let sign = if value.is_sign_negative() { "-" } else { "" };
-            self.put(format_args!("{sign}nan"));
-        } else {
-            self.put(format_args!("{value:.6}"));
-        }
-    }
 }
 
 impl Emit for Text<'_> {
@@ -139,18 +130,10 @@ impl Emit for Text<'_> {
             Value::Int { value, bits, base } => self.int(value, bits, base),
             Value::Guess(value, _) if (-10000..=10000).contains(&value) => self.put(format_args!("{value}")),
             Value::Guess(_, bits) => self.put(format_args!("{bits:#x}")),
-            Value::Char(character) => {
-                self.out.push(b'\'');
-                super::escape::character(character, b'\'', self.out);
-                self.out.push(b'\'');
-            }
-            Value::Byte(byte) => {
-                self.out.push(b'\'');
-                super::escape::byte(byte, b'\'', self.out);
-                self.out.push(b'\'');
-            }
+            Value::Char(character) => super::write_char(character, self.out),
+            Value::Byte(byte) => super::write_byte(byte, self.out),
             Value::Bool(value) => self.put(format_args!("{value}")),
-            Value::Float(value) => self.float(value),
+            Value::Float(value) => super::float::decimal(value, self.out),
             Value::HexFloat(value) => super::float::hex(value, self.out),
             Value::LongDouble(bytes) => super::float::extended(bytes, self.out),
             Value::Pointer(at) if at.get() == 0 => self.put(format_args!("nil")),

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 
 /// The name of an errno: `ENOENT`. `None`: it has none.
-pub(super) fn name(errno: i32) -> Option<&'static str> {
+pub(crate) fn name(errno: i32) -> Option<&'static str> {
     let known = Errno::from_raw(errno);
     (known != Errno::UnknownErrno)
         .then(|| NAMES.iter().find(|(value, _)| *value == known))
@@ -18,6 +18,16 @@ pub(super) fn meaning(errno: i32) -> String {
         text.truncate(end);
     }
     text
+}
+
+/// Appends a space, and why a call has failed.
+pub(crate) fn write(errno: i32, out: &mut Vec<u8>) {
+    use std::io::Write as _;
+    // Writing to a Vec does not fail.
+    let _ = match name(errno) {
+        Some(name) => write!(out, " {name} ({})", meaning(errno)),
+        None => write!(out, " errno {errno}"),
+    };
 }
 
 macro_rules! names {

@@ -5,7 +5,7 @@ use std::io::Write;
 use crate::proto::Names;
 
 /// Appends the names of `bits`, joined by `|`. `mask`: the bits that the type has.
-pub(super) fn write(names: &Names, bits: u64, mask: u64, out: &mut Vec<u8>) {
+pub(crate) fn write(names: &Names, bits: u64, mask: u64, out: &mut Vec<u8>) {
     let mut left = bits;
     let mut first = true;
     let mut put = |text: std::fmt::Arguments<'_>| {

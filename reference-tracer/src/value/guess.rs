@@ -12,7 +12,7 @@ const LEAST: usize = 2;
 const LOWEST: u64 = 0x10000;
 
 /// Whether a word may be the address of text.
-pub(super) fn may_be_address(word: u64) -> bool {
+pub(crate) fn may_be_address(word: u64) -> bool {
     (LOWEST..1 << 47).contains(&word)
 }
 
@@ -40,17 +40,39 @@ fn is_text(bytes: &[u8], more: bool) -> bool {
     if end.is_none() && !more {
         return false;
     }
-    let text = &bytes[..end.unwrap_or(bytes.len())];
+    is_printable(&bytes[..end.unwrap_or(bytes.len())], end.is_none()) && !is_pointer(bytes)
+}
+
+/// Whether this is enough text, and printable. `cut`: it goes on behind these bytes.
+fn is_printable(text: &[u8], cut: bool) -> bool {
+    let is_plain = |byte: &u8| matches!(byte, 0x20..0x7f | b'\n' | b'\t' | b'\r');
+    if text.iter().all(is_plain) {
+        return text.len() >= LEAST;
+    }
     // A character may be cut in two where the look ends.
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
-        Err(error) if end.is_none() && error.error_len().is_none() => {
+        Err(error) if cut && error.error_len().is_none() => {
             std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default()
         }
         Err(_) => return false,
     };
     let is_printable = |character: char| !character.is_control() || matches!(character, '\n' | '\t' | '\r');
-    text.len() >= LEAST && text.chars().all(is_printable) && !is_pointer(bytes)
+    text.len() >= LEAST && text.chars().all(is_printable)
+}
+
+/// As [`Walk::guessed_text`] decides it of a text at `at` that was recorded without its end. `whole`: a zero follows, and perhaps more of
+/// them.
+pub(crate) fn recorded_is_text(at: u64, text: &[u8], whole: bool) -> bool {
+    let look = LOOK.min(to_page_end(Addr::new(at)));
+    if whole && text.len() < look {
+        let is_pointer = match text {
+            [.., last] if text.len() == 6 && look >= 8 => is_pointer(&[0, 0, 0, 0, 0, *last, 0, 0]),
+            _ => false,
+        };
+        return is_printable(text, false) && !is_pointer;
+    }
+    look == LOOK && text.get(..LOOK).is_some_and(|text| is_printable(text, true))
 }
 
 /// Whether the first eight bytes are rather the address of something in a program or on its heap: `0x0000_55XX_...` are

@@ -34,8 +34,14 @@ use crate::proto::{Plan, TypeId, Types};
 pub use capture::{wants_at_entry, wants_at_return};
 pub(crate) use decode::MAX_VALUE;
 pub use emit::{Base, Emit, Shape, Value};
-pub(crate) use guess::LOOK as GUESS_LOOK;
+pub(crate) use errno::{name as errno_name, write as write_errno};
+pub(crate) use flags::write as flag_names;
+pub(crate) use float::decimal as write_float;
+pub(crate) use guess::{
+    LOOK as GUESS_LOOK, may_be_address as guess_is_address, recorded_is_text as guess_is_text,
+};
 pub use raw::{RawCall, RawReturn};
+pub(crate) use show::first_at_return;
 pub use show::{Shown, has_failed, wants_errno};
 
 /// Size and alignment of a type of a plan, where they depend on no value.
@@ -52,6 +58,25 @@ pub(crate) fn constant_layout(types: &Types, plan: &Plan, ty: TypeId) -> Option<
 /// Appends a name that comes from a target, escaped so that it does a terminal no harm.
 pub fn escape_name(name: &[u8], out: &mut Vec<u8>) {
     escape::plain(name, out);
+}
+
+/// Appends a character of one byte, in quotes.
+pub(crate) fn write_byte(byte: u8, out: &mut Vec<u8>) {
+    out.push(b'\'');
+    escape::byte(byte, b'\'', out);
+    out.push(b'\'');
+}
+
+/// Appends a wide character, in quotes.
+pub(crate) fn write_char(character: u32, out: &mut Vec<u8>) {
+    out.push(b'\'');
+    escape::character(character, b'\'', out);
+    out.push(b'\'');
+}
+
+/// Appends a string's bytes, escaped. `cut`: there is more of it.
+pub(crate) fn escape_bytes(bytes: &[u8], cut: bool, out: &mut Vec<u8>) {
+    escape::bytes(bytes, cut, out);
 }
 
 /// Bounds of what is shown.

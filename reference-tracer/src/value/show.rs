@@ -1,6 +1,5 @@
 //! A call's arguments and result as text: what is shown when.
 
-use std::io::Write;
 use std::ops::Range;
 
 use super::decode::{Inherited, Span, Walk};
@@ -57,7 +56,7 @@ fn stops_after(param: &crate::proto::Param) -> bool {
 }
 
 /// The first parameter of which something is shown at the return.
-pub(super) fn first_at_return(types: &Types, plan: &Plan) -> usize {
+pub(crate) fn first_at_return(types: &Types, plan: &Plan) -> usize {
     let count = shown_at_entry(types, plan);
     let unfinished = count > 0 && stops_after(&plan.params[count - 1].param);
     count - usize::from(unfinished)
@@ -170,12 +169,7 @@ impl Decoder<'_> {
         }
         self.result(&frame, scratch, result);
         if let (true, true, Some(errno)) = (failed, plan.prototype.errno, ret.errno) {
-            let meaning = super::errno::meaning(errno);
-            // Writing to a Vec does not fail.
-            let _ = match super::errno::name(errno) {
-                Some(name) => write!(result, " {name} ({meaning})"),
-                None => write!(result, " errno {errno}"),
-            };
+            super::errno::write(errno, result);
         }
     }
 

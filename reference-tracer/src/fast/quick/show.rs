@@ -1,0 +1,457 @@
+//! One value: where it is in the records, and how it is shown.
+
+use arch_abi::record::CallFields;
+use arrayvec::ArrayVec;
+use fast_ring::{Call, Capture, End};
+
+use super::line::Line;
+use crate::proto::expr::Env;
+use crate::proto::{Expr, Names};
+use crate::value::{
+    errno_name, flag_names, guess_is_address, guess_is_text, write_byte, write_char, write_errno, write_float,
+};
+
+/// The two records of a call.
+pub(super) struct Records<'a> {
+    call: &'a Call<'a>,
+    ret: &'a Call<'a>,
+    /// The captures of both.
+    at_call: ArrayVec<Capture<'a>, { CallFields::CAPTURES }>,
+    at_return: ArrayVec<Capture<'a>, { CallFields::CAPTURES }>,
+    numbers: &'a Numbers,
+    /// The most bytes of a string that are shown.
+    limit: usize,
+}
+
+/// What expressions are about: the arguments and the result that are integers.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    pub(super) args: Vec<Option<Number>>,
+    pub(super) result: Option<Number>,
+    /// The pointers whose targets are captured at the return.
+    pub(super) filled: Vec<Word>,
+}
+
+/// Which of the two records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum When {
+    Call,
+    Return,
+}
+
+/// A word of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Word {
+    pub(super) when: When,
+    pub(super) index: u8,
+    /// Whether it is of a floating-point register.
+    pub(super) float: bool,
+}
+
+/// An integer in a word, of 1 to 8 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Number {
+    pub(super) word: Word,
+    pub(super) size: u8,
+    pub(super) signed: bool,
+}
+
+/// A capture of a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Memory {
+    pub(super) when: When,
+    pub(super) index: u8,
+}
+
+/// Where the bits of a value are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Source {
+    Word(Word),
+    Behind(Word, Memory),
+}
+
+/// How many elements a string has.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Count {
+    /// It ends with a zero.
+    Unbounded,
+    Fixed(usize),
+    Expr(Expr),
+}
+
+/// How a value is shown.
+#[derive(Debug)]
+pub(super) enum Show {
+    Void,
+    Bits {
+        from: Source,
+        size: u8,
+        how: How,
+    },
+    Text {
+        pointer: Word,
+        memory: Memory,
+        count: Count,
+        terminated: bool,
+    },
+    GuessText {
+        number: Number,
+        memory: Memory,
+    },
+}
+
+/// How the bits of a value are shown.
+#[derive(Debug)]
+pub(super) enum How {
+    Signed,
+    Unsigned,
+    Hex,
+    Oct,
+    Bin,
+    Bool,
+    Byte,
+    Char,
+    Guess {
+        signed: bool,
+    },
+    Pointer,
+    Code,
+    /// By name, or else as something else.
+    Named(Box<[(u64, Box<[u8]>)]>, Box<How>),
+    Flags(Box<Names>),
+    Errno {
+        signed: bool,
+    },
+    Single,
+    Double,
+}
+
+impl<'a> Records<'a> {
+    #[inline]
+    pub(super) fn new(call: &'a Call<'a>, ret: &'a Call<'a>, numbers: &'a Numbers, limit: usize) -> Self {
+        let mut records = Self {
+            call,
+            ret,
+            at_call: ArrayVec::new(),
+            at_return: ArrayVec::new(),
+            numbers,
+            limit,
+        };
+        // More than a record can have would not be looked at.
+        let sides = [(call, &mut records.at_call), (ret, &mut records.at_return)];
+        for (record, captures) in sides {
+            for capture in record.captures.iter() {
+                let _ = captures.try_push(capture);
+            }
+        }
+        records
+    }
+
+    #[inline]
+    fn word(&self, word: Word) -> Option<u64> {
+        let record = match word.when {
+            When::Call => self.call,
+            When::Return => self.ret,
+        };
+        let words = if word.float { &record.floats } else { &record.words };
+        words.get(word.index.into())
+    }
+
+    #[inline]
+    fn capture(&self, memory: Memory) -> Option<Capture<'a>> {
+        let captures = match memory.when {
+            When::Call => &self.at_call,
+            When::Return => &self.at_return,
+        };
+        captures.get(usize::from(memory.index)).copied()
+    }
+
+    fn number(&self, number: Option<Number>) -> Option<i64> {
+        let number = number?;
+        let bits = low(self.word(number.word)?, number.size);
+        Some(if number.signed {
+            extended(bits, number.size)
+        } else {
+            bits.cast_signed()
+        })
+    }
+
+    pub(super) fn eval(&self, expr: &Expr) -> Option<i64> {
+        expr.eval(self)
+    }
+
+    /// Whether what lies at a pointer may be captured at the return, too: then that is shown.
+    fn is_filled(&self, pointer: Word) -> bool {
+        let Some(at) = self.word(pointer) else { return true };
+        let filled = self.numbers.filled.iter().zip(&self.at_return);
+        // A little more than was captured: the zeros that end a string are not.
+        filled.into_iter().any(|(&word, capture)| {
+            let start = self.word(word).unwrap_or(0);
+            at.wrapping_sub(start) < capture.bytes.len() as u64 + 8
+        })
+    }
+}
+
+impl Env for Records<'_> {
+    fn arg(&self, index: u8) -> Option<i64> {
+        self.number(*self.numbers.args.get(usize::from(index).checked_sub(1)?)?)
+    }
+
+    fn retval(&self) -> Option<i64> {
+        self.number(self.numbers.result)
+    }
+
+    fn elt(&self, _index: u8) -> Option<i64> {
+        None
+    }
+
+    fn deref(&self, _index: u8) -> Option<i64> {
+        None
+    }
+}
+
+/// The low bytes of a word.
+#[inline]
+fn low(word: u64, size: u8) -> u64 {
+    word & mask(size)
+}
+
+#[inline]
+pub(super) fn mask(size: u8) -> u64 {
+    u64::MAX >> (64 - 8 * u32::from(size.clamp(1, 8)))
+}
+
+/// A number of so many bytes with its sign.
+#[inline]
+fn extended(bits: u64, size: u8) -> i64 {
+    let shift = 64 - 8 * u32::from(size.clamp(1, 8));
+    (bits << shift).cast_signed() >> shift
+}
+
+/// One argument.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) show: Show,
+    /// It is there only if this is not zero.
+    pub(super) when: Option<Expr>,
+    /// The callee fills what it points at: after a failure only the pointer is shown.
+    pub(super) filled: Option<Word>,
+    /// What it points at was captured at the call, and is shown with what was captured at the return.
+    pub(super) late: Option<Word>,
+}
+
+impl Shown {
+    #[inline]
+    pub(super) fn is_there(&self, records: &Records<'_>) -> bool {
+        match &self.when {
+            Some(when) => records.eval(when) != Some(0),
+            None => true,
+        }
+    }
+
+    /// `false`: it can't be shown here.
+    #[inline]
+    pub(super) fn show(&self, records: &Records<'_>, failed: bool, line: &mut Line) -> bool {
+        if let Some(pointer) = self.filled.filter(|_| failed) {
+            let Some(at) = records.word(pointer) else {
+                return false;
+            };
+            line.pointer(at);
+            return true;
+        }
+        if let Some(pointer) = self.late
+            && records.is_filled(pointer)
+        {
+            return false;
+        }
+        self.show.show(records, line).is_some()
+    }
+}
+
+impl Show {
+    /// `None`: it can't be shown here.
+    #[inline]
+    pub(super) fn show(&self, records: &Records<'_>, line: &mut Line) -> Option<()> {
+        match self {
+            Self::Void => line.put(b"<void>"),
+            Self::Bits {
+                from: Source::Word(word),
+                size,
+                how,
+            } => how.show(low(records.word(*word)?, *size), *size, line)?,
+            Self::Bits {
+                from: Source::Behind(pointer, memory),
+                size,
+                how,
+            } => {
+                let bytes = records.capture(*memory)?.bytes;
+                match bytes.get(..usize::from(*size)) {
+                    Some(bytes) => {
+                        let mut word = [0; 8];
+                        word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                        how.show(u64::from_le_bytes(word), *size, line)?;
+                    }
+                    None => line.pointer(records.word(*pointer)?),
+                }
+            }
+            Self::Text {
+                pointer,
+                memory,
+                count,
+                terminated,
+            } => {
+                let at = records.word(*pointer)?;
+                let count = match count {
+                    Count::Unbounded => Some(usize::MAX),
+                    Count::Fixed(count) => Some(*count),
+                    Count::Expr(expr) => records.eval(expr).and_then(|count| usize::try_from(count).ok()),
+                };
+                let capture = records.capture(*memory);
+                match count.filter(|_| at != 0) {
+                    // A stub captures nothing where nothing can be shown.
+                    Some(count) => text(at, &capture?, count, *terminated, records.limit, line),
+                    None => line.pointer(at),
+                }
+            }
+            Self::GuessText { number, memory } => {
+                let bits = records.word(number.word)?;
+                let capture = records.capture(*memory)?;
+                if guess_is_address(bits) && guess_is_text(bits, capture.bytes, capture.end == End::Whole) {
+                    text(bits, &capture, usize::MAX, true, records.limit, line);
+                } else {
+                    guess(bits, 8, number.signed, line);
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// A string of at most `count` bytes, of which those of `capture` are known.
+#[inline]
+fn text(at: u64, capture: &Capture<'_>, count: usize, terminated: bool, limit: usize, line: &mut Line) {
+    let known = capture.bytes.len();
+    let wanted = count.min(limit.saturating_add(1));
+    let has_end = terminated && capture.end == End::Whole && known < wanted;
+    let whole = known.min(wanted);
+    if whole == 0 && wanted > 0 && !has_end {
+        return line.pointer(at);
+    }
+    let ended = has_end || (whole == wanted && whole == count);
+    let shown = whole.min(limit);
+    line.string(
+        capture.bytes.get(..shown).unwrap_or_default(),
+        !(ended && shown == whole),
+    );
+}
+
+/// A number of which it is not known what it is.
+#[inline]
+fn guess(bits: u64, size: u8, signed: bool, line: &mut Line) {
+    let value = if signed {
+        extended(bits, size)
+    } else {
+        i64::try_from(bits).unwrap_or_default()
+    };
+    if (-10000..=10000).contains(&value) {
+        line.signed(value);
+    } else {
+        line.hex(bits);
+    }
+}
+
+impl How {
+    #[inline]
+    fn show(&self, bits: u64, size: u8, line: &mut Line) -> Option<()> {
+        match self {
+            Self::Signed => line.signed(extended(bits, size)),
+            Self::Unsigned => line.unsigned(bits),
+            Self::Pointer => line.pointer(bits),
+            Self::Hex if bits != 0 => line.hex(bits),
+            Self::Guess { signed } => guess(bits, size, *signed, line),
+            Self::Byte if is_plain(bits) => line.put(&[b'\'', bits.to_le_bytes()[0], b'\'']),
+            Self::Bool if bits != 0 => line.put(b"true"),
+            Self::Bool => line.put(b"false"),
+            Self::Named(names, otherwise) => match names.binary_search_by_key(&bits, |(value, _)| *value) {
+                Ok(found) => line.text(&names.get(found)?.1),
+                Err(_) => return otherwise.show(bits, size, line),
+            },
+            Self::Code if bits != 0 => return None, // its name is asked for elsewhere
+            Self::Code => line.pointer(bits),
+            Self::Hex | Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
+            _ => line.slowly(|out| self.write(bits, size, out)),
+        }
+        Some(())
+    }
+
+    /// What is not so frequent.
+    fn write(&self, bits: u64, size: u8, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        // Writing to a Vec does not fail.
+        let _ = match self {
+            Self::Oct => write!(out, "0{bits:o}"),
+            Self::Bin => write!(out, "{bits:#b}"),
+            Self::Errno { signed } => {
+                let value = if *signed {
+                    extended(bits, size)
+                } else {
+                    i64::try_from(bits).unwrap_or_default()
+                };
+                let name = i32::try_from(value)
+                    .ok()
+                    .filter(|&value| value != 0)
+                    .and_then(errno_name);
+                match name {
+                    Some(name) => write!(out, "{name}"),
+                    None if *signed => write!(out, "{}", extended(bits, size)),
+                    None => write!(out, "{bits}"),
+                }
+            }
+            Self::Byte => return write_byte(bits.to_le_bytes()[0], out),
+            Self::Char => return write_char(low_half(bits), out),
+            Self::Flags(names) => return flag_names(names, bits, mask(size), out),
+            Self::Single => return write_float(f32::from_bits(low_half(bits)).into(), out),
+            Self::Double => return write_float(f64::from_bits(bits), out),
+            _ => Ok(()),
+        };
+    }
+}
+
+fn low_half(bits: u64) -> u32 {
+    let [a, b, c, d, ..] = bits.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// Whether a character is shown as it is within single quotes.
+#[inline]
+fn is_plain(byte: u64) -> bool {
+    (0x20..0x7f).contains(&byte) && byte != u64::from(b'\'') && byte != u64::from(b'\\')
+}
+
+/// When a call has failed, and why.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) word: Word,
+    pub(super) mask: u64,
+    pub(super) value: u64,
+    /// The word of the return with `errno`.
+    pub(super) errno: Option<u8>,
+}
+
+impl Failure {
+    #[inline]
+    pub(super) fn is(&self, records: &Records<'_>) -> bool {
+        records
+            .word(self.word)
+            .is_some_and(|word| word & self.mask == self.value)
+    }
+
+    /// Appends the reason, where it is known.
+    #[cold]
+    pub(super) fn why(&self, records: &Records<'_>, line: &mut Line) {
+        let errno = self.errno.and_then(|index| records.ret.words.get(index.into()));
+        if let Some(errno) = errno {
+            line.slowly(|out| write_errno(low_half(errno).cast_signed(), out));
+        }
+    }
+}
