@@ -6,6 +6,7 @@ pub mod debugdata;
 pub mod derive;
 pub mod diagnose;
 pub mod filter;
+pub mod ifuncs;
 pub mod leave;
 pub mod memory;
 pub mod objects;
