@@ -1,4 +1,4 @@
-//! The symbol table that a stripped object keeps compressed: `.gnu_debugdata`, "MiniDebugInfo" (gdb's manual, "MiniDebugInfo").
+//! The symbol table that a stripped object keeps compressed: `.gnu_debugdata` (gdb's manual, "Debugging information in a special section").
 
 use std::io::Read as _;
 
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn what_is_too_large_stays_packed() {
         let folder = tempfile::tempdir().expect("a folder");
-        let large = library(folder.path(), &[0; 1_000_001], &["-6"]);
+        let large = library(folder.path(), &vec![0; 1_000_001], &["-6"]);
         assert!(unpack_to(&large, 1_000_001).is_some() && unpack_to(&large, 1_000_000).is_none());
         let mut small = library(folder.path(), b"small", &["-6"]);
         assert_eq!(unpack(&small).as_deref(), Some(&b"small"[..]));

@@ -7,6 +7,7 @@ pub mod derive;
 pub mod diagnose;
 pub mod fast;
 pub mod filter;
+pub mod ifuncs;
 pub mod leave;
 pub mod memory;
 pub mod objects;

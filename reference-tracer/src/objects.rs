@@ -12,6 +12,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::debugdata;
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
+use crate::ifuncs::{Ifunc, ImportSlots};
 use crate::points::{Kind, ObjectNames, PointId, Points, demangle};
 use crate::selection::{self, Selection};
 use crate::stack::CodeInfo;
@@ -82,6 +83,10 @@ pub struct ObjectFile {
     pub probes: Vec<Probe>,
     /// What can be met only at the callee.
     pub loaded_slots: Vec<LoadedSlot>,
+    /// Its functions that a resolver selects, and that are met where they begin.
+    pub ifuncs: Vec<Ifunc>,
+    /// Where the functions are found that it calls, if functions are met where they begin.
+    pub import_slots: ImportSlots,
     /// Its functions that may concern the tracer's own signal.
     pub(crate) watched: Vec<(FileAddr, Watched)>,
     /// Where it calls functions by which unwinders find the code of an address.
@@ -118,6 +123,18 @@ impl ObjectFile {
             .iter()
             .filter(|segment| !segment.writable)
             .find_map(left)
+    }
+
+    /// Whether `addr` lies in executable code.
+    #[must_use]
+    pub fn is_code(&self, addr: FileAddr) -> bool {
+        let holds = |segment: &Segment| {
+            addr.offset_from(segment.addr)
+                .is_some_and(|skip| skip < segment.mem_size)
+        };
+        self.segments
+            .iter()
+            .any(|segment| segment.executable && holds(segment))
     }
 
     /// The base address of the program whose program headers lie at `at_phdr`.
@@ -386,7 +403,8 @@ impl ObjectStore {
             let is_linker = object.lookup(b"_r_debug", None).ok().flatten().is_some();
             self.has_libraries |= !is_linker;
         }
-        probes.extend(self.select_entries(&object, debug.as_deref(), &names)?);
+        let (entries, ifuncs, import_slots) = self.select_entries(&object, debug.as_deref(), &names)?;
+        probes.extend(entries);
         let exports = selection::exports(&self.selection, &object, library_names(&names))?;
         self.wanted.extend(exports);
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
@@ -412,6 +430,8 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
+            ifuncs,
+            import_slots,
             code: self.kept.stacks.then(|| {
                 Box::new(CodeInfo::of(
                     Some(file),
@@ -493,25 +513,41 @@ impl ObjectStore {
         object: &Object<'_>,
         debug: Option<&[u8]>,
         names: &Rc<ObjectNames>,
-    ) -> Result<Vec<Probe>, elf_plt::Error> {
+    ) -> Result<(Vec<Probe>, Vec<Ifunc>, ImportSlots), elf_plt::Error> {
         let offered = &mut self.offered;
         let offer = |name: &str| offered.add(name);
         let found = selection::beginnings(&self.selection, object, debug, library_names(names), offer)?;
+        let mut ifuncs = Vec::new();
         let points = &mut self.points;
-        let probe = |beginning: selection::Beginning| {
-            let kind = if beginning.is_place {
-                Kind::Place
+        let probe = |selection::Beginning {
+                         addr,
+                         name,
+                         is_place,
+                         is_ifunc,
+                     }| {
+            let point = if is_ifunc {
+                let (resolver, function) = points.add_ifunc(&name, names);
+                ifuncs.push(Ifunc::new(addr, function));
+                resolver
+            } else if is_place {
+                points.add(Kind::Place, &name, names)
             } else {
-                Kind::Entry
+                points.add(Kind::Entry, &name, names)
             };
             Probe {
-                point: points.add(kind, &beginning.name, names),
-                at: beginning.addr,
+                point,
+                at: addr,
                 site: Site::Entry,
                 by_callee: false,
             }
         };
-        Ok(found.into_iter().map(probe).collect())
+        let probes = found.into_iter().map(probe).collect();
+        let slots = if self.selection.entries.is_empty() {
+            ImportSlots::default()
+        } else {
+            ImportSlots::of(object, &mut ifuncs)?
+        };
+        Ok((probes, ifuncs, slots))
     }
 }
 

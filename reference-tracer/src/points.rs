@@ -90,6 +90,8 @@ pub struct Point {
     pub caller: Rc<ObjectNames>,
     /// How the callee returns.
     pub returns: Returns,
+    /// The function of which this is the resolver (`STT_GNU_IFUNC`): what it returns is where that begins.
+    pub resolves: Option<PointId>,
 }
 
 impl Point {
@@ -151,8 +153,17 @@ impl Points {
                 Kind::Syscall => Returns::Once,
                 Kind::Import | Kind::Entry | Kind::Place => Returns::of(name),
             },
+            resolves: None,
         });
         PointId(id)
+    }
+
+    /// Adds the resolver of an IFUNC of `caller`, and the function that it selects: gives both.
+    pub fn add_ifunc(&mut self, name: &str, caller: &Rc<ObjectNames>) -> (PointId, PointId) {
+        let resolver = self.add(Kind::Entry, &format!("{name}.IFUNC"), caller);
+        let function = self.add(Kind::Entry, name, caller);
+        self.points[resolver.0 as usize].resolves = Some(function);
+        (resolver, function)
     }
 
     /// The call point of this number.

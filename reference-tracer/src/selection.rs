@@ -110,6 +110,8 @@ pub struct Beginning {
     pub name: String,
     /// Whether the name says which object it is in.
     pub is_place: bool,
+    /// Whether it is the resolver of a function of this name.
+    pub is_ifunc: bool,
 }
 
 /// The functions of `object` that are selected, those among them that only its separate symbol table `debug` names.
@@ -131,6 +133,7 @@ pub fn beginnings(
             addr: place.addr,
             name: place.text.clone(),
             is_place: true,
+            is_ifunc: false,
         })
         .collect();
     let Some(filter) = selection.entries.in_library(names) else {
@@ -138,20 +141,18 @@ pub fn beginnings(
     };
     for function in object.functions_with(debug)?.iter() {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        let mut name = text(function.public().name);
+        let name = text(function.public().name);
         let aliases: Vec<String> = function.aliases().iter().map(|alias| text(alias.name)).collect();
         let aliases: Vec<&str> = aliases.iter().map(String::as_str).collect();
         for alias in &aliases {
             offer(alias);
         }
         if filter.selects(&name, &aliases) {
-            if function.is_ifunc() {
-                name.push_str(".IFUNC");
-            }
             found.push(Beginning {
                 addr: function.addr(),
                 name,
                 is_place: false,
+                is_ifunc: function.is_ifunc(),
             });
         }
     }

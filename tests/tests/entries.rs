@@ -1,8 +1,10 @@
 //! Functions where they begin (`-x`), whoever calls them, and by the libraries that offer them (`-l`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use rltrace_tests::{Build, Rltrace, Traced};
+use rltrace_tests::tools::tool;
+use rltrace_tests::{Build, NOTHING, Rltrace, Running, Traced, wait_for};
 
 fn options_program(flags: &[&str]) -> Build {
     let library = Build::library("callee.c").build();
@@ -12,7 +14,7 @@ fn options_program(flags: &[&str]) -> Build {
         .uses(&library)
 }
 
-/// Moves the symbol table of a program into `.gnu_debugdata`, as gdb's manual has it ("MiniDebugInfo").
+/// Moves the symbol table of a program into `.gnu_debugdata`, as the manual of gdb tells.
 const PACK: &str = r#"
     set -e
     nm -D "$1" --format=posix --defined-only | cut -d' ' -f1 | sort >"$1.dynamic"
@@ -126,4 +128,89 @@ fn a_library_by_any_name() {
             &format!("{name}: and no other"),
         );
     }
+}
+
+fn ifunc_program(compiler: &str, flags: &[&str]) -> PathBuf {
+    let library = Build::library("ifunc.c").compiler(compiler).build();
+    Build::program("calls_ifunc.c")
+        .compiler(compiler)
+        .flags(flags)
+        .uses(&library)
+        .build()
+}
+
+/// The symbol of an IFUNC is its resolver's: what that selects is met, too, whenever it is bound.
+#[test]
+fn an_ifunc() {
+    tool("/lib/ld-linux.so.2");
+    let i386 = "i686-linux-gnu-gcc";
+    for (compiler, flags) in [
+        ("cc", "-Wl,-z,lazy"),
+        ("cc", "-Wl,-z,now"),
+        ("cc", "-fno-plt"),
+        (i386, "-Wl,-z,lazy"),
+        (i386, "-Wl,-z,now"),
+    ] {
+        let traced = Rltrace::new()
+            .arg("-L")
+            .arg("-x")
+            .arg("chosen")
+            .run([ifunc_program(compiler, &[flags])]);
+        traced.expect_code(0);
+        let seen: Vec<String> = traced.trace.spelled("chosen@libifunc.so");
+        let args = |call: &String| call.split([',', ')']).next().map(str::to_owned);
+        assert_eq!(seen.len(), 100, "{flags:?}\n{}", traced.tail());
+        for (i, call) in seen.iter().enumerate() {
+            assert_eq!(args(call), Some(format!("chosen@libifunc.so({i}")), "{flags:?}");
+            assert!(call.ends_with(&format!(" = {}", i + 2)), "{flags:?}: {call}");
+        }
+    }
+}
+
+/// Where a process is attached to, all is bound already.
+#[test]
+fn an_ifunc_of_a_running_process() {
+    let library = Build::library("ifunc.c").build();
+    let program = Build::program("calls_ifunc.c")
+        .flags(["-DWAITS"])
+        .uses(&library)
+        .build();
+    let mut target = Running::start(Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()));
+    target.wait_for_out("0 = 2\n");
+    let tracer = Rltrace::new()
+        .arg("-Dinfo")
+        .arg("-L")
+        .arg("-x")
+        .arg("chosen")
+        .pid(target.pid())
+        .start(NOTHING);
+    wait_for("the target is traced", || {
+        tracer.running.said().contains("attached")
+    });
+    // It waits for a byte before each call but the first.
+    let mut input = target.stdin().expect("a pipe");
+    std::io::Write::write_all(&mut input, &[0; 99]).expect("it reads");
+    drop(input);
+    target.finish().expect_success();
+    let traced = tracer.finish();
+    let seen = traced.trace.calls_of("chosen@libifunc.so").count();
+    traced.assert(seen == 99, &format!("{seen} calls"));
+}
+
+/// The C library's own, whichever the machine's processor makes it select, in whichever object they are called.
+#[test]
+fn ifuncs_of_the_c_library() {
+    let library = Build::library("callee.c").build();
+    let program = Build::program("options.c")
+        .flags(["-O0", "-fno-builtin"])
+        .uses(&library)
+        .build();
+    let traced = Rltrace::new()
+        .arg("-L")
+        .arg("-x")
+        .arg("strlen@libc.so.6")
+        .run([&program]);
+    traced.expect_code(3);
+    let own = "strlen@libc.so.6(\"a string that is longer than thi\"...)";
+    traced.assert(traced.trace.text.contains(own), "the program's call");
 }

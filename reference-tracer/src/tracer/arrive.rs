@@ -31,11 +31,11 @@ impl Tracer {
     /// See [`AttachError`]; the process is as it was.
     pub fn attach(&mut self, pid: Tid) -> Result<(), AttachError> {
         self.session.seize_process(pid)?;
-        tracing::info!(%pid, "attached");
         if let Err(error) = self.take_up_process(pid) {
             self.notes
                 .push(format!("pid {pid}: {}", super::linkage::chain(&error)));
         }
+        tracing::info!(%pid, "attached");
         Ok(())
     }
 

@@ -320,6 +320,12 @@ impl Hit<'_> {
             snapshot_read(&self.space.memory, snapshot);
             ret.errno = self.errno(&plan, pending, &ret);
         }
+        if let Some(function) = self.points.get(pending.point).resolves {
+            // What cannot be trapped is not met.
+            let _: bool = self
+                .space
+                .meet_function(self.stopped, Addr::new(ret.words[0]), function);
+        }
         let reader = Reader(&self.space.memory);
         let memory = Layered {
             snapshot: &self.buffers.snapshot,

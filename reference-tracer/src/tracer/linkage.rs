@@ -8,7 +8,8 @@ use ptrace_core::{Memory, MemoryError, Stopped, Tid, procfs};
 
 use super::fast::Choice;
 use super::space::{Function, Loaded, Space};
-use crate::objects::{ObjectStore, Probe};
+use crate::objects::{ObjectStore, Probe, Site};
+use crate::points::PointId;
 
 /// What is known of the dynamic linker of an address space.
 #[derive(Debug, Clone, Default)]
@@ -209,6 +210,7 @@ impl Space {
                 }
             }
         }
+        self.meet_ifuncs(stopped, store);
         let (traps, mut code) = self.split(stopped);
         // Without room for copies the instructions are emulated.
         let _: Result<(), _> = traps.prepare_copies(&mut code);
@@ -266,6 +268,47 @@ impl Space {
             }
         }
         failed
+    }
+
+    /// Puts traps on what the resolvers of selected IFUNCs have selected so far.
+    fn meet_ifuncs(&mut self, stopped: &Stopped, store: &ObjectStore) {
+        let mut found: Vec<(Addr, PointId)> = Vec::new();
+        for object in &self.objects {
+            let (start, end) = object.range();
+            for ifunc in &object.file.ifuncs {
+                let name = &*store.points().get(ifunc.function).name;
+                let own = ifunc.slots.iter().map(|&slot| object.base.resolve(slot));
+                let others = self.objects.iter().flat_map(|other| {
+                    let slots = other.file.import_slots.of_function(name).iter();
+                    slots.map(|&slot| other.base.resolve(slot))
+                });
+                let selected = own.chain(others).filter_map(|slot| self.slot_value(slot));
+                let resolver = object.base.resolve(ifunc.resolver);
+                // A slot that is not bound yet leads elsewhere.
+                let bound = selected.filter(|at| (start..end).contains(at) && *at != resolver);
+                found.extend(bound.map(|at| (at, ifunc.function)));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        for (at, function) in found {
+            // What cannot be trapped is not met.
+            let _: bool = self.meet_function(stopped, at, function);
+        }
+    }
+
+    /// Sees to it that `function` is met where it begins, unless something else is met there already.
+    pub(super) fn meet_function(&mut self, stopped: &Stopped, at: Addr, function: PointId) -> bool {
+        let taken = self
+            .traps
+            .lookup(at)
+            .is_some_and(|id| self.role(id).entry.is_some());
+        let is_code = |object: &Loaded| object.file.is_code(object.base.unresolve(at));
+        !taken
+            && self.objects.iter().any(is_code)
+            && self
+                .plant(stopped, at, |role| role.entry = Some((function, Site::Entry)))
+                .is_ok()
     }
 
     /// Whether a trap for this probe is in already.
