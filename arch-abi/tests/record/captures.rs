@@ -1,9 +1,8 @@
 //! Memory that is copied into records: to the last byte of a page, and where there is none.
 
-use crate::world::{FAULTS, Seen, Stub, World, map, one_ring};
+use crate::world::{Seen, Stub, World, faults, map, one_ring};
 use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields};
 use fast_ring::{Consumer, End};
-use std::sync::atomic::Ordering;
 
 const PAGE: u64 = 4096;
 
@@ -70,12 +69,12 @@ impl Captures {
     /// Calls `nothing`. The record, and how many faults there were.
     fn call(&mut self, args: [u64; 8]) -> (Vec<(Vec<u8>, End)>, u64) {
         let inside = self.world.enter(0);
-        let before = FAULTS.load(Ordering::Relaxed);
+        let before = faults();
         // SAFETY: it is before `nothing`.
         let through: Nothing = unsafe { self.stub.function() };
         let [a, b, c, d, e, f, g, h] = args;
         through(a, b, c, d, e, f, g, h);
-        let faults = FAULTS.load(Ordering::Relaxed) - before;
+        let faults = faults() - before;
         drop(inside);
         let seen: Vec<Seen> = self.world.drain(&mut self.consumer);
         let [record] = &seen[..] else { panic!("{seen:?}") };

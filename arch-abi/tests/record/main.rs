@@ -3,6 +3,8 @@
 
 mod calls;
 mod captures;
+mod machine;
+mod registers;
 
 mod speed;
 mod world;

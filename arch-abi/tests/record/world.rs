@@ -7,6 +7,7 @@ use arch_abi::record::{
 use arch_abi::{Addr, Arch};
 use fast_ring::format::{self, block, header};
 use fast_ring::{Consumer, End, Fields, Host, Layout, Note, Record, Region, Shape};
+use std::cell::Cell;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
@@ -215,8 +216,15 @@ pub(crate) fn resume(pc: u64, why: Interruption) -> Option<Resume> {
     None
 }
 
-/// How often a fault was dealt with.
-pub(crate) static FAULTS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    /// How often a fault of this thread was dealt with.
+    static FAULTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often a fault of this thread was dealt with.
+pub(crate) fn faults() -> u64 {
+    FAULTS.get()
+}
 
 /// Sets the interrupted program counter as the code says. Whether that was done.
 ///
@@ -238,7 +246,7 @@ pub(crate) unsafe fn resume_context(context: *mut libc::c_void, why: Interruptio
 extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     // SAFETY: this is a signal handler.
     if unsafe { resume_context(context, Interruption::Fault) } {
-        FAULTS.fetch_add(1, Ordering::Relaxed);
+        FAULTS.set(FAULTS.get() + 1);
     } else {
         // SAFETY: the fault comes again, and ends the process.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
