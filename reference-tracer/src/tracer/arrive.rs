@@ -30,6 +30,7 @@ impl Tracer {
     /// # Errors
     /// See [`AttachError`]; the process is as it was.
     pub fn attach(&mut self, pid: Tid) -> Result<(), AttachError> {
+        self.start_pump();
         self.session.seize_process(pid)?;
         if let Err(error) = self.take_up_process(pid) {
             self.notes

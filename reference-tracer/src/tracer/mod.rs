@@ -282,6 +282,7 @@ impl Tracer {
     /// # Errors
     /// Waiting failed. All tracees that could be left in order were.
     pub fn run(mut self) -> Result<Outcome, Error> {
+        self.start_pump();
         if !self.reporter.out.is_terminal() {
             // Without the thread, lines stay in the buffer until it is full.
             self.ticker = self.session.waker().and_then(Ticker::start).ok();
@@ -361,6 +362,10 @@ impl Tracer {
                 return self.session.wait();
             }
             let read = self.drain(Pass::Settled);
+            if self.recorder.keep_busy(read) {
+                // A realtime tracer that reads without a pause would keep everything else from its CPU.
+                self.set_pace(false);
+            }
             if let Some(event) = self.session.try_wait()? {
                 return Ok(event);
             }
@@ -383,7 +388,11 @@ impl Tracer {
         } else {
             (Some(tid), 0)
         };
-        let alone = self.threads.len() == 1 || self.run_of_stops.1 >= ALONE;
+        let alone = (self.threads.len() == 1 || self.run_of_stops.1 >= ALONE) && !self.recorder.is_busy();
+        self.set_pace(alone);
+    }
+
+    fn set_pace(&mut self, alone: bool) {
         let Some(pace) = &mut self.pace else { return };
         if let Some(on) = pace.stopped(alone)
             && self.session.set_hand_off(on).is_err()

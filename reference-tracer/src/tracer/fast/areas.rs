@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use arch_abi::record::{Areas, Common, Hook, Interruption, Places, Recording, Resume, SHADOW_BITS, Template, Unsupported};
+use arch_abi::record::{Areas, Common, Hook, Interruption, Places, Recording, REMEMBERED, RETURN_ADDRESS, Resume, Shadow, Template, Unsupported};
 use arch_abi::{Addr, Arch};
 use ptrace_core::{Memory, Stopped};
 use rustc_hash::FxHashMap;
@@ -38,13 +38,22 @@ const STACKS: [Range<u64>; 3] = [
 /// Above all ids: under what hooks are known.
 const HOOKS: u32 = fast_ring::format::MAX_IDS;
 
+/// How much longer a shadow is than its stack.
+const PAGE: u64 = 4096;
+
 /// Around a stack that lies elsewhere so much is mapped.
 const PIECE: u64 = 1 << 30;
 
+/// All that is kept beside the stacks.
+fn shadows() -> impl Iterator<Item = Shadow> {
+    REMEMBERED.into_iter().chain([RETURN_ADDRESS])
+}
+
 /// Whether a parallel stack may lie here.
 pub(super) fn is_parallel(at: Addr) -> bool {
+    let lowest = shadows().map(|shadow| shadow.turned).min();
     // What is below this was never a stack with a bit turned over.
-    at.get() >= SHADOW_BITS[0].min(SHADOW_BITS[1]) && at.get() < 1 << 47
+    at.get() >= lowest.unwrap_or(0) && at.get() < 1 << 47
 }
 
 /// A stub as it lies in the process.
@@ -138,9 +147,10 @@ impl Fast {
         memory.write(self.areas.entries.start, self.common.entries())?;
         memory.write(self.areas.returns.start, self.common.returns())?;
         memory.write(self.name, NAME)?;
-        for bits in SHADOW_BITS {
+        for shadow in shadows() {
             for stacks in STACKS {
-                self.map_parallel(stopped, arch, stacks.start ^ bits, stacks.end - stacks.start)?;
+                let len = stacks.end - stacks.start + PAGE;
+                self.map_parallel(stopped, arch, stacks.start ^ shadow.turned, len)?;
             }
         }
         self.add_chunk(stopped, choice)

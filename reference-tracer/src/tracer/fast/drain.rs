@@ -174,6 +174,8 @@ pub(in crate::tracer) struct Recorder {
     pub(super) kinds: Kinds,
     pub(super) pump: Option<Pump>,
     ticks: Option<Ticks>,
+    /// For how many passes more it counts as reading much.
+    busy: u32,
     /// The shared memory that is in use.
     chunks: Vec<(SharedWords, Weak<()>)>,
     /// Threads whose rings were found damaged.
@@ -189,6 +191,7 @@ impl Recorder {
             kinds: Kinds::default(),
             pump: None,
             ticks: None,
+            busy: 0,
             chunks: Vec::new(),
             damaged: FxHashSet::default(),
             notes: Vec::new(),
@@ -228,6 +231,24 @@ impl Recorder {
         self.chunks.push(chunk.words());
         let words: Vec<_> = self.chunks.iter().map(|(words, _)| *words).collect();
         sys::tell_of_death(&words);
+    }
+
+    /// A pass has read so many records. Gives whether the tracer has begun to read much.
+    pub(in crate::tracer) fn keep_busy(&mut self, read: usize) -> bool {
+        /// Calls that take as long to read as a stop does to handle.
+        const MUCH: usize = 64;
+        /// After so many passes of less it is over.
+        const QUIET: u32 = 256;
+        if read >= MUCH {
+            return std::mem::replace(&mut self.busy, QUIET) == 0;
+        }
+        self.busy = self.busy.saturating_sub(1);
+        false
+    }
+
+    /// Whether the tracer has much to read.
+    pub(in crate::tracer) fn is_busy(&self) -> bool {
+        self.busy > 0
     }
 
     /// The tracer is about to sleep. `false`: there is something to read first.

@@ -21,7 +21,6 @@ impl Tracer {
         let Some(first) = threads.first() else {
             return Vec::new();
         };
-        self.start_pump();
         let mut choice = Choice {
             recorder: &mut self.recorder,
             reporter: &mut self.reporter,
@@ -40,7 +39,8 @@ impl Tracer {
         notes
     }
 
-    fn start_pump(&mut self) {
+    /// Starts the thread that keeps the rings company. To be called before the tracer's thread is pinned, or it were, too.
+    pub(in crate::tracer) fn start_pump(&mut self) {
         if !self.recorder.is_wanted() || self.recorder.pump.is_some() {
             return;
         }
