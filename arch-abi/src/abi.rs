@@ -9,6 +9,7 @@ use crate::step::{CopyError, DisplacedCopy, StepError, StepPlan, SteppedCopy};
 use std::ops::RangeInclusive;
 
 use crate::plt::{PltCode, SlotReference, SlotRelocations};
+use crate::record::Recorder;
 use crate::x86;
 
 /// An ABI whose facts are known here. One process may hold tracees of several.
@@ -75,6 +76,12 @@ pub struct SystemCalls {
     pub rt_sigqueueinfo: u64,
     /// `rt_tgsigqueueinfo(2)`.
     pub rt_tgsigqueueinfo: u64,
+    /// close(2).
+    pub close: u64,
+    /// madvise(2).
+    pub madvise: u64,
+    /// memfd_create(2).
+    pub memfd_create: u64,
 }
 
 /// The facts of one ABI.
@@ -119,6 +126,11 @@ pub trait Abi: Sync + std::fmt::Debug {
     /// The handler that outlives a tracer, for code that lies at `code` and data at `data`. `None` where
     /// none is known for the ABI, or its memory does not reach there.
     fn guard(&self, _code: Addr, _data: Addr) -> Option<Guard> {
+        None
+    }
+
+    /// What makes recording code for the ABI; `None` where nothing does.
+    fn recorder(&self) -> Option<&'static dyn Recorder> {
         None
     }
 
@@ -212,4 +224,31 @@ pub trait Abi: Sync + std::fmt::Debug {
         operands: &[usize],
         found: &mut dyn FnMut(SlotReference),
     );
+
+    /// The operand by which code that starts at `at`, where the bytes `code` lie, loads the address that it goes to next: of the
+    /// first instruction that names a memory word, within a few. `None` where the ABI has no operands relative to
+    /// the program counter, or there is no such operand.
+    fn loaded_operand(&self, _code: &[u8], _at: Addr) -> Option<RelativeOperand> {
+        None
+    }
+}
+
+/// An operand of 32 bits that names a memory word by its distance from the end of the instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RelativeOperand {
+    /// Where the operand's four bytes lie.
+    pub at: Addr,
+    /// The instruction's end, from which it counts.
+    pub from: Addr,
+    /// What it names.
+    pub word: Addr,
+}
+
+impl RelativeOperand {
+    /// The operand's bytes where it is to name `word`; `None` if that is out of its reach.
+    #[must_use]
+    pub fn naming(&self, word: Addr) -> Option<[u8; 4]> {
+        let distance = word.get().wrapping_sub(self.from.get()).cast_signed();
+        i32::try_from(distance).ok().map(i32::to_le_bytes)
+    }
 }

@@ -7,11 +7,12 @@ mod call;
 pub mod guard;
 mod landing;
 mod plt;
+pub mod record;
 mod regs;
 mod step;
 pub mod x86;
 
-pub use abi::{Abi, Arch, SystemCalls};
+pub use abi::{Abi, Arch, RelativeOperand, SystemCalls};
 pub use addr::{Addr, BaseAddress, FileAddr};
 pub use call::{
     ArgCursor, CType, CallLayout, Captured, Float, Layout, Piece, Place, Signature, Source, VaCursor, layout,

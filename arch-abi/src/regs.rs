@@ -66,6 +66,10 @@ pub struct RegLayout {
     pub syscall_args: [Reg; 6],
     /// Where a system call leaves its result.
     pub syscall_ret: Reg,
+    /// The thread pointer, where it is one of these registers.
+    pub thread_pointer: Option<Reg>,
+    /// A register that each thread has for itself, for a purpose that the ABI leaves open.
+    pub spare_base: Option<Reg>,
 }
 
 /// The general registers of a stopped thread, as `PTRACE_GETREGSET` with `NT_PRSTATUS` gave them.

@@ -182,5 +182,34 @@ fn traced_call(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parts, session, attach, traced_call);
+/// Calls at the end of a stack of some thirty frames, from the thousandth on, without and with that stack shown (`-w 0`): the
+/// difference is what a stack costs.
+fn stacks(c: &mut Criterion) {
+    let mut group = c.benchmark_group("rltrace, thirty frames deep");
+    let dir = tempfile::tempdir().expect("a folder");
+    let fixtures = Fixtures::build(dir.path()).expect("a C compiler");
+    let rltrace = tracer::built(Profile::Ours).expect("cargo");
+    let report = fixtures.path("report");
+    for (name, options) in [
+        ("a call", &["-e", "work2"][..]),
+        ("a call and its stack", &["-w0", "-e", "work2"]),
+    ] {
+        group.bench_function(name, |b| {
+            b.iter_custom(|calls| {
+                let mut command = std::process::Command::new(&rltrace);
+                command.args(options).args(["-o", "/dev/null"]);
+                command
+                    .arg(fixtures.path("deep"))
+                    .arg(&report)
+                    .arg(calls.to_string());
+                assert!(command.status().expect("it starts").success());
+                let text = std::fs::read_to_string(&report).expect("a report");
+                Duration::from_nanos(text.trim().parse().expect("nanoseconds"))
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, parts, session, attach, traced_call, stacks);
 criterion_main!(benches);

@@ -37,6 +37,8 @@ impl Fixtures {
         fixtures.write("loop.c", include_str!("../fixtures/loop.c"))?;
         fixtures.write("threads.c", include_str!("../fixtures/threads.c"))?;
         fixtures.library("work.c", "libwork.so")?;
+        fixtures.write("deep.c", include_str!("../fixtures/deep.c"))?;
+        fixtures.program("deep.c", "deep", &["libwork.so"])?;
         fixtures.program("loop.c", "loop", &["-pthread", "libwork.so"])?;
         fixtures.program("threads.c", "threads", &["-pthread", "libwork.so"])?;
         Ok(fixtures)

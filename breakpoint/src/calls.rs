@@ -57,6 +57,12 @@ pub trait StackWitness {
 
     /// The word, of the ABI's size and zero-extended, at `at`; `None` if it cannot be read.
     fn word(&mut self, at: Addr) -> Option<u64>;
+
+    /// Whether the return address of a frame is still where it was put. Who sees calls in another way than by their return
+    /// addresses says what is known.
+    fn holds(&mut self, at: Addr, return_to: Addr) -> bool {
+        self.word(at) == Some(return_to.get())
+    }
 }
 
 /// How often a frame that is set aside is looked at again before that is left to chance.
@@ -332,7 +338,7 @@ impl<T> CallStack<T> {
     fn judge<W: StackWitness + ?Sized>(&self, frame: &Frame, sp: Addr, stacks: &mut W) -> Life {
         let slot = self.slot(frame);
         let is_intact =
-            |stacks: &mut W| self.slot_size == 0 || stacks.word(slot) == Some(frame.return_to.get());
+            |stacks: &mut W| self.slot_size == 0 || stacks.holds(slot, frame.return_to);
         match stacks.same_stack(slot, sp) {
             Some(false) => Life::Elsewhere,
             None if is_intact(stacks) => Life::Unknown,

@@ -141,7 +141,21 @@ impl<'data> Object<'data> {
     /// # Errors
     /// The dynamic symbol table cannot be read.
     pub fn functions(&self) -> Result<Functions<'data>, Error> {
-        let tables = [self.dynamic_symbols()?, SymbolTable::full(self)];
+        self.functions_with(None)
+    }
+
+    /// The same, with the symbols of a file that has been made for this object's symbols: what `.gnu_debugdata` holds unpacked,
+    /// or a separate debug file. Of its bytes `debug` only the headers and the symbol table are read; what is no ELF file for
+    /// the same machine has none.
+    ///
+    /// # Errors
+    /// The dynamic symbol table cannot be read.
+    pub fn functions_with(&self, debug: Option<&'data [u8]>) -> Result<Functions<'data>, Error> {
+        let debug = debug
+            .and_then(|debug| Object::parse_debug(debug).ok())
+            .filter(|debug| debug.arch() == self.arch());
+        let mut tables = vec![self.dynamic_symbols()?, SymbolTable::full(self)];
+        tables.extend(debug.as_ref().map(SymbolTable::full));
         let symbols = tables.into_iter().flat_map(|table| {
             table.filtered(|sym| is_defined_function(sym) && self.is_code(FileAddr::new(sym.st_value)))
         });

@@ -74,6 +74,17 @@ impl<'data> Object<'data> {
         })
     }
 
+    /// Parses the headers of a file that has symbols for another one: its segments, the dynamic one among them, may have no bytes.
+    pub(crate) fn parse_debug(data: &'data [u8]) -> Result<Self, Error> {
+        let (image, headers) = headers::parse(data)?;
+        Ok(Self {
+            sections: headers::sections(&image),
+            image,
+            dynamic: None,
+            headers,
+        })
+    }
+
     /// The ABI that the code is for.
     #[must_use]
     pub fn arch(&self) -> Arch {

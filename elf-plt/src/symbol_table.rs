@@ -178,6 +178,13 @@ impl<'data> Object<'data> {
             .chain(SymbolTable::full(self).iter()))
     }
 
+    /// Whether it has a symbol table beside that of the dynamic linker (`SHT_SYMTAB`), which strip(1) takes out: without it
+    /// functions that are not exported have no names.
+    #[must_use]
+    pub fn has_symbol_table(&self) -> bool {
+        SymbolTable::full(self).len() > 1
+    }
+
     /// The dynamic symbols that are known to be there.
     pub(crate) fn dynamic_symbols(&self) -> Result<SymbolTable<'data>, Error> {
         let table = SymbolTable::dynamic(self)?;

@@ -209,6 +209,21 @@ impl<'m, W: Word> Region<'m, W> {
         self.header.word(ON_FULL).store(value, Ordering::Relaxed);
     }
 
+    /// From now on a producer that has filled a quarter of its ring, or waits for room, stores 0 into the
+    /// [word](Region::asleep_word) by which the consumer sleeps, and wakes who sleeps on it. For a consumer that sleeps in its own way, or on
+    /// several regions: after this it looks once more whether [`Consumer::unread`] is a quarter or more of any ring.
+    pub fn fall_asleep(&self) {
+        self.header.word(ASLEEP).store(1, Ordering::Relaxed);
+        // Either a producer sees this, or what it published before it looked is seen by who looks now.
+        W::fence();
+    }
+
+    /// The word whose low half is 1 while the consumer sleeps.
+    #[must_use]
+    pub fn asleep_word(&self) -> &'m W {
+        self.header.word(ASLEEP)
+    }
+
     /// Sleeps until a producer has filled a quarter of its ring or waits for room, or for `at_most`. It may return early.
     ///
     /// `consumers` are those of all rings that are in use. What lies in a ring below a quarter wakes nobody: `at_most` is how
@@ -222,10 +237,8 @@ impl<'m, W: Word> Region<'m, W> {
         W: 'c,
         'm: 'c,
     {
-        let asleep = self.header.word(ASLEEP);
-        asleep.store(1, Ordering::Relaxed);
-        // Either a producer sees this, or what it published before it looked is seen here.
-        W::fence();
+        let asleep = self.asleep_word();
+        self.fall_asleep();
         let stride = self.layout.stride();
         if consumers.into_iter().all(|consumer| consumer.unread() < stride) {
             host.wait(asleep, 1, at_most);

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use ptrace_core::{Command, ExitStatus, Signal, SignalState, SpawnError, Tid, User};
 
 use crate::cli::generate::generate;
@@ -68,15 +68,24 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().collect();
     let name = words.first().cloned().unwrap_or_default();
     let like_ltrace = ltrace::is_named(&name).then(|| name.display().to_string());
-    match Cli::read(words) {
-        Ok(cli) => run(&Cli { like_ltrace, ..cli }),
-        Err(error) => match like_ltrace {
-            Some(name) if error.use_stderr() => {
-                ltrace::say(&ltrace::complaint(&name, &error));
-                ExitCode::FAILURE
+    let Some(name) = like_ltrace else {
+        return match Cli::read(words) {
+            Ok(cli) => run(&cli),
+            Err(error) => usage(&error),
+        };
+    };
+    match Cli::read_like_ltrace(words.clone()) {
+        Ok(cli) => run(&Cli {
+            like_ltrace: Some(name),
+            ..cli
+        }),
+        Err(error) => {
+            if let Some(text) = ltrace::help(&name, &error) {
+                return end(print(|out| out.write_all(text.as_bytes())));
             }
-            _ => usage(&error),
-        },
+            ltrace::say(&ltrace::complaint(&name, &words, &error));
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -98,12 +107,19 @@ pub fn run(cli: &Cli) -> ExitCode {
     match ended {
         // Whatever the command did.
         Ok(End::Like(_)) if cli.like_ltrace.is_some() => ExitCode::SUCCESS,
-        Ok(End::Like(status)) => exit_like(status),
-        Ok(End::With(status)) => ExitCode::from(status),
         Err(refusal) if cli.like_ltrace.is_some() => {
             ltrace::say(&refusal.ltrace.unwrap_or(refusal.line));
             ExitCode::FAILURE
         }
+        ended => end(ended),
+    }
+}
+
+/// Ends as `ended` says.
+fn end(ended: Result<End, Refusal>) -> ExitCode {
+    match ended {
+        Ok(End::Like(status)) => exit_like(status),
+        Ok(End::With(status)) => ExitCode::from(status),
         Err(refusal) => {
             say(&refusal.line);
             ExitCode::from(refusal.status)
@@ -169,6 +185,19 @@ fn complaint(error: &clap::Error) -> String {
     {
         return format!("bad value '{}' for {option}: {why}", printable(&value));
     }
+    if let (ErrorKind::InvalidValue, Some(value), Some(option), Some(ContextValue::Strings(accepted))) = (
+        error.kind(),
+        context(ContextKind::InvalidValue),
+        context(ContextKind::InvalidArg),
+        error.get(ContextKind::ValidValue),
+    ) && !accepted.is_empty()
+    {
+        let accepted = accepted.join(", ");
+        return format!(
+            "bad value '{}' for {option}: expected one of {accepted}",
+            printable(&value)
+        );
+    }
     let text = error.to_string();
     let first = text.lines().next().unwrap_or_default();
     printable(first.trim_start_matches("error: "))
@@ -208,17 +237,12 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     let selection = selection(cli)?;
     let user = user(cli)?;
     if let Some(name) = cli.command.first() {
-        check_command(name).map_err(|refusal| {
-            let name = name.display();
-            let why = "No such file or directory";
-            refusal.in_ltrace(format!(
-                "Can't execute `{name}': {why}\ncouldn't open program '{name}': {why}"
-            ))
-        })?;
+        check_command(name).map_err(|refusal| refusal.in_ltrace(ltrace::bad_command(name)))?;
     }
-    let prototypes = prototypes(cli)?;
+    let (prototypes, problems) = prototypes(cli)?;
     let json = cli.summary_json.as_deref().map(JsonFile::open).transpose()?;
-    let destination = destination(cli)?;
+    let mut destination = destination(cli)?;
+    ltrace::tell_problems(&problems, &mut destination);
     let leave = Leave::default();
     // Before there are other threads, as those of a calibration.
     let (inherited, waker) = watch(leave.clone())?;
@@ -286,7 +310,10 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
         match tracer.attach(Tid::new(pid)) {
             Ok(()) => attached += 1,
             Err(error) if cli.like_ltrace.is_some() => {
-                ltrace::say(&format!("Cannot attach to pid {pid}: {}", attach_reason(&error)));
+                ltrace::say(&format!(
+                    "Cannot attach to pid {pid}: {}",
+                    ltrace::attach_reason(&error.reason)
+                ));
             }
             Err(error) => {
                 if let Some(line) = refused.replace(error.to_string()) {
@@ -325,29 +352,6 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
         .map_err(|error| refused_command(&error))
 }
 
-/// Why a process cannot be attached to, in one of strerror(3)'s phrases.
-fn attach_reason(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut error = error;
-    loop {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            return describe(error);
-        }
-        match error.source() {
-            Some(source) => error = source,
-            None => return phrase(&error.to_string()),
-        }
-    }
-}
-
-/// The reason at the end of a line, as a sentence begins.
-fn phrase(line: &str) -> String {
-    let reason = line.rsplit(": ").next().unwrap_or(line);
-    let mut chars = reason.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
-}
-
 fn refused_command(error: &SpawnError) -> Refusal {
     if let SpawnError::Killed { signal, command } = error {
         // execve(2) has no way back once the old program is gone: what it cannot map kills the process.
@@ -377,7 +381,9 @@ fn check_command(name: &OsStr) -> Result<(), Refusal> {
 
 fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     let Some(name) = &cli.user else { return Ok(None) };
-    let user = User::lookup(name).map_err(|error| Refusal::new(format!("user '{name}': {error}")))?;
+    let user = User::lookup(name).map_err(|error| {
+        Refusal::new(format!("user '{name}': {}", describe(&error))).in_ltrace(ltrace::bad_user(name))
+    })?;
     if !sys::is_root() {
         return Err(Refusal::new(format!(
             "-u {name}: only root can run a command as another user"
@@ -386,8 +392,9 @@ fn user(cli: &Cli) -> Result<Option<User>, Refusal> {
     Ok(Some(user))
 }
 
-/// The prototypes: those of `-F` go before those of the usual places.
-fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
+/// The prototypes: those of `-F` go before those of the usual places. Under the name `ltrace` what is wrong with files is
+/// no reason not to trace: it is given, to be told in the trace.
+fn prototypes(cli: &Cli) -> Result<(Prototypes, Vec<Problem>), Refusal> {
     let mut prototypes = Prototypes::new();
     let mut problems = if syscalls(cli) == Syscalls::None {
         Vec::new()
@@ -397,7 +404,7 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
     if cli.like_ltrace.is_some() {
         for path in ltrace::prototype_files() {
             // It has read what it could.
-            let _: std::io::Result<()> = load(&mut prototypes, &path, &mut Vec::new());
+            let _: std::io::Result<()> = load(&mut prototypes, &path, &mut problems);
             // What ltrace does not know it shows as four numbers.
             prototypes.only_loaded();
         }
@@ -412,15 +419,33 @@ fn prototypes(cli: &Cli) -> Result<Prototypes, Refusal> {
         .iter()
         .flat_map(|list| list.split(':'))
         .filter(|path| !path.is_empty());
+    let usual = problems.len();
     for path in paths {
-        let path = Path::new(path);
-        load(&mut prototypes, path, &mut problems)
-            .map_err(|error| Refusal::new(format!("cannot read '{}': {error}", path.display())))?;
+        let read = load(&mut prototypes, Path::new(path), &mut problems);
+        match (read, &cli.like_ltrace) {
+            (Ok(()), _) => {}
+            (Err(error), Some(_)) => ltrace::say(&format!("Couldn't stat {path}: {}", describe(&error))),
+            (Err(error), None) => {
+                let reason = describe(&error);
+                return Err(Refusal::new(format!("cannot read '{path}': {reason}")));
+            }
+        }
+    }
+    if cli.like_ltrace.is_some() {
+        return Ok((prototypes, problems));
+    }
+    // What was named here and now is to be right; what lies about is not in the way.
+    if let [first, others @ ..] = &problems[usual..] {
+        let more = match others.len() {
+            0 => String::new(),
+            count => format!(" (and {count} more)"),
+        };
+        return Err(Refusal::new(format!("{first}{more}")));
     }
     for problem in problems {
         say(&problem.to_string());
     }
-    Ok(prototypes)
+    Ok((prototypes, Vec::new()))
 }
 
 /// Reads a file of prototypes, or a folder of such.

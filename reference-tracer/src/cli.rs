@@ -1,6 +1,6 @@
 //! The command line: one table of options, in ltrace's letters where ltrace has them.
 //!
-//! [`Cli`] is that table. The help ([`help`]), the man page and the completions of shells ([`generate`])
+//! [`Cli`] is that table. Options that have `hide_short_help` are named at the end of the help only. The help ([`help`]), the man page and the completions of shells ([`generate`])
 //! are made from it, so that none of them can tell of an option that is not there.
 
 pub mod generate;
@@ -11,11 +11,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
 
 use crate::output::ColorChoice;
 use crate::summary::{Column, Limit};
-pub use values::{Columns, Generate, Variable};
+use crate::tracer::Engine;
+pub use values::{Columns, Generate, OnFull, Variable};
 
 /// Traces the library calls of a program.
 #[derive(Debug, Clone, Parser)]
@@ -23,7 +25,7 @@ pub use values::{Columns, Generate, Variable};
 #[command(override_usage = "rltrace [OPTION]... [--] COMMAND [ARG]...\n       rltrace [OPTION]... -p PID...")]
 #[command(after_help = help::EXAMPLES)]
 pub struct Cli {
-    /// Trace the calls that FILTER selects, such as malloc+free, or @LIBRARY
+    /// Trace the calls that FILTER selects: malloc+free
     ///
     /// A filter is a chain of rules, `[+-][FUNCTION][@LIBRARY]` each. LIBRARY is the calling one, `MAIN` the program, and `SYS`
     /// has the system calls. Names are globs, or regular expressions between
@@ -33,7 +35,7 @@ pub struct Cli {
     #[arg(help_heading = help::TRACED)]
     pub filter: Vec<String>,
 
-    /// Trace the functions that FILTER selects where they begin, whoever calls
+    /// Trace functions where they begin, whoever calls them
     ///
     /// They are those of the symbol tables of the program, or with `@LIBRARY` of that library. `LIBRARY+0xADDRESS` is an
     /// address as `objdump` shows it.
@@ -41,11 +43,13 @@ pub struct Cli {
     #[arg(help_heading = help::TRACED)]
     pub entry: Vec<String>,
 
-    /// Trace the calls of functions that libraries matching PATTERN export
+    /// Trace the calls of all that matching libraries export
+    ///
+    /// PATTERN is a glob, or a regular expression between slashes, for the soname, or for the path if it begins with a slash.
     #[arg(short = 'l', long, value_name = "PATTERN", help_heading = help::TRACED)]
     pub library: Vec<String>,
 
-    /// Trace no library calls: only what -l, -x and -S ask for
+    /// Trace no library calls but those of -l and -x
     #[arg(short = 'L', long, conflicts_with = "filter", help_heading = help::TRACED)]
     pub no_library_calls: bool,
 
@@ -53,27 +57,27 @@ pub struct Cli {
     #[arg(short = 'S', long, help_heading = help::TRACED)]
     pub syscalls: bool,
 
-    /// Trace the children, too; -ff: with one FILE.PID for each process
+    /// Trace the children, too; -ff: a FILE.PID for each
     #[arg(short = 'f', long, action = ArgAction::Count, help_heading = help::TRACED)]
     pub follow: u8,
 
-    /// Read prototypes from these files or folders, separated by `:`
+    /// Read prototypes from files or folders: `A:B`
     #[arg(short = 'F', long, value_name = "LIST", help_heading = help::TRACED)]
     pub config: Vec<String>,
 
     /// Print the built-in prototypes, one a line: SONAME, FUNCTION, PROTOTYPE
-    #[arg(long, exclusive = true, help_heading = help::TRACED)]
+    #[arg(long, exclusive = true, help_heading = help::TRACED, hide_short_help = true)]
     pub list_prototypes: bool,
 
-    /// Write to FILE instead of standard error; `|COMMAND` feeds a command
+    /// Write to FILE, or with `|COMMAND` to a command
     #[arg(short, long, value_name = "FILE", help_heading = help::OUTPUT)]
     pub output: Option<OsString>,
 
     /// Add to the FILE of -o instead of truncating it
-    #[arg(long, requires = "output", help_heading = help::OUTPUT)]
+    #[arg(long, help_heading = help::OUTPUT, hide_short_help = true)]
     pub output_append: bool,
 
-    /// Put the results at column N (default: 5/8 of the width, or 50)
+    /// Put results at column N (default: 5/8 of the width)
     #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = help::OUTPUT)]
     #[arg(value_parser = values::small)]
     pub align: Option<usize>,
@@ -104,11 +108,11 @@ pub struct Cli {
     #[arg(short = 'b', long, help_heading = help::OUTPUT)]
     pub no_signals: bool,
 
-    /// Show C++ and Rust names as they stand in the source
+    /// Show C++ and Rust names as they are in the source
     #[arg(short = 'C', long, help_heading = help::OUTPUT)]
     pub demangle: bool,
 
-    /// Show what file descriptors refer to: `3</etc/passwd>`
+    /// Show what descriptors refer to: `3</etc/passwd>`
     #[arg(short = 'y', long, help_heading = help::OUTPUT)]
     pub fd_paths: bool,
 
@@ -131,7 +135,7 @@ pub struct Cli {
     #[arg(short, long, conflicts_with = "timestamps", help_heading = help::OUTPUT)]
     pub relative_time: bool,
 
-    /// Show the time of day; -tt: microseconds; -ttt: since the epoch
+    /// Show the time; -tt: microseconds; -ttt: since 1970
     #[arg(short, long, action = ArgAction::Count, help_heading = help::OUTPUT)]
     pub timestamps: u8,
 
@@ -139,17 +143,17 @@ pub struct Cli {
     #[arg(short = 'T', long, help_heading = help::OUTPUT)]
     pub durations: bool,
 
-    /// Show a stack of at most N frames after each call; 0: all
+    /// Show a stack of N frames after each call; 0: all
     #[arg(short = 'w', long = "where", value_name = "N", allow_hyphen_values = true)]
     #[arg(value_parser = values::size, help_heading = help::OUTPUT)]
     pub stack: Option<usize>,
 
     /// Color the output: auto, always or never
     #[arg(long, value_name = "WHEN", default_value = "auto", hide_default_value = true)]
-    #[arg(help_heading = help::OUTPUT)]
+    #[arg(help_heading = help::OUTPUT, hide_short_help = true)]
     pub color: ColorChoice,
 
-    /// Count the calls, and print a table at the end instead of lines
+    /// Count the calls, and print a table instead of lines
     #[arg(short = 'c', long, help_heading = help::SUMMARY)]
     pub summary: bool,
 
@@ -161,14 +165,16 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", help_heading = help::SUMMARY)]
     pub summary_json: Option<PathBuf>,
 
-    /// Sort the table by COLUMN (default: self)
+    /// Sort the table by COLUMN, such as calls
+    ///
+    /// It takes the names of --columns. The default is self.
     #[arg(long, value_name = "COLUMN", help_heading = help::SUMMARY)]
     pub sort: Option<Column>,
 
     /// Show these columns, with commas between them
     ///
     /// There are time-percent, total, self, calls, errors, mean, p50, p90, p99, max and name.
-    #[arg(long, value_name = "LIST", help_heading = help::SUMMARY)]
+    #[arg(long, value_name = "LIST", help_heading = help::SUMMARY, hide_short_help = true)]
     pub columns: Option<Columns>,
 
     /// Compare two files of --summary-json
@@ -176,12 +182,12 @@ pub struct Cli {
     #[arg(conflicts_with_all = ["command", "pid"])]
     pub compare: Vec<PathBuf>,
 
-    /// Exit with 3 where NEW has more than BASE: `malloc:calls:20%`
+    /// Exit with 3 where NEW has more: `malloc:calls:20%`
     #[arg(long, value_name = "LIMIT", value_parser = Limit::parse)]
     #[arg(help_heading = help::SUMMARY)]
     pub fail_over: Vec<Limit>,
 
-    /// Trace the running process PID and all its threads; may be repeated
+    /// Trace the running process PID; may be repeated
     #[arg(short = 'p', long, value_name = "PID", allow_hyphen_values = true)]
     #[arg(value_parser = values::pid, help_heading = help::PROCESSES)]
     pub pid: Vec<i32>,
@@ -190,8 +196,8 @@ pub struct Cli {
     #[arg(short, long, value_name = "USER", help_heading = help::PROCESSES)]
     pub user: Option<String>,
 
-    /// Run the command with VAR set to VAL; without `=`: without VAR
-    #[arg(short = 'E', long, value_name = "VAR=VAL", value_parser = clap::value_parser!(OsString))]
+    /// Set VAR for the command; without `=`: unset it
+    #[arg(short = 'E', long, value_name = "VAR=VAL", value_parser = OsStringValueParser::new().try_map(values::variable))]
     #[arg(help_heading = help::PROCESSES)]
     pub env: Vec<OsString>,
 
@@ -200,7 +206,7 @@ pub struct Cli {
     #[arg(help_heading = help::PROCESSES)]
     pub limit: Option<u64>,
 
-    /// Leave after so many SECONDS; the command runs on
+    /// Leave after SECONDS; the command runs on
     #[arg(long = "for", value_name = "SECONDS", allow_hyphen_values = true)]
     #[arg(value_parser = values::seconds, help_heading = help::PROCESSES)]
     pub time: Option<Duration>,
@@ -210,12 +216,24 @@ pub struct Cli {
     pub kill_on_exit: bool,
 
     /// Do not move a thread to the tracer's CPU for the hand-over
-    #[arg(long, help_heading = help::PROCESSES)]
+    #[arg(long, help_heading = help::PROCESSES, hide_short_help = true)]
     pub no_handoff: bool,
+
+    /// Meet calls by traps, or record them inside the program where that is safe (fast: and say where not)
+    #[arg(long, value_name = "ENGINE", value_enum, default_value = "trap", help_heading = help::PROCESSES)]
+    pub engine: Engine,
+
+    /// What a thread does whose ring is full: wait for the tracer, or drop calls and count them
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", help_heading = help::PROCESSES)]
+    pub on_full: OnFull,
+
+    /// Bytes of each thread's ring, with K or M: a power of two (default: 1M)
+    #[arg(long, value_name = "SIZE", value_parser = values::ring, default_value = "1M", help_heading = help::PROCESSES)]
+    pub ring: usize,
 
     /// Tell of the tracer's own work: error, warn, info, debug or trace
     #[arg(short = 'D', long, value_name = "LEVEL", value_parser = values::level)]
-    #[arg(help_heading = help::PROCESSES)]
+    #[arg(help_heading = help::PROCESSES, hide_short_help = true)]
     pub debug: Option<tracing::level_filters::LevelFilter>,
 
     /// Print a man page, or what makes a shell complete options, and exit
@@ -250,6 +268,21 @@ impl Cli {
     /// What is wrong with it, or the help or version that was asked for.
     pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let matches = Self::table().try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
+
+    /// Reads a command line as ltrace does: what stands behind an option that takes a value is its value, and a beginning of
+    /// one of ltrace's long options is enough if it is none of another's.
+    ///
+    /// # Errors
+    /// As [`Cli::read`].
+    pub fn read_like_ltrace(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let table = Self::table().mut_args(|arg| {
+            let aliases = arg.get_long().map(help::beginnings_in_ltrace).unwrap_or_default();
+            let takes_value = arg.get_action().takes_values() && !arg.is_positional();
+            arg.aliases(aliases).allow_hyphen_values(takes_value)
+        });
+        let matches = table.try_get_matches_from(words)?;
         Self::from_arg_matches(&matches)
     }
 

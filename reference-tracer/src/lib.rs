@@ -2,8 +2,10 @@
 
 pub mod app;
 pub mod cli;
+pub mod debugdata;
 pub mod derive;
 pub mod diagnose;
+pub mod fast;
 pub mod filter;
 pub mod leave;
 pub mod memory;

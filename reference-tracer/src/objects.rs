@@ -5,10 +5,12 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::rc::Rc;
 
+use arch_abi::record::Hook;
 use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
 use elf_plt::{CallPoint, CalleeKind, Object, References, Segment, SlotRelocation};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::debugdata;
 use crate::filter::{FilterSet, InLibrary, LibraryNames};
 use crate::points::{Kind, ObjectNames, PointId, Points, demangle};
 use crate::selection::{self, Selection};
@@ -82,6 +84,8 @@ pub struct ObjectFile {
     pub loaded_slots: Vec<LoadedSlot>,
     /// Its functions that may concern the tracer's own signal.
     pub(crate) watched: Vec<(FileAddr, Watched)>,
+    /// Where it calls functions by which unwinders find the code of an address.
+    pub(crate) unwinding: Vec<(FileAddr, Hook)>,
     /// What stacks are made of, where they are shown.
     pub code: Option<Box<CodeInfo>>,
     segments: Vec<Segment>,
@@ -101,6 +105,19 @@ impl ObjectFile {
                 BaseAddress::between(start, addr)
             })
         })
+    }
+
+    /// How many bytes from `at` on the process cannot write: those of a segment that is not writable.
+    #[must_use]
+    pub fn constant_from(&self, at: FileAddr) -> Option<u64> {
+        let left = |segment: &Segment| {
+            let skip = at.get().checked_sub(segment.addr.get())?;
+            segment.mem_size.checked_sub(skip).filter(|&left| left > 0)
+        };
+        self.segments
+            .iter()
+            .filter(|segment| !segment.writable)
+            .find_map(left)
     }
 
     /// The base address of the program whose program headers lie at `at_phdr`.
@@ -170,6 +187,8 @@ pub struct Kept {
     pub stacks: bool,
     /// The calls of the C library's start-up files.
     pub start_up: bool,
+    /// How it finds the code of an address when it unwinds.
+    pub unwinding: bool,
 }
 
 /// All object files of a run.
@@ -181,9 +200,24 @@ pub struct ObjectStore {
     wanted: FxHashSet<String>,
     kept: Kept,
     points: Points,
+    /// How many of them are called by the C library's start-up files only.
+    start_up_points: usize,
+    programs: Vec<Program>,
+    has_libraries: bool,
     /// The names of all call points and objects that were offered to the filters: suggestions are
     /// made from them.
     offered: Offered,
+}
+
+/// A main program, as it matters to what can be seen of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// Its path.
+    pub path: String,
+    /// Whether it runs without a dynamic linker.
+    pub is_static: bool,
+    /// Whether it has no symbol table but that of the dynamic linker, as far as functions' names were asked for.
+    pub is_stripped: bool,
 }
 
 /// Names that the filters could have matched.
@@ -221,6 +255,9 @@ impl ObjectStore {
             wanted: FxHashSet::default(),
             kept,
             points: Points::new(kept.demangled),
+            start_up_points: 0,
+            programs: Vec::new(),
+            has_libraries: false,
             offered: Offered::default(),
         }
     }
@@ -234,6 +271,24 @@ impl ObjectStore {
     /// The call points, to add those that are in no object.
     pub fn points_mut(&mut self) -> &mut Points {
         &mut self.points
+    }
+
+    /// How many call points are called by the C library's start-up files only.
+    #[must_use]
+    pub fn start_up_points(&self) -> usize {
+        self.start_up_points
+    }
+
+    /// The main programs, in the order in which they were met.
+    #[must_use]
+    pub fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// Whether a library was met, the dynamic linker excepted.
+    #[must_use]
+    pub fn has_libraries(&self) -> bool {
+        self.has_libraries
     }
 
     /// The filters and the call points.
@@ -320,7 +375,18 @@ impl ObjectStore {
         });
         self.offered.libraries.push(names.short().into());
         let (mut probes, loaded_slots) = self.select(&object, &names)?;
-        probes.extend(self.select_entries(&object, &names)?);
+        let debug = self.unpack_symbols(bytes, &names);
+        if is_main {
+            self.programs.push(Program {
+                path: path.to_owned(),
+                is_static: object.is_static(),
+                is_stripped: !object.has_symbol_table() && debug.is_none(),
+            });
+        } else {
+            let is_linker = object.lookup(b"_r_debug", None).ok().flatten().is_some();
+            self.has_libraries |= !is_linker;
+        }
+        probes.extend(self.select_entries(&object, debug.as_deref(), &names)?);
         let exports = selection::exports(&self.selection, &object, library_names(&names))?;
         self.wanted.extend(exports);
         let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
@@ -346,11 +412,21 @@ impl ObjectStore {
                 .map(|base| base.unresolve(Addr::new(0))),
             probes,
             loaded_slots,
-            code: self
-                .kept
-                .stacks
-                .then(|| Box::new(CodeInfo::of(file, bytes, &object, self.kept.demangled))),
+            code: self.kept.stacks.then(|| {
+                Box::new(CodeInfo::of(
+                    Some(file),
+                    bytes,
+                    &object,
+                    debug.as_deref(),
+                    self.kept.demangled,
+                ))
+            }),
             watched,
+            unwinding: if self.kept.unwinding {
+                unwinding(&object)?
+            } else {
+                Vec::new()
+            },
             names,
         })
     }
@@ -396,21 +472,31 @@ impl ObjectStore {
             if shown && plan.is_met(point, &references) {
                 let name = String::from_utf8_lossy(name);
                 let id = self.points.add(Kind::Import, &name, names);
+                self.start_up_points += usize::from(point.is_start_up());
                 plan.add(point, id, by_callee && !by_caller(&name), &references);
             }
         }
         Ok((plan.probes, plan.loaded))
     }
 
+    /// The symbols that the object has beside its tables, if its functions' names are asked for.
+    fn unpack_symbols(&self, bytes: &[u8], names: &ObjectNames) -> Option<Vec<u8>> {
+        let of_entries = || self.selection.entries.in_library(library_names(names)).is_some();
+        (self.kept.stacks || of_entries())
+            .then(|| debugdata::unpack(bytes))
+            .flatten()
+    }
+
     /// The functions of `object` that are met where they begin.
     fn select_entries(
         &mut self,
         object: &Object<'_>,
+        debug: Option<&[u8]>,
         names: &Rc<ObjectNames>,
     ) -> Result<Vec<Probe>, elf_plt::Error> {
         let offered = &mut self.offered;
         let offer = |name: &str| offered.add(name);
-        let found = selection::beginnings(&self.selection, object, library_names(names), offer)?;
+        let found = selection::beginnings(&self.selection, object, debug, library_names(names), offer)?;
         let points = &mut self.points;
         let probe = |beginning: selection::Beginning| {
             let kind = if beginning.is_place {
@@ -427,6 +513,33 @@ impl ObjectStore {
         };
         Ok(found.into_iter().map(probe).collect())
     }
+}
+
+/// Where an object calls the functions by which unwinders find the code of an address. One that asks for single objects need not
+/// be shown them all.
+fn unwinding(object: &Object<'_>) -> Result<Vec<(FileAddr, Hook)>, elf_plt::Error> {
+    const FIND: &[u8] = b"_dl_find_object";
+    const ITERATE: &[u8] = b"dl_iterate_phdr";
+    if object.is_static() {
+        return Ok(Vec::new());
+    }
+    let points = object.call_points_where(|name| name == FIND || name == ITERATE)?;
+    let finds = points.iter().any(|point| point.name() == Some(FIND));
+    let (references, _) = how_it_calls(object, &points, false)?;
+    let mut places = Vec::new();
+    for point in &points {
+        let hook = match point.name() {
+            Some(FIND) => Hook::FindObject,
+            _ if finds => continue,
+            _ => Hook::IteratePhdr,
+        };
+        places.extend(point.plt().iter().map(|entry| (entry.addr, hook)));
+        for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
+            let calls = used.calls.iter().chain(&used.jumps);
+            places.extend(calls.map(|&at| (at, hook)));
+        }
+    }
+    Ok(places)
 }
 
 fn library_names(names: &ObjectNames) -> LibraryNames<'_> {

@@ -22,9 +22,16 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// All filters, to see what they have missed.
-    pub fn filters(&self) -> impl Iterator<Item = &FilterSet> {
-        [&self.calls, &self.exporters, &self.entries].into_iter()
+    /// Whether functions or places are asked for where they begin.
+    #[must_use]
+    pub fn asks_for_entries(&self) -> bool {
+        !self.entries.is_empty() || !self.places.is_empty()
+    }
+
+    /// Whether nothing is asked for but, perhaps, system calls.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.calls.is_empty() && self.exporters.is_empty() && !self.asks_for_entries()
     }
 }
 
@@ -105,13 +112,14 @@ pub struct Beginning {
     pub is_place: bool,
 }
 
-/// The functions of `object` that are selected.
+/// The functions of `object` that are selected, those among them that only its separate symbol table `debug` names.
 ///
 /// # Errors
 /// Its symbol tables are damaged.
 pub fn beginnings(
     selection: &Selection,
     object: &Object<'_>,
+    debug: Option<&[u8]>,
     names: LibraryNames<'_>,
     mut offer: impl FnMut(&str),
 ) -> Result<Vec<Beginning>, elf_plt::Error> {
@@ -128,7 +136,7 @@ pub fn beginnings(
     let Some(filter) = selection.entries.in_library(names) else {
         return Ok(found);
     };
-    for function in object.functions()?.iter() {
+    for function in object.functions_with(debug)?.iter() {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let mut name = text(function.public().name);
         let aliases: Vec<String> = function.aliases().iter().map(|alias| text(alias.name)).collect();

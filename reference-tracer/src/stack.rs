@@ -1,6 +1,8 @@
 //! What stacks are made of (`-w`): how to get from a frame of an object's code to its caller, and the names and source
 //! lines of its addresses.
 
+pub mod i386;
+
 use std::cell::OnceCell;
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -53,14 +55,21 @@ impl std::fmt::Debug for CodeInfo {
 }
 
 impl CodeInfo {
-    /// Takes out of `file`, whose bytes these are, what stacks need. `demangled`: names are shown as they stand in the
+    /// Takes out of these bytes what stacks need; `file` is what they are of, if that is a file, and `debug` its separate
+    /// symbol table, if it has one. `demangled`: names are shown as they stand in the
     /// source.
     #[must_use]
-    pub fn of(file: &File, bytes: &[u8], object: &Object<'_>, demangled: bool) -> Self {
+    pub fn of(
+        file: Option<&File>,
+        bytes: &[u8],
+        object: &Object<'_>,
+        debug: Option<&[u8]>,
+        demangled: bool,
+    ) -> Self {
         Self {
             sections: Sections::of(bytes, object),
-            names: names(object),
-            file: file.try_clone().ok(),
+            names: names(object, debug),
+            file: file.and_then(|file| file.try_clone().ok()),
             lines: OnceCell::new(),
             demangled,
         }
@@ -109,8 +118,8 @@ impl CodeInfo {
 }
 
 /// The functions of an object under their public names.
-fn names(object: &Object<'_>) -> Vec<Function> {
-    let Ok(functions) = object.functions() else {
+fn names(object: &Object<'_>, debug: Option<&[u8]>) -> Vec<Function> {
+    let Ok(functions) = object.functions_with(debug) else {
         return Vec::new();
     };
     let mut names: Vec<_> = functions
@@ -183,7 +192,7 @@ mod tests {
         let file = File::open("/proc/self/exe").expect("the test's own file");
         let bytes = std::fs::read("/proc/self/exe").expect("its bytes");
         let object = Object::parse(&bytes).expect("it runs");
-        let info = CodeInfo::of(&file, &bytes, &object, true);
+        let info = CodeInfo::of(Some(&file), &bytes, &object, None, true);
         let functions = object.functions().expect("it has symbols");
         let own = functions
             .iter()

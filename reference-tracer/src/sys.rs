@@ -1,7 +1,7 @@
 //! The calls that are unsafe to make: what std and nix do not offer safely.
 
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 static SIGPIPE_WAS_IGNORED: AtomicBool = AtomicBool::new(false);
 
@@ -121,4 +121,143 @@ pub(crate) fn sort(
 pub(crate) fn to_upper(c: libc::c_int) -> libc::c_int {
     // SAFETY: toupper(3) takes the values of an unsigned char, and EOF; all callers hand in ASCII.
     unsafe { libc::toupper(c) }
+}
+
+/// Memory that is shared with a process under trace, which may write to it at any time: words that are only read and written
+/// as atomics. It stays mapped for good, so that no reference to it can dangle: what is given back is used again.
+pub(crate) type SharedWords = &'static [AtomicU64];
+
+/// Ranges of addresses that were given back.
+static FREE: std::sync::Mutex<Vec<SharedWords>> = std::sync::Mutex::new(Vec::new());
+
+/// Maps the first `bytes` of a file that cannot shrink (`F_SEAL_SHRINK`, fcntl(2)) for reading and writing.
+///
+/// # Errors
+/// It cannot be mapped, or can shrink.
+pub(crate) fn map_shared(file: &std::fs::File, bytes: usize) -> std::io::Result<SharedWords> {
+    use std::os::fd::AsRawFd;
+    let fd = file.as_raw_fd();
+    // SAFETY: fcntl(2) with F_GET_SEALS takes a descriptor, which is open, and no memory.
+    let seals = unsafe { libc::fcntl(fd, libc::F_GET_SEALS) };
+    let long_enough = file.metadata()?.len() >= bytes as u64;
+    if seals == -1 || seals & libc::F_SEAL_SHRINK == 0 || !long_enough || !bytes.is_multiple_of(8) {
+        return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut free = FREE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let used_before = free.iter().position(|words| words.len() * 8 == bytes);
+    let place = used_before.map(|index| free.swap_remove(index));
+    map_words(place, bytes, libc::MAP_SHARED, fd).inspect_err(|_| free.extend(place))
+}
+
+/// The caller has no use for these words any more. Whoever reads them still finds zeroes, or what they are used for next.
+pub(crate) fn give_back_shared(words: SharedWords) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    if map_words(Some(words), words.len() * 8, flags, -1).is_ok() {
+        FREE.lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .push(words);
+    }
+}
+
+fn map_words(place: Option<SharedWords>, bytes: usize, flags: i32, fd: i32) -> std::io::Result<SharedWords> {
+    let (at, fixed) = place.map_or((std::ptr::null_mut(), 0), |words| {
+        (words.as_ptr().cast_mut().cast(), libc::MAP_FIXED)
+    });
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: mmap(2) without MAP_FIXED takes no memory that is in use. With it, it replaces a mapping that an earlier call of
+    // this function made and that is never unmapped; its length is the same, and it holds nothing but atomic words of
+    // which any value is valid, so that the references to it that may still be around stay valid.
+    let start = unsafe { libc::mmap(at, bytes, access, flags | fixed, fd, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(std::io::Error::last_os_error());
+    }
+    // SAFETY: the mapping has `bytes` bytes from `start` on, which is page-aligned; it is readable and writable, is never
+    // unmapped, and is accessed as atomics only (the other process has its own mapping of the same pages, where the same
+    // holds by hardware). The file behind it cannot shrink, so that no access faults.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast::<AtomicU64>(), bytes / 8) })
+}
+
+/// Sleeps while the low half of `word` is `seen`, at most as long as `at_most` (futex(2), not private).
+pub(crate) fn futex_wait(word: &AtomicU64, seen: u32, at_most: std::time::Duration) {
+    let time = libc::timespec {
+        tv_sec: at_most.as_secs().cast_signed(),
+        tv_nsec: i64::from(at_most.subsec_nanos()),
+    };
+    let half = word.as_ptr().cast::<u32>(); // little-endian: the low half comes first
+    // SAFETY: futex(2) reads the half word, which outlives the call, and the time.
+    unsafe {
+        libc::syscall(libc::SYS_futex, half, libc::FUTEX_WAIT, seen, &raw const time);
+    }
+}
+
+/// Wakes all who sleep on the low half of `word`.
+pub(crate) fn futex_wake(word: &AtomicU64) {
+    let half = word.as_ptr().cast::<u32>();
+    // SAFETY: futex(2) takes the address of the half word, and reads nothing there.
+    unsafe {
+        libc::syscall(libc::SYS_futex, half, libc::FUTEX_WAKE, i32::MAX);
+    }
+}
+
+/// The ticks of the processor's clock (Intel SDM volume 3, "Time-Stamp Counter").
+pub(crate) fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: RDTSC is an instruction of every x86-64 processor; where the kernel forbids it (PR_SET_TSC, prctl(2)) that was this
+    // process' own wish.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    0
+}
+
+/// Sleeps while the low halves of all `words` are `seen`, at most as long as `at_most` (`futex_waitv`, Linux 5.16; before
+/// that the first one alone counts). Of more than 128 words the rest do not count.
+pub(crate) fn futex_wait_any(words: &[&AtomicU64], seen: u32, at_most: std::time::Duration) {
+    /// `FUTEX2_SIZE_U32` of `<linux/futex.h>`, and no `FUTEX2_PRIVATE`.
+    const SIZE_U32: u32 = 2;
+    const MOST: usize = 128;
+    /// `struct futex_waitv`.
+    #[repr(C)]
+    struct Waiter {
+        value: u64,
+        word: u64,
+        flags: u32,
+        reserved: u32,
+    }
+    let waiters: Vec<Waiter> = words
+        .iter()
+        .take(MOST)
+        .map(|word| Waiter {
+            value: seen.into(),
+            word: word.as_ptr() as u64,
+            flags: SIZE_U32,
+            reserved: 0,
+        })
+        .collect();
+    let Some(first) = words.first() else {
+        return std::thread::sleep(at_most);
+    };
+    let now = nix::time::ClockId::CLOCK_MONOTONIC.now().map(std::time::Duration::from);
+    let until = now.unwrap_or_default() + at_most;
+    let time = libc::timespec {
+        tv_sec: until.as_secs().cast_signed(),
+        tv_nsec: i64::from(until.subsec_nanos()),
+    };
+    let count = waiters.len();
+    // SAFETY: futex_waitv(2) reads `count` structures of this form and the time, which outlive the call, and half words at
+    // the addresses in them, which are those of living atomics.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_futex_waitv,
+            waiters.as_ptr(),
+            count,
+            0,
+            &raw const time,
+            libc::CLOCK_MONOTONIC,
+        )
+    };
+    if result == -1 && nix::errno::Errno::last() == nix::errno::Errno::ENOSYS {
+        futex_wait(first, seen, at_most);
+    }
 }

@@ -10,6 +10,9 @@
 //!   it since 0.7.91.
 //! - A string whose length is that of `-s` has no `...` in ours: nothing is missing.
 //! - A function without `@LIBRARY` is met in libraries, too, as ltrace(1) says; 0.7.3 finds no calls of libc's own.
+//! - No process is started for a command that is not there: ltrace 0.7.3 tells of one that it "failed to initialize".
+//! - A `-` or `+` in a bracket of a regular expression begins a new rule in ltrace 0.7.3, which then complains.
+//! - `-w` is upstream's, and not in Debian's ltrace 0.7.3. `-F` adds files, as upstream; in 0.7.3 they stand in for the usual ones.
 //! - `open` of a file that is not created shows as its third argument what happens to be in the register.
 
 use std::path::{Path, PathBuf};
@@ -29,6 +32,8 @@ fn program(name: &str) -> PathBuf {
     };
     match name {
         "text" | "options" => own(&format!("{name}.c")),
+        // What is no program.
+        _ if name.contains('/') || name.starts_with("no-such") => name.into(),
         _ => tool(name),
     }
 }
@@ -82,6 +87,44 @@ const CORPUS: &[(&[&str], &[&str])] = &[
     (&["-s", "100"], &["env", "-i", "A=b"]),
     (&[], &["date", "+%Y"]),
     (&["-e", "fputs_unlocked+puts"], &["dirname", "/usr/lib"]),
+    (
+        &["-e", "@MAIN-__ctype_b_loc"],
+        &["wc", "-c", "/etc/debian_version"],
+    ),
+    (&["-e", "get*@MAIN+set*@MAIN"], &["sort", "/etc/debian_version"]),
+    (&["-e", "*alloc@MAIN"], &["cut", "-c1", "/etc/debian_version"]),
+    (
+        &["-e", "mem*@MAIN-memcpy"],
+        &["head", "-n1", "/etc/debian_version"],
+    ),
+    (&["-e", "/mem.*/@MAIN"], &["tail", "-n1", "/etc/debian_version"]),
+    (&["-e", "/strc.*/@MAIN"], &["expr", "1", "+", "2"]),
+    (&["-n2", "-e", "*printf*@MAIN"], &["seq", "3"]),
+    (
+        &["-e", "fopen@MAIN+fclose@MAIN"],
+        &["md5sum", "/etc/debian_version"],
+    ),
+    (&["-b", "-e", "*exit*@MAIN"], &["false"]),
+    (&["-e", "-@MAIN-@libc*-@ld-*"], &["printenv", "HOME"]),
+    (&["-fe", "fork@MAIN+wait4@MAIN"], &["sh", "-c", "true; true"]),
+    (&["-L", "-x", "nothing"], &["nice"]),
+    (&["--li=nothing"], &["nice"]),
+    (&["--in=2", "--al", "60"], &["whoami"]),
+    (&["--dem", "--no"], &["tty"]),
+    (&["-tttt", "-L"], &["true"]),
+    (&["-x", "helper@MAIN"], &["options"]),
+    (&["-x", "/hel.*/"], &["options"]),
+    (&["-x", "helper", "-e", "qsort@MAIN", "-n4"], &["options"]),
+    (&["-l", "libcallee.so", "-l", "nothing"], &["options"]),
+    (&["-l", "/libcallee.*/"], &["options"]),
+    (&["-s0"], &["options"]),
+    (&["-A0"], &["options"]),
+    (&["-L", "-c"], &["options"]),
+    (&["-c", "-e", "strlen@MAIN"], &["text"]),
+    (&["--"], &["true"]),
+    (&["-e", ""], &["true"]),
+    (&["-x", ""], &["true"]),
+    (&["-F", ""], &["true"]),
     // What goes wrong.
     (&[], &[]),
     (&["-Z"], &["true"]),
@@ -95,6 +138,41 @@ const CORPUS: &[(&[&str], &[&str])] = &[
     (&["-t", "-r"], &["true"]),
     (&["-L", "-e", "f"], &["true"]),
     (&["-p", "99999999"], &[]),
+    (&["-p", "99999999"], &["true"]),
+    (&["-p", "x"], &[]),
+    (&["-p", "1x"], &[]),
+    (&["-p", ""], &[]),
+    (&["-p", "2"], &[]),
+    (&["-u", "nobody-there"], &["true"]),
+    (&["-u", ""], &["true"]),
+    (&["-a"], &["true"]),
+    (&["--align="], &["true"]),
+    (&["-s", ""], &["true"]),
+    (&["-s", "-1"], &["true"]),
+    (&["-n", "-1"], &["true"]),
+    (&["-n", "3x"], &["true"]),
+    (&["-aa"], &["true"]),
+    (&["-o"], &[]),
+    (&["-S", "-e"], &[]),
+    (&["--output"], &[]),
+    (&["--foo=1"], &["true"]),
+    (&["--debug=x"], &["true"]),
+    (&["--co"], &["true"]),
+    (&["-e", "[a"], &["true"]),
+    (&["-e", "/[/"], &["true"]),
+    (&["-e", "/unclosed"], &["true"]),
+    (&["-e", "/\\(/"], &["true"]),
+    (&["-x", "/[/"], &["true"]),
+    (&["-l", "/[/"], &["true"]),
+    (&["-e", "nothing"], &["true"]),
+    (&["-x", "nothing"], &["true"]),
+    (&["-l", "nothing"], &["true"]),
+    (&["-o", "/no/such/folder/x"], &["true"]),
+    (&[], &["/no/such/program"]),
+    (&[], &["no-such-program"]),
+    (&[], &["/usr"]),
+    (&[], &["/etc/debian_version"]),
+    (&[], &["/dev/null"]),
 ];
 
 /// A hexadecimal or octal number, a time or a process id as such.
@@ -230,6 +308,22 @@ fn traced(tracer: &Path, options: &[&str], command: &[&str]) -> (String, Run) {
     (std::fs::read_to_string(&file).unwrap_or_default(), run)
 }
 
+/// What it said on standard error, but for processes that only ltrace starts: its lines of such, and what it says of a
+/// command which had no chance to be wrong.
+fn said(run: &Run) -> String {
+    let mut text = String::new();
+    let mut user = false;
+    for line in run.err().lines() {
+        user |= line.starts_with("cannot find user");
+        let of_process = line.starts_with("failed to initialize process");
+        let of_user = user && line.starts_with("couldn't open");
+        if !of_process && !of_user {
+            text.extend([line, "\n"]);
+        }
+    }
+    text
+}
+
 #[test]
 fn ltrace_says_the_same() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -247,8 +341,8 @@ fn ltrace_says_the_same() {
         if let Err(error) = same(&lines(options, &ours), &lines(options, &theirs), &others) {
             differences.push(format!("{what}: {error}"));
         }
-        let our_err = our_run.err().replace(&*link.to_string_lossy(), "ltrace");
-        let their_err = their_run.err().replace(&*ltrace.to_string_lossy(), "ltrace");
+        let our_err = said(&our_run).replace(&*link.to_string_lossy(), "ltrace");
+        let their_err = said(&their_run).replace(&*ltrace.to_string_lossy(), "ltrace");
         if our_err != their_err || our_run.code() != their_run.code() {
             differences.push(format!(
                 "{what}: {} {:?}, but ltrace {} {:?}",
@@ -282,4 +376,110 @@ fn the_exit_status() {
         assert_eq!((run.code(), run.err().as_str()), (0, ""), "{}", run.both());
         assert_eq!(trace, "+++ exited (status 7) +++\n");
     }
+}
+
+fn named_ltrace() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let link = directory.path().join("ltrace");
+    std::os::unix::fs::symlink(rltrace_binary(), &link).expect("a link");
+    (directory, link)
+}
+
+/// Help and version go to standard output, with status 0, and begin as ltrace's; each option of ltrace's help is in ours.
+#[test]
+fn help_and_version() {
+    let (_directory, link) = named_ltrace();
+    let said = |tracer: &Path, option: &str| {
+        let run = run(Command::new(tracer).arg(option));
+        assert_eq!((run.code(), run.err().as_str()), (0, ""), "{}", run.both());
+        run.out()
+    };
+    let ltrace = tool("ltrace");
+    for option in ["-h", "--help", "--he"] {
+        let (ours, theirs) = (said(&link, option), said(&ltrace, option));
+        let usage = |text: &str| text.lines().next().unwrap_or_default().replace(['/'], " ");
+        assert!(usage(&theirs).ends_with("ltrace [option ...] [command [arg ...]]"));
+        assert!(
+            usage(&ours).ends_with("ltrace [option ...] [command [arg ...]]"),
+            "{ours}"
+        );
+        let options = theirs
+            .lines()
+            .filter_map(|line| line.trim_start().split(['=', ' ', ',']).next())
+            .filter(|word| word.starts_with('-') && *word != "-Dh");
+        let mut count = 0;
+        for option in options {
+            assert!(
+                ours.contains(&format!("\n  {option}")),
+                "{option} is not in\n{ours}"
+            );
+            count += 1;
+        }
+        assert!(count > 20, "{count} options in\n{theirs}");
+    }
+    for option in ["-V", "--version"] {
+        for tracer in [&link, &ltrace] {
+            let version = said(tracer, option);
+            let number = version
+                .strip_prefix("ltrace version ")
+                .expect("as scripts read it");
+            assert!(number.starts_with("0.7."), "{version}");
+        }
+    }
+    for option in ["-Dh", "--debug=help"] {
+        assert!(said(&link, option).contains("--debug=<octal>"), "{option}");
+        assert!(said(&ltrace, option).contains("--debug=<octal>"), "{option}");
+    }
+}
+
+/// Without `-o` standard error has the lines of the trace, and nothing else.
+#[test]
+fn nothing_else_on_standard_error() {
+    let (_directory, link) = named_ltrace();
+    let text = program("text");
+    for options in [
+        &["-e", "strlen@MAIN"][..],
+        &["-c", "-e", "nothing"],
+        &["-L", "-b"],
+    ] {
+        for tracer in [&link, &tool("ltrace")] {
+            let plain = run(Command::new(tracer).args(options).arg(&text).env("LC_ALL", "C"));
+            let (file, filed) = traced(tracer, options, &["text"]);
+            assert_eq!(plain.code(), filed.code(), "{}", plain.both());
+            let same = |text: &str| text.lines().map(masked).collect::<Vec<_>>();
+            assert_eq!(same(&plain.err()), same(&file), "{options:?}");
+        }
+    }
+}
+
+/// `-F`: files and folders; what is not there is told of, and what is wrong in a file stands in the trace, which goes on.
+#[test]
+fn prototype_files() {
+    let (directory, link) = named_ltrace();
+    let conf = directory.path().join("my.conf");
+    std::fs::write(&conf, "hex(int) callee(hide(int));\nint strlen(nothing);\n").expect("written");
+    let folder = directory.path().join("folder");
+    std::fs::create_dir(&folder).expect("a folder");
+    std::fs::write(folder.join("libcallee.so.conf"), "oct(int) callee(int);\n").expect("written");
+    let (conf, folder) = (conf.to_str().expect("UTF-8"), folder.to_str().expect("UTF-8"));
+    let traced = |list: &str| traced(&link, &["-F", list, "-e", "callee@MAIN"], &["options"]);
+    let (trace, run) = traced(conf);
+    assert_eq!((run.code(), run.err().as_str()), (0, ""), "{}", run.both());
+    let mut lines = trace.lines();
+    let problem = lines.next().unwrap_or_default();
+    assert!(
+        problem.starts_with(&format!("{conf}:2: error: ")) && problem.contains("nothing"),
+        "{trace}"
+    );
+    let call = lines.next().unwrap_or_default();
+    assert_eq!(masked(call), "options->callee() = ADDR", "{trace}");
+    let (trace, run) = traced(&format!("/no/such:{folder}"));
+    assert_eq!(
+        (run.code(), run.err().as_str()),
+        (0, "Couldn't stat /no/such: No such file or directory\n")
+    );
+    assert!(
+        trace.starts_with("options->callee(1) ") && trace.contains(" = 011604\n"),
+        "{trace}"
+    );
 }

@@ -22,6 +22,10 @@ fn for_each_call(measure: impl Fn(u32) -> f64) -> f64 {
 
 /// How many system calls `rltrace` makes in a trace of so many calls.
 fn system_calls(options: &[&str], calls: u32) -> f64 {
+    system_calls_of("loop.c", options, calls)
+}
+
+fn system_calls_of(source: &str, options: &[&str], calls: u32) -> f64 {
     let directory = tempfile::tempdir().expect("a directory");
     let table = directory.path().join("table");
     let strace = run(Command::new(tool("strace"))
@@ -30,7 +34,7 @@ fn system_calls(options: &[&str], calls: u32) -> f64 {
         .arg(rltrace_binary())
         .args(options)
         .args(["-e", "callee", "-o", "/dev/null"])
-        .arg(program("loop.c"))
+        .arg(program(source))
         .arg(calls.to_string()));
     strace.expect_success();
     let table = std::fs::read_to_string(table).expect("strace's table");
@@ -55,6 +59,19 @@ fn nine_system_calls() {
 fn three_more_to_hand_over() {
     let each = for_each_call(|calls| system_calls(&[], calls));
     assert!((8.5..18.0).contains(&each), "{each} system calls for each call");
+}
+
+/// One more for a stack of 32 frames, and two lines more for each frame: the stack is read at once, and what its addresses
+/// are called is known from the first one. (The output is a megabyte for each few hundred stacks.)
+#[test]
+fn a_stack_is_one_read() {
+    let stack = |options: &[&str]| {
+        let few = system_calls_of("deep.c", options, 1_000);
+        (system_calls_of("deep.c", options, 3_000) - few) / 2_000.0
+    };
+    let (plain, with_stacks) = (stack(&["--no-handoff"]), stack(&["--no-handoff", "-w0"]));
+    let more = with_stacks - plain;
+    assert!((0.9..2.0).contains(&more), "{more} system calls for a stack");
 }
 
 #[test]

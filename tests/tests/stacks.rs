@@ -116,15 +116,23 @@ fn stripped() {
     traced.assert(own == 6, "all frames are unwound");
 }
 
-/// i386 code is followed by its frame pointers.
+/// i386 code by its tables, with and without frame pointers, and with a stack that `main` aligns.
 #[test]
 fn i386() {
-    let library = Build::library("callee.c").flags(["-m32"]).build();
-    let program = Build::program("stacks.c")
-        .flags(["-m32", "-O0", "-g"])
-        .uses(&library)
-        .build();
-    let traced = Rltrace::new().arg("-w0").filter("callee@MAIN").run([program]);
+    has_all_frames(&["-m32", "-O2", "-g", "-fomit-frame-pointer"], true);
+    has_all_frames(&["-m32", "-O0", "-g"], true);
+    has_all_frames(&["-m32", "-O2", "-g", "-no-pie"], true);
+    has_all_frames(&["-m32", "-O2", "-g0", "-mstackrealign"], false);
+}
+
+/// i386 code without tables is followed by its frame pointers.
+#[test]
+fn i386_without_tables() {
+    let flags = ["-m32", "-O0", "-g", "-fno-asynchronous-unwind-tables"];
+    let traced = Rltrace::new()
+        .arg("-w0")
+        .filter("callee@MAIN")
+        .run([built(&flags)]);
     let frames = frames(&traced);
     let names: Vec<&str> = frames.iter().map(|(_, name, _)| name.as_str()).collect();
     traced.assert(names.starts_with(&["third", "second"]), "the own functions");

@@ -224,7 +224,7 @@ fn comparisons() {
     std::fs::write(&other, "[]").expect("written");
     for (wrong, word) in [
         (directory.path().join("none"), "No such file"),
-        (other, "not a summary"),
+        (other, "not a summary as --summary-json writes it"),
     ] {
         let seen = compare(&[], &base, &wrong);
         assert_eq!(seen.code(), 1, "{}", seen.both());

@@ -33,6 +33,8 @@ static LAYOUT: RegLayout = RegLayout {
     syscall_nr: ORIG_EAX,
     syscall_args: [EBX, ECX, EDX, ESI, EDI, EBP],
     syscall_ret: EAX,
+    thread_pointer: None,
+    spare_base: None,
 };
 
 impl Abi for I386 {
@@ -63,6 +65,9 @@ impl Abi for I386 {
             rt_sigprocmask: 175,
             rt_sigqueueinfo: 178,
             rt_tgsigqueueinfo: 335,
+            close: 6,
+            madvise: 219,
+            memfd_create: 356,
         }
     }
 

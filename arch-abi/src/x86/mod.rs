@@ -8,6 +8,8 @@ mod guard32;
 mod guard64;
 pub mod i386;
 mod landing;
+mod operand;
+mod record;
 mod slot_ref;
 pub(crate) mod step;
 mod stub;

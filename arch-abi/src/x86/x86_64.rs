@@ -1,7 +1,8 @@
 //! x86-64: System V psABI, AMD64 Architecture Processor Supplement.
 
-use super::{call64, common, landing};
-use crate::abi::{Abi, SystemCalls};
+use super::{call64, common, landing, operand};
+use crate::abi::{Abi, RelativeOperand, SystemCalls};
+use crate::addr::Addr;
 use crate::call::{ArgCursor, CType, Layout, Place, VaCursor};
 use crate::landing::{Interrupted, Landing};
 use crate::plt::SlotRelocations;
@@ -35,6 +36,8 @@ static LAYOUT: RegLayout = RegLayout {
     syscall_nr: ORIG_RAX,                     // psABI, "Calling Conventions" of the Linux kernel
     syscall_args: [RDI, RSI, RDX, R10, R8, R9],
     syscall_ret: RAX,
+    thread_pointer: Some(FS_BASE),
+    spare_base: Some(GS_BASE),
 };
 
 impl Abi for X86_64 {
@@ -65,6 +68,9 @@ impl Abi for X86_64 {
             rt_sigprocmask: 14,
             rt_sigqueueinfo: 129,
             rt_tgsigqueueinfo: 297,
+            close: 3,
+            madvise: 28,
+            memfd_create: 319,
         }
     }
 
@@ -74,6 +80,14 @@ impl Abi for X86_64 {
 
     fn landing(&self, thread: &Interrupted<'_>) -> Option<Landing> {
         Some(landing::landing(thread))
+    }
+
+    fn loaded_operand(&self, code: &[u8], at: Addr) -> Option<RelativeOperand> {
+        operand::loaded(code, at)
+    }
+
+    fn recorder(&self) -> Option<&'static dyn crate::record::Recorder> {
+        Some(&X86_64)
     }
 
     fn max_callee_pop(&self) -> u64 {

@@ -10,7 +10,7 @@ use std::ptr;
 use crate::command::User;
 
 pub(crate) fn lookup_user(name: &str) -> io::Result<User> {
-    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no user {name:?}"));
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, "there is no such user");
     let c_name = CString::new(name).map_err(|_| unknown())?;
     if let Some(user) = passwd(|entry, buf, result| {
         // SAFETY: `passwd` gives pointers that are valid for what getpwnam_r(3) writes.

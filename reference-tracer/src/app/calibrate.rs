@@ -51,6 +51,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         syscalls: Syscalls::None,
         demangle: false,
         start_up: true,
+        record: crate::tracer::RecordOptions::default(),
     };
     let report = ReportOptions {
         limits: Limits::default(),

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
-use super::{Refusal, calibrate};
-use crate::cli::Cli;
+use super::{Refusal, calibrate, ltrace};
+use crate::cli::{self, Cli};
+use fast_ring::OnFull;
 use crate::filter::{Filter, FilterError, FilterSet};
 use crate::output::{Output, OutputError, PerProcess, Target, describe};
 use crate::selection::{Entry, Selection};
 use crate::summary::Column;
 use crate::sys;
 use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
-use crate::tracer::{Destination, ReportOptions, SummaryOptions, Syscalls, TraceOptions};
+use crate::tracer::{Destination, RecordOptions, ReportOptions, SummaryOptions, Syscalls, TraceOptions};
 use crate::value::Limits;
 
 /// How the processes are traced.
@@ -22,6 +23,19 @@ pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
         syscalls: syscalls(cli),
         demangle: cli.demangle,
         start_up: cli.like_ltrace.is_none(),
+        record: record_options(cli),
+    }
+}
+
+/// How calls are recorded inside the programs.
+fn record_options(cli: &Cli) -> RecordOptions {
+    RecordOptions {
+        engine: cli.engine,
+        ring: cli.ring,
+        on_full: match cli.on_full {
+            cli::OnFull::Wait => OnFull::Wait,
+            cli::OnFull::Drop => OnFull::Drop,
+        },
     }
 }
 
@@ -41,8 +55,16 @@ pub(super) fn syscalls(cli: &Cli) -> Syscalls {
 pub(super) fn destination(cli: &Cli) -> Result<Destination, Refusal> {
     let target = match &cli.output {
         Some(path) => Target::parse(path, cli.output_append),
+        None if cli.output_append => {
+            return Err(Refusal::new("--output-append needs -o FILE, to which it adds"));
+        }
         None => Target::Stderr,
     };
+    if let Target::Command(command) = &target
+        && command.to_string_lossy().trim().is_empty()
+    {
+        return Err(Refusal::new("-o '|': expected a command behind the |"));
+    }
     if cli.follow < 2 {
         let output = Output::open(&target).map_err(|error| {
             let OutputError::Open { reason, .. } = &error else {
@@ -70,27 +92,14 @@ pub(super) fn destination(cli: &Cli) -> Result<Destination, Refusal> {
 
 /// What is traced.
 pub(super) fn selection(cli: &Cli) -> Result<Selection, Refusal> {
-    let bad = |error: FilterError| Refusal::new(error.to_string());
-    let filled = |text: &String| {
-        if text.trim().is_empty() {
-            return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
-        }
-        Ok(())
-    };
-    let mut calls = Vec::new();
-    for text in &cli.filter {
-        filled(text)?;
-        calls.push(Filter::parse(text).map_err(bad)?);
+    let mut calls = filters(cli, &cli.filter, Filter::parse)?;
+    if cli.filter.is_empty() && cli.library.is_empty() && !cli.no_library_calls {
+        calls.extend(Filter::parse("@MAIN"));
     }
-    if calls.is_empty() && cli.library.is_empty() && !cli.no_library_calls {
-        calls.push(Filter::parse("@MAIN").map_err(bad)?);
-    }
-    let exporters = cli.library.iter().map(|text| Filter::parse_library(text));
-    let exporters = exporters.collect::<Result<_, _>>().map_err(bad)?;
+    let exporters = filters(cli, &cli.library, Filter::parse_library)?;
     let (mut entries, mut places) = (Vec::new(), Vec::new());
-    for text in &cli.entry {
-        filled(text)?;
-        match Entry::parse(text).map_err(bad)? {
+    for entry in filters(cli, &cli.entry, Entry::parse)? {
+        match entry {
             Entry::Filter(filter) => entries.push(filter),
             Entry::Place(place) => places.push(place),
         }
@@ -101,6 +110,26 @@ pub(super) fn selection(cli: &Cli) -> Result<Selection, Refusal> {
         entries: FilterSet::new(entries),
         places,
     })
+}
+
+/// What filters mean. One that cannot be understood ends the run, or under the name `ltrace` is told of and left out.
+fn filters<T>(
+    cli: &Cli,
+    texts: &[String],
+    parse: impl Fn(&str) -> Result<T, FilterError>,
+) -> Result<Vec<T>, Refusal> {
+    let mut parsed = Vec::new();
+    for text in texts {
+        match (parse(text), &cli.like_ltrace) {
+            (_, None) if text.trim().is_empty() => {
+                return Err(Refusal::new(format!("bad filter '{text}': it selects nothing")));
+            }
+            (Ok(filter), _) => parsed.push(filter),
+            (Err(error), Some(_)) => ltrace::say(&ltrace::bad_filter(&error)),
+            (Err(error), None) => return Err(Refusal::new(error.to_string())),
+        }
+    }
+    Ok(parsed)
 }
 
 /// How lines name threads: in a file it can be seen from afar what the number is.

@@ -19,7 +19,7 @@ pub enum Variable<'a> {
 }
 
 impl<'a> Variable<'a> {
-    /// Reads what `-E` takes. A name may be empty here: `execve(2)` takes any text.
+    /// Reads what `-E` takes.
     #[must_use]
     pub fn parse(text: &'a OsString) -> Self {
         let bytes = text.as_bytes();
@@ -47,6 +47,34 @@ impl FromStr for Columns {
     }
 }
 
+/// What `--on-full` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnFull {
+    /// Wait for the tracer.
+    Wait,
+    /// Go on, and count what is lost.
+    Drop,
+}
+
+/// The smallest and the largest ring: a quarter of it is what wakes the tracer.
+const RINGS: std::ops::RangeInclusive<usize> = 64 << 10..=256 << 20;
+
+/// Reads what `--ring` takes.
+///
+/// # Errors
+/// It is no size that a ring can have.
+pub(super) fn ring(text: &str) -> Result<usize, String> {
+    let wanted = || "it must be a power of two from 64K to 256M".to_owned();
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
+    };
+    let number: usize = digits.parse().map_err(|_| wanted())?;
+    let bytes = number.checked_mul(unit).filter(|bytes| bytes.is_power_of_two());
+    bytes.filter(|bytes| RINGS.contains(bytes)).ok_or_else(wanted)
+}
+
 /// What `--generate` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Generate {
@@ -60,10 +88,24 @@ pub enum Generate {
     Fish,
 }
 
+/// What `-E` takes: a variable without a name could be set, but nothing could ask for it.
+pub(super) fn variable(text: OsString) -> Result<OsString, String> {
+    match Variable::parse(&text) {
+        Variable::Set(name, _) | Variable::Unset(name) if name.is_empty() => {
+            Err("expected NAME=VALUE, or NAME to take it away".to_owned())
+        }
+        _ => Ok(text),
+    }
+}
+
 /// A number of things, none included.
 pub(super) fn size(text: &str) -> Result<usize, String> {
+    use std::num::IntErrorKind::PosOverflow;
     text.parse()
-        .map_err(|_| format!("expected a number from 0 to {}", usize::MAX))
+        .map_err(|error: std::num::ParseIntError| match error.kind() {
+            PosOverflow => format!("expected a number from 0 to {}", usize::MAX),
+            _ => "expected a number from 0 on".to_owned(),
+        })
 }
 
 /// A column.

@@ -30,6 +30,14 @@ impl Place {
         }
     }
 
+    /// Its distance from the thread pointer; `None` where it is not told, or is not one that thread-local memory of a
+    /// library has there (ELF Handling For Thread-Local Storage, variant II: below the pointer).
+    #[must_use]
+    pub fn from_thread(self) -> Option<i32> {
+        let offset = i32::try_from(self.offset.cast_signed()).ok();
+        offset.filter(|&offset| self.in_thread && offset < 0)
+    }
+
     fn plus(self, other: Self) -> Option<Self> {
         let once = !(self.in_thread && other.in_thread);
         once.then(|| Self {

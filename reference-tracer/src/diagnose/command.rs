@@ -23,6 +23,9 @@ pub enum CommandError {
     /// No directory of the search path holds it.
     #[error("{}: command not found", shown(.0))]
     NotFound(OsString),
+    /// Its name is empty.
+    #[error("the command's name is empty: command not found")]
+    Empty,
     /// It was named by a path, and that leads nowhere.
     #[error("{}: {}", shown(path.as_os_str()), describe(reason))]
     Missing {
@@ -56,7 +59,7 @@ pub enum CommandError {
 impl Diagnosis for CommandError {
     fn exit_status(&self) -> u8 {
         match self {
-            CommandError::NotFound(_) | CommandError::Missing { .. } => 127,
+            CommandError::NotFound(_) | CommandError::Empty | CommandError::Missing { .. } => 127,
             _ => 126,
         }
     }
@@ -71,7 +74,7 @@ pub fn resolve(command: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Command
         return check(PathBuf::from(command));
     }
     if command.is_empty() {
-        return Err(CommandError::NotFound(command.to_owned()));
+        return Err(CommandError::Empty);
     }
     let mut denied = None;
     for directory in path

@@ -20,6 +20,12 @@ impl FilterError {
         }
     }
 
+    /// What was expected there.
+    #[must_use]
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
     /// Where in the filter, counted in bytes from 1.
     #[must_use]
     pub fn position(&self) -> usize {

@@ -40,10 +40,7 @@ impl std::str::FromStr for ColorChoice {
             "auto" => Ok(ColorChoice::Auto),
             "always" => Ok(ColorChoice::Always),
             "never" => Ok(ColorChoice::Never),
-            other => Err(format!(
-                "'{}': expected auto, always or never",
-                other.escape_debug()
-            )),
+            _ => Err("expected auto, always or never".to_owned()),
         }
     }
 }

@@ -18,11 +18,8 @@ pub struct Limit {
 
 /// A limit that cannot be understood.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("bad limit '{}': {expected}", text.escape_debug())]
-pub struct LimitError {
-    text: String,
-    expected: String,
-}
+#[error("{0}")]
+pub struct LimitError(String);
 
 impl Limit {
     /// Parses `FUNCTION:COLUMN:GROWTH%`.
@@ -30,10 +27,7 @@ impl Limit {
     /// # Errors
     /// What was expected.
     pub fn parse(text: &str) -> Result<Self, LimitError> {
-        let wrong = |expected: String| LimitError {
-            text: text.to_owned(),
-            expected,
-        };
+        let wrong = LimitError;
         let mut parts = text.rsplitn(3, ':');
         let (Some(growth), Some(column), Some(functions)) = (parts.next(), parts.next(), parts.next()) else {
             return Err(wrong(
@@ -151,10 +145,7 @@ mod tests {
             ("mal[:calls:20%", "]"),
         ] {
             let error = Limit::parse(text).unwrap_err().to_string();
-            assert!(
-                error.contains(reason) && error.starts_with("bad limit"),
-                "{error}"
-            );
+            assert!(error.contains(reason), "{error}");
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct Report {
 
 /// A stored summary that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not a summary of rltrace: {0}")]
+#[error("not a summary as --summary-json writes it: {0}")]
 pub struct ReportError(String);
 
 /// The stored form. Fields may be added within a version; its number changes when one is removed or means something else.

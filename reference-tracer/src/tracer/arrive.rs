@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use ptrace_core::{AttachError, Command, Error, SpawnError, Tid};
+use ptrace_core::{AttachError, Command, Error, SpawnError, Stopped, Tid};
 
 use super::lifecycle::may_call;
 use super::space::Space;
+use super::thread::SharedSpace;
 use super::{Process, Tracer, resume};
 
 impl Tracer {
@@ -48,7 +49,6 @@ impl Tracer {
         let mut space = Space::new(regs.arch(), first.memory(), may_call(pid));
         self.guard(first, &mut space);
         let mut notes = space.take_up(first, &mut self.store);
-        notes.extend(space.refresh(first, &mut self.store));
         self.notes.append(&mut notes);
         let space = Rc::new(RefCell::new(space));
         for tid in self
@@ -59,7 +59,10 @@ impl Tracer {
         {
             self.add_thread(tid, pid, &space, false);
         }
-        self.processes.insert(pid, Process::new(space, true));
+        self.processes.insert(pid, Process::new(SharedSpace::clone(&space), true));
+        let threads: Vec<&Stopped> = stops.iter().map(|(stopped, _)| stopped).collect();
+        let notes = self.refresh_all(&threads, &space);
+        self.notes.extend(notes);
         for (stopped, stop) in stops {
             match stop {
                 ptrace_core::Stop::Interrupt => resume(stopped, None)?,

@@ -3,15 +3,18 @@
 //!
 //! What an address is called is found once; a stack costs one read of the thread's memory where it is shallow.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arch_abi::{Addr, Arch, Regs, x86};
+use arch_abi::{Addr, Arch, BaseAddress, Regs, x86};
+use elf_plt::Object;
 use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64, UnwinderX86_64};
 use framehop::{FrameAddress, Module, Unwinder};
 use ptrace_core::Memory;
 use rustc_hash::FxHashMap;
 
 use super::space::{Loaded, Space};
+use crate::stack::{CodeInfo, i386};
 
 /// The most frames of a stack, however many were asked for.
 const MAX_FRAMES: usize = 4096;
@@ -24,13 +27,53 @@ const MAX_KNOWN: usize = 1 << 16;
 pub(super) struct Backtracer {
     unwinder: UnwinderX86_64<Arc<[u8]>>,
     cache: CacheX86_64,
+    vdso: Option<Vdso>,
+    /// The same for i386 code.
+    unwinder32: i386::Unwinder,
     /// The objects that are known: their link maps' places and bases.
     modules: Vec<(Addr, Addr)>,
     known: FxHashMap<u64, Box<[u8]>>,
     /// Whether a return address is what handlers of signals return to.
     signal_returns: FxHashMap<u64, bool>,
     window: Vec<u8>,
+    /// Where a read of a stack came to its end before: no read need try to get past it.
+    end: Addr,
     frames: Vec<u64>,
+}
+
+/// The code that the kernel lends to each process (vdso(7)). It is in no file.
+struct Vdso {
+    range: Range<Addr>,
+    base: BaseAddress,
+    code: CodeInfo,
+}
+
+/// How it is called where it is shown; there is no need to tell its sonames apart.
+const VDSO: &str = "[vdso]";
+/// How much of it is read at most: it has a few pages.
+const MAX_VDSO: usize = 64 * 1024;
+
+impl Vdso {
+    fn read(memory: &Memory, at: Addr) -> Option<Self> {
+        let mut bytes = vec![0; MAX_VDSO];
+        let got = memory.read(at, &mut bytes).ok()?;
+        bytes.truncate(got);
+        let object = Object::parse(&bytes).ok()?;
+        let range = object.memory_range();
+        let base = BaseAddress::between(at, range.start);
+        Some(Self {
+            range: base.resolve(range.start)..base.resolve(range.end),
+            base,
+            code: CodeInfo::of(None, &bytes, &object, None, false),
+        })
+    }
+}
+
+/// What an address lies in.
+struct Place<'a> {
+    object: &'a str,
+    code: Option<&'a CodeInfo>,
+    base: BaseAddress,
 }
 
 impl Backtracer {
@@ -38,16 +81,20 @@ impl Backtracer {
         Self {
             unwinder: UnwinderX86_64::new(),
             cache: CacheX86_64::new(),
+            vdso: None,
+            unwinder32: i386::Unwinder::default(),
             modules: Vec::new(),
             known: FxHashMap::default(),
             signal_returns: FxHashMap::default(),
             window: Vec::new(),
+            end: Addr::new(0),
             frames: Vec::new(),
         }
     }
 
     /// Knows the objects that there are now, and no others.
-    fn follow(&mut self, objects: &[Loaded]) {
+    fn follow(&mut self, space: &Space) {
+        let objects = &space.objects;
         let same = self.modules.len() == objects.len()
             && objects
                 .iter()
@@ -57,6 +104,7 @@ impl Backtracer {
             return;
         }
         self.unwinder = UnwinderX86_64::new();
+        self.unwinder32 = i386::Unwinder::default();
         self.known.clear();
         self.signal_returns.clear();
         self.modules = objects.iter().map(Loaded::range).collect();
@@ -67,18 +115,52 @@ impl Backtracer {
             let module = Module::new(name, start.get()..end.get(), start.get(), code.sections.info());
             self.unwinder.add_module(module);
         }
+        self.vdso = space.linkage.vdso.and_then(|at| Vdso::read(&space.memory, at));
+        if let Some(Vdso { range, code, .. }) = &self.vdso {
+            let (start, end) = (range.start.get(), range.end.get());
+            let module = Module::new(VDSO.to_owned(), start..end, start, code.sections.info());
+            self.unwinder.add_module(module);
+        }
+    }
+
+    /// Reads what there is of the stack from `sp` on, as far as a window reaches.
+    fn read_window(&mut self, memory: &Memory, sp: Addr) {
+        let room = self
+            .end
+            .offset_from(sp)
+            .and_then(|room| usize::try_from(room).ok());
+        let wanted = room.filter(|&room| room != 0 && room < WINDOW).unwrap_or(WINDOW);
+        self.window.resize(wanted, 0);
+        let got = memory.read(sp, &mut self.window).unwrap_or(0);
+        if got < wanted {
+            self.end = sp.wrapping_add(got as u64);
+        }
+        self.window.truncate(got);
     }
 
     /// The callers of the code at `pc`, that first, at most `most`.
-    fn walk(&mut self, memory: &Memory, arch: Arch, pc: Addr, regs: &Regs, most: usize) {
+    fn walk(&mut self, space: &Space, pc: Addr, regs: &Regs, most: usize) {
+        let (memory, arch) = (&space.memory, space.arch);
         self.frames.clear();
-        self.window.resize(WINDOW, 0);
-        let got = memory.read(regs.sp(), &mut self.window).unwrap_or(0);
-        self.window.truncate(got);
+        self.read_window(memory, regs.sp());
         let (start, window) = (regs.sp(), &self.window);
         let mut word = |at: u64| read_word(memory, arch, start, window, at).ok_or(());
         if arch == Arch::I386 {
-            by_frame_pointer(pc, regs, most, &mut self.frames, &mut word);
+            let mut word = |at| word(at).ok().and_then(|word| u32::try_from(word).ok());
+            let vdso = self.vdso.as_ref();
+            let place = |at: u32| space.place_of(Addr::new(at.into()), vdso);
+            let code = |at: u32, bytes: &mut [u8; 8]| memory.read_exact(Addr::new(at.into()), bytes).is_ok();
+            let Some(frame) = registers_i386(pc, regs) else {
+                return;
+            };
+            self.frames.push(pc.get());
+            let mut walk = WalkI386 {
+                unwinder: &mut self.unwinder32,
+                place,
+                code,
+                word: &mut word,
+            };
+            walk.callers(frame, most, &mut self.frames);
             return;
         }
         let mut regs = UnwindRegsX86_64::new(pc.get(), regs.sp().get(), regs.get(x86::x86_64::RBP));
@@ -144,28 +226,87 @@ fn read_word(memory: &Memory, arch: Arch, start: Addr, window: &[u8], at: u64) -
     Some(u64::from_le_bytes(word))
 }
 
-/// The frames of code that keeps frame pointers: all that can be told of an i386 program here.
-fn by_frame_pointer(
-    pc: Addr,
-    regs: &Regs,
-    most: usize,
-    frames: &mut Vec<u64>,
-    word: &mut impl FnMut(u64) -> Result<u64, ()>,
-) {
-    frames.push(pc.get());
-    let mut frame = regs.get(x86::i386::EBP);
-    let mut above = regs.sp().get();
-    while frames.len() < most && frame >= above && frame.is_multiple_of(4) {
-        let (Ok(next), Ok(caller)) = (word(frame), word(frame + 4)) else {
-            return;
-        };
-        if caller == 0 {
-            return;
+/// The way through the frames of i386 code.
+struct WalkI386<'u, 'w, P, C, W> {
+    unwinder: &'u mut i386::Unwinder,
+    /// What lies at an address.
+    place: P,
+    /// Reads code.
+    code: C,
+    /// Reads the stack.
+    word: &'w mut W,
+}
+
+impl<'p, P, C, W> WalkI386<'_, '_, P, C, W>
+where
+    P: Fn(u32) -> Option<Place<'p>>,
+    C: Fn(u32, &mut [u8; 8]) -> bool,
+    W: FnMut(u64) -> Option<u32>,
+{
+    fn callers(&mut self, mut frame: i386::Frame, most: usize, frames: &mut Vec<u64>) {
+        // A return address may be the next function's; where a signal came, it is the instruction itself.
+        let mut back = 0;
+        while frames.len() < most {
+            let Some((caller, next)) = self.caller(&frame, back) else {
+                return;
+            };
+            // A stack pointer that does not move is a circle.
+            let grows = caller[i386::ESP] > frame[i386::ESP] || next == 0;
+            match caller[i386::EIP] {
+                Some(eip) if eip != 0 && grows => frames.push(eip.into()),
+                _ => return,
+            }
+            (frame, back) = (caller, next);
         }
-        frames.push(caller);
-        above = frame + 8;
-        frame = next;
     }
+
+    /// The caller: by the tables, or what a signal interrupted, or by the frame pointer; and how far before its address the
+    /// instruction is that it is at.
+    fn caller(&mut self, frame: &i386::Frame, back: u32) -> Option<(i386::Frame, u32)> {
+        let eip = frame[i386::EIP]?;
+        let at = eip.wrapping_sub(back);
+        let place = (self.place)(at);
+        // What handlers of signals return to is the kernel's, but for programs that bring their own.
+        let by_signal = place.as_ref().is_none_or(|place| place.object == VDSO);
+        if by_signal && let Some(caller) = i386::interrupted(frame, &self.code, self.word) {
+            return Some((caller, 0));
+        }
+        let by_table = place.and_then(|place| {
+            let in_file = place.base.unresolve(Addr::new(at.into())).get();
+            let sections = &place.code?.sections;
+            self.unwinder.caller(frame, (at, in_file), sections, self.word)
+        });
+        if let Some(caller) = by_table {
+            return Some((caller, 1));
+        }
+        i386::interrupted(frame, &self.code, self.word)
+            .map(|caller| (caller, 0))
+            .or_else(|| Some((by_frame_pointer(frame, self.word)?, 1)))
+    }
+}
+
+/// The registers that a thread has, by the numbers of DWARF.
+fn registers_i386(pc: Addr, regs: &Regs) -> Option<i386::Frame> {
+    use x86::i386::{EAX, EBP, EBX, ECX, EDI, EDX, ESI, ESP};
+    let mut frame = [None; 9];
+    for (slot, register) in frame.iter_mut().zip([EAX, ECX, EDX, EBX, ESP, EBP, ESI, EDI]) {
+        *slot = u32::try_from(regs.get(register)).ok();
+    }
+    frame[i386::EIP] = Some(u32::try_from(pc.get()).ok()?);
+    Some(frame)
+}
+
+/// The caller of code that keeps a frame pointer.
+fn by_frame_pointer(frame: &i386::Frame, word: &mut impl FnMut(u64) -> Option<u32>) -> Option<i386::Frame> {
+    let (ebp, esp) = (frame[i386::EBP]?, frame[i386::ESP]?);
+    if ebp < esp || !ebp.is_multiple_of(4) {
+        return None;
+    }
+    let mut caller = [None; 9];
+    caller[i386::EBP] = Some(word(ebp.into())?);
+    caller[i386::EIP] = Some(word(u64::from(ebp) + 4)?);
+    caller[i386::ESP] = Some(ebp.checked_add(8)?);
+    Some(caller)
 }
 
 impl Space {
@@ -181,8 +322,8 @@ impl Space {
             .backtracer
             .take()
             .unwrap_or_else(|| Box::new(Backtracer::new()));
-        tracer.follow(&self.objects);
-        tracer.walk(&self.memory, self.arch, pc, regs, most);
+        tracer.follow(self);
+        tracer.walk(self, pc, regs, most);
         if tracer.known.len() > MAX_KNOWN {
             tracer.known.clear();
             tracer.signal_returns.clear();
@@ -191,32 +332,45 @@ impl Space {
             let text = tracer
                 .known
                 .entry(at)
-                .or_insert_with(|| self.frame_text(Addr::new(at)));
+                .or_insert_with(|| self.frame_text(Addr::new(at), tracer.vdso.as_ref()));
             out.extend_from_slice(text);
         }
         out.push(b'\n');
         self.backtracer = Some(tracer);
     }
 
-    /// One frame as it is shown.
-    fn frame_text(&self, at: Addr) -> Box<[u8]> {
-        let mut out = b" > ".to_vec();
+    /// What lies at `at`.
+    fn place_of<'a>(&'a self, at: Addr, vdso: Option<&'a Vdso>) -> Option<Place<'a>> {
         let object = self.objects.iter().find(|object| {
             let (start, end) = object.range();
             (start..end).contains(&at)
         });
-        let Some(object) = object else {
+        if let Some(object) = object {
+            return Some(Place {
+                object: object.file.names.short(),
+                code: object.file.code.as_deref(),
+                base: object.base,
+            });
+        }
+        let vdso = vdso.filter(|vdso| vdso.range.contains(&at))?;
+        Some(Place {
+            object: VDSO,
+            code: Some(&vdso.code),
+            base: vdso.base,
+        })
+    }
+
+    /// One frame as it is shown.
+    fn frame_text(&self, at: Addr, vdso: Option<&Vdso>) -> Box<[u8]> {
+        let mut out = b" > ".to_vec();
+        let Some(Place { object, code, base }) = self.place_of(at, vdso) else {
             out.extend_from_slice(format!("[unknown] [{:x}]\n", at.get()).as_bytes());
             return out.into();
         };
-        crate::value::escape_name(object.file.names.short().as_bytes(), &mut out);
+        crate::value::escape_name(object.as_bytes(), &mut out);
         out.push(b'(');
-        let code = object.file.code.as_deref();
         // A return address may be the next function's.
-        let (shown, call) = (
-            object.base.unresolve(at),
-            object.base.unresolve(at.wrapping_sub(1)),
-        );
+        let (shown, call) = (base.unresolve(at), base.unresolve(at.wrapping_sub(1)));
         if !code.is_some_and(|code| code.name(shown, &mut out)) {
             out.extend_from_slice(format!("+0x{:x}", shown.get()).as_bytes());
         }

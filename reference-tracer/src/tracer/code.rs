@@ -137,6 +137,33 @@ pub(super) fn map(
     system_call(stopped, arch.abi().system_calls().mmap, args).map(Addr::new)
 }
 
+/// Maps memory that nobody needs to have room for, at exactly `at`.
+pub(super) fn map_at(stopped: &Stopped, arch: Arch, at: Addr, len: u64, prot: i32) -> Result<Addr, CodeError> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
+    let args = [
+        at.get(),
+        len,
+        prot.cast_unsigned().into(),
+        flags.cast_unsigned().into(),
+        u64::MAX,
+        0,
+    ];
+    let mapped = system_call(stopped, arch.abi().system_calls().mmap, args).map(Addr::new)?;
+    if mapped != at {
+        // A kernel before Linux 4.17 takes the address for a hint.
+        unmap(stopped, arch, mapped, len);
+        return Err(CodeError::NoRoom(at));
+    }
+    Ok(mapped)
+}
+
+/// Maps a file that is open in the process, to be read and written, and shared.
+pub(super) fn map_file(stopped: &Stopped, arch: Arch, fd: u64, len: u64) -> Result<Addr, CodeError> {
+    let access = (libc::PROT_READ | libc::PROT_WRITE).unsigned_abs().into();
+    let args = [0, len, access, libc::MAP_SHARED.unsigned_abs().into(), fd, 0];
+    system_call(stopped, arch.abi().system_calls().mmap, args).map(Addr::new)
+}
+
 /// A system call in the thread's name; its failure is an error.
 pub(super) fn system_call(stopped: &Stopped, number: u64, args: [u64; 6]) -> Result<u64, CodeError> {
     let value = stopped.remote_syscall(number, args)?;

@@ -9,6 +9,7 @@ use ptrace_core::{Error, Memory, Stopped, Tid};
 use super::reporter::Reporter;
 use super::space::{Function, Role, Space};
 use super::thread::{Pending, StackMap, Stacks, Thread};
+use crate::fast::fill::Recorded;
 use crate::memory::{Layered, Snapshot, TargetMemory};
 use crate::objects::Site;
 use crate::points::{PointId, Points, Returns};
@@ -25,8 +26,10 @@ pub(super) struct Buffers {
         clippy::vec_box,
         reason = "a record moves between here and the call stacks as one word"
     )]
-    pool: Vec<Box<Pending>>,
-    closed: Vec<Closed<Box<Pending>>>,
+    pub(super) pool: Vec<Box<Pending>>,
+    pub(super) closed: Vec<Closed<Box<Pending>>>,
+    /// Memory that was recorded at a return.
+    pub(super) recorded: Recorded,
     /// Text that is being made.
     pub(super) text: Vec<u8>,
 }
@@ -210,7 +213,14 @@ impl Hit<'_> {
         let plan = self.plan(pending.point);
         let return_to = pending.call.return_address;
         let never = point.returns == Returns::Never || plan.noreturn();
-        if !never && return_to.get() != 0 {
+        // A call that was made by a jump from one that is recorded inside the program returns with that one.
+        let recorded = self.space.fast.as_ref().is_some_and(|fast| fast.is_return(return_to));
+        let return_to = if recorded {
+            self.thread.returns_to(0, pending.call.sp, true)
+        } else {
+            return_to
+        };
+        if !never && !recorded && return_to.get() != 0 {
             // Where no trap can be, the return will not be seen.
             pending.return_trap = self.space.expect_return(self.stopped, return_to).ok();
         }
@@ -344,8 +354,15 @@ impl Hit<'_> {
     }
 
     fn recycle(&mut self, pending: Box<Pending>) {
-        if self.buffers.pool.len() < MAX_POOL {
-            self.buffers.pool.push(pending);
+        self.buffers.recycle(pending);
+    }
+}
+
+impl Buffers {
+    /// A call is over: its record is used again.
+    pub(super) fn recycle(&mut self, pending: Box<Pending>) {
+        if self.pool.len() < MAX_POOL {
+            self.pool.push(pending);
         }
     }
 }

@@ -11,24 +11,27 @@ use rustc_hash::FxHashSet;
 
 use super::Tracer;
 use super::code::unmap;
+use super::fast::Pass;
 use super::lifecycle::Birth;
 use super::sigtrap::block_sigtrap;
 use super::space::Space;
 use super::thread::SharedSpace;
 use super::trap::SI_KERNEL;
 
-type Held = Vec<(Stopped, Stop)>;
+pub(super) type Held = Vec<(Stopped, Stop)>;
 
 impl Tracer {
     /// Leaves all processes as if they had never been traced. What dies meanwhile needs nothing.
     pub(super) fn depart(&mut self) {
         let held = self.stop_everything();
+        self.drain(Pass::All);
         for (stopped, _) in &held {
             self.settle(stopped);
         }
         for (stopped, _) in &held {
             self.with_space(stopped, |space| space.clean(stopped));
         }
+        self.stop_recording(&held);
         let held = self.drain_traps(held);
         // A thread whose program counter was put back is let go at once: should the tracer die now, its
         // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
@@ -239,6 +242,9 @@ fn signal_of(stop: Stop) -> Option<Signal> {
 impl Space {
     /// Takes all traps out; copies stay, for a thread may be in one.
     pub(super) fn clean(&mut self, stopped: &Stopped) {
+        if let Some(fast) = &mut self.fast {
+            fast.sites.restore(&self.memory);
+        }
         let (traps, mut code) = self.split(stopped);
         // What cannot be written is gone: an unmapped object, an ended process.
         let _ = traps.remove_all(&mut code);

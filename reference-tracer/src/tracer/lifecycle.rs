@@ -6,6 +6,7 @@ use std::rc::Rc;
 use ptrace_core::{Error, ExitStatus, SigInfo, Stopped, Tid, procfs};
 
 use super::code::CodeError;
+use super::fast::{FastError, Pass};
 use super::reporter::Reporter;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
@@ -36,6 +37,11 @@ impl Tracer {
         tracing::info!(%tgid, %former, "new program");
         if former != tgid {
             self.take_over_from(former, tgid);
+        }
+        let of_process = |(_, thread): &(&Tid, &Thread)| thread.tgid == tgid;
+        let gone: Vec<Tid> = self.threads.iter().filter(of_process).map(|(tid, _)| *tid).collect();
+        for tid in gone {
+            self.forget_recorded(tid);
         }
         if self.threads.contains_key(&tgid) {
             self.close_calls(tgid);
@@ -134,6 +140,9 @@ impl Tracer {
         if let Some(parent) = self.threads.get(&stopped.tid()) {
             self.masks.insert(child, parent.blocks_sigtrap);
         }
+        if self.options.follow {
+            self.stamp(stopped.tid());
+        }
         let is_thread = procfs::threads(stopped.tgid()).is_ok_and(|threads| threads.contains(&child));
         if !is_thread && let Some(fork) = self.inheritance(stopped.tid(), stopped) {
             self.forks.insert(child, fork);
@@ -171,6 +180,7 @@ impl Tracer {
             let space = SharedSpace::clone(&process.space);
             let sent = process.sent_sigtrap.is_some();
             self.add_thread(tid, tgid, &space, blocks);
+            self.register(stopped, &space);
             if sent && !blocks {
                 self.release_sigtrap(stopped);
             }
@@ -211,7 +221,13 @@ impl Tracer {
                 .iter_mut()
                 .for_each(|(_, call)| call.call.tid = tid.raw());
         }
-        self.processes.insert(tgid, Process::new(space, from.follow));
+        self.processes.insert(tgid, Process::new(SharedSpace::clone(&space), from.follow));
+        if from.follow {
+            self.register(stopped, &space);
+        } else if let Some(fast) = &space.borrow().fast {
+            // It shares its parent's memory, and its thread the parent's ring: nothing of it is recorded.
+            let _: Result<(), FastError> = fast.silence(stopped);
+        }
         Birth::Stay
     }
 
@@ -219,6 +235,8 @@ impl Tracer {
     pub(super) fn on_exit(&mut self, tid: Tid, status: ExitStatus) {
         let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
         tracing::info!(%tid, ?status, "ended");
+        self.drain(Pass::All);
+        self.forget_recorded(tid);
         self.reporter.out.focus(tgid);
         let close = if tid == tgid {
             Reporter::no_return
@@ -297,6 +315,10 @@ fn leave_child(stopped: &Stopped, from: Inheritance) {
         memory: stopped.memory(),
         ..from.space
     };
+    if let Some(fast) = &space.fast {
+        // Where it cannot be, its parent's ring is damaged, and that is told.
+        let _: Result<(), FastError> = fast.silence(stopped);
+    }
     space.clean(stopped);
     space.clear_away(stopped);
 }

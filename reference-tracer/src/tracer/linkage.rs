@@ -6,6 +6,7 @@ use arch_abi::{Addr, BaseAddress};
 use elf_plt::{Auxv, RState};
 use ptrace_core::{Memory, MemoryError, Stopped, Tid, procfs};
 
+use super::fast::Choice;
 use super::space::{Function, Loaded, Space};
 use crate::objects::{ObjectStore, Probe};
 
@@ -16,6 +17,8 @@ pub(super) struct Linkage {
     r_debug: Option<Addr>,
     /// The word that will hold its address (`DT_DEBUG`).
     debug_slot: Option<Addr>,
+    /// Where the kernel has put the vDSO.
+    pub(super) vdso: Option<Addr>,
     /// Whether the list of objects was read once, when it was consistent.
     pub(super) seen_consistent: bool,
 }
@@ -48,10 +51,11 @@ impl Space {
             Err(note) => return vec![note],
         };
         let file = std::rc::Rc::clone(&main.file);
-        let nothing_else = store.points().is_empty();
+        let nothing_else = store.points().is_empty() && !store.selection().asks_for_entries();
         if file.is_static && file.interpreter.is_none() && file.state_function.is_none() && nothing_else {
             notes.push(static_note(&file.names.path));
         }
+        self.linkage.vdso = auxv.sysinfo_ehdr();
         self.linkage.debug_slot = file.debug_slot.map(|slot| main.base.resolve(slot));
         let linker = load_linker(pid, &auxv, &main, store);
         self.objects.push(main);
@@ -81,7 +85,12 @@ impl Space {
 
     /// Brings the objects up to date with the dynamic linker's list, if that is whole, and puts
     /// traps on the calls of new ones.
-    pub(super) fn refresh(&mut self, stopped: &Stopped, store: &mut ObjectStore) -> Vec<Note> {
+    pub(super) fn refresh(
+        &mut self,
+        stopped: &Stopped,
+        store: &mut ObjectStore,
+        choice: &mut Choice<'_>,
+    ) -> Vec<Note> {
         let mut notes = Vec::new();
         let word = self.arch.abi().word_size();
         if self.linkage.r_debug.is_none()
@@ -109,7 +118,7 @@ impl Space {
         self.linkage.seen_consistent = true;
         let current: Vec<_> = namespaces.iter().flat_map(|space| &space.objects).collect();
         self.drop_gone(&current);
-        self.add_new(stopped, store, &current, &mut notes);
+        self.add_new(stopped, store, choice, &current, &mut notes);
         notes
     }
 
@@ -126,6 +135,9 @@ impl Space {
         for object in gone {
             let (start, end) = object.range();
             self.traps.forget(start..end);
+            if let Some(fast) = &mut self.fast {
+                fast.sites_gone(start..end);
+            }
         }
     }
 
@@ -133,6 +145,7 @@ impl Space {
         &mut self,
         stopped: &Stopped,
         store: &mut ObjectStore,
+        choice: &mut Choice<'_>,
         current: &[&elf_plt::LinkMap],
         notes: &mut Vec<Note>,
     ) {
@@ -162,22 +175,34 @@ impl Space {
                 Err(note) => notes.push(note),
             }
         }
-        self.plant_objects(stopped, store, notes);
+        self.plant_objects(stopped, store, choice, notes);
     }
 
     /// Puts traps on the calls of objects that have none yet.
-    fn plant_objects(&mut self, stopped: &Stopped, store: &ObjectStore, notes: &mut Vec<Note>) {
+    fn plant_objects(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        choice: &mut Choice<'_>,
+        notes: &mut Vec<Note>,
+    ) {
         if std::mem::replace(&mut self.wanted, store.wanted_count()) != self.wanted {
             // Calls of older objects may lead to the new ones.
             self.objects.iter_mut().for_each(|object| object.planted = false);
         }
-        self.arm(|space| space.plan_objects(stopped, store, notes));
+        self.arm(|space| space.plan_objects(stopped, store, choice, notes));
     }
 
-    fn plan_objects(&mut self, stopped: &Stopped, store: &ObjectStore, notes: &mut Vec<Note>) {
+    fn plan_objects(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        choice: &mut Choice<'_>,
+        notes: &mut Vec<Note>,
+    ) {
         for index in 0..self.objects.len() {
             if !std::mem::replace(&mut self.objects[index].planted, true) {
-                let failed = self.plant_object(stopped, store, index);
+                let failed = self.plant_object(stopped, store, choice, index);
                 if let Some(error) = failed {
                     let path = &self.objects[index].file.names.path;
                     notes.push(format!("{path}: some calls cannot be traced: {error}"));
@@ -191,7 +216,13 @@ impl Space {
     }
 
     /// Puts traps on the calls of one object; gives the first failure.
-    fn plant_object(&mut self, stopped: &Stopped, store: &ObjectStore, index: usize) -> Option<String> {
+    fn plant_object(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        choice: &mut Choice<'_>,
+        index: usize,
+    ) -> Option<String> {
         let object = self.objects[index].clone();
         let mut failed = None;
         let is_wanted = |by_callee: bool, point| !by_callee || store.leads_to_wanted(point);
@@ -203,6 +234,7 @@ impl Space {
             .map(|probe| (object.base.resolve(probe.at), *probe))
             .filter(|(at, probe)| !self.has_entry(*at, *probe))
             .collect();
+        let probes = self.hook(stopped, store, &object, probes, choice);
         let places: Vec<Addr> = probes.iter().map(|(at, _)| *at).collect();
         tracing::debug!(path = object.file.names.path, base = ?object.base, traps = places.len(), "traps");
         let (traps, mut code) = self.split(stopped);

@@ -6,12 +6,14 @@
 mod arrive;
 mod backtrace;
 mod code;
+mod fast;
 mod guard;
 mod hits;
 mod leave;
 mod lifecycle;
 mod linkage;
 mod pace;
+mod reason;
 mod reporter;
 mod sent;
 mod signal;
@@ -40,6 +42,8 @@ use crate::output::OutputError;
 use crate::proto::Prototypes;
 use crate::selection::Selection;
 use crate::summary::Report;
+use fast::{Pass, Recorder};
+pub use fast::{Engine, RecordOptions};
 use hits::Buffers;
 use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
@@ -67,6 +71,8 @@ pub struct TraceOptions {
     pub start_up: bool,
     /// Whether names are shown as they stand in the source.
     pub demangle: bool,
+    /// How calls are recorded inside the programs, if they are.
+    pub record: RecordOptions,
 }
 
 /// What leads to the end of a trace, from other threads.
@@ -174,6 +180,7 @@ pub struct Tracer {
     session: Session,
     options: TraceOptions,
     store: ObjectStore,
+    recorder: Recorder,
     syscalls: Option<syscalls::Table>,
     reporter: Reporter,
     processes: FxHashMap<Tid, Process>,
@@ -218,6 +225,7 @@ impl Tracer {
                 demangled: options.demangle,
                 stacks: report.stack.is_some(),
                 start_up: options.start_up,
+                unwinding: options.record.engine != Engine::Trap,
             },
         );
         let syscalls = (options.syscalls != Syscalls::None).then(|| {
@@ -231,6 +239,7 @@ impl Tracer {
         Self {
             session: Session::new(session_options),
             options,
+            recorder: Recorder::new(options.record),
             store,
             syscalls,
             reporter: Reporter::new(destination, prototypes, report),
@@ -327,7 +336,7 @@ impl Tracer {
             if let Some(left) = self.should_leave() {
                 return Ok(Some(left));
             }
-            match self.session.wait()? {
+            match self.next_event()? {
                 Wait::Stopped(stopped, stop) => {
                     let tid = stopped.tid();
                     self.on_stop(stopped, stop)?;
@@ -341,6 +350,25 @@ impl Tracer {
                 && self.reporter.out.is_waiting()
             {
                 ticker.arm();
+            }
+        }
+    }
+
+    /// The next event. What was recorded meanwhile is shown.
+    fn next_event(&mut self) -> Result<Wait, Error> {
+        loop {
+            if !self.recorder.is_active() {
+                return self.session.wait();
+            }
+            let read = self.drain(Pass::Settled);
+            if let Some(event) = self.session.try_wait()? {
+                return Ok(event);
+            }
+            if self.should_leave().is_some() {
+                return Ok(Wait::Woken);
+            }
+            if read == 0 && self.recorder.may_sleep() {
+                return self.session.wait();
             }
         }
     }
@@ -384,6 +412,8 @@ impl Tracer {
     /// One stop: what it concerns is done, and the thread runs on. The death of a tracee in the
     /// middle is no error: its end is reported by itself.
     fn on_stop(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
+        // What the thread has recorded comes before its stop.
+        self.drain(Pass::All);
         self.reporter.out.focus(stopped.tgid());
         tracing::trace!(tid = %stopped.tid(), ?stop, "stop");
         match self.dispatch(stopped, stop) {
@@ -416,6 +446,7 @@ impl Tracer {
     fn on_syscall(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
         self.show_syscall(&stopped, stop)?;
         if stop == Stop::SyscallExit {
+            self.await_thread_pointer(&stopped)?;
             self.on_watched_call(&stopped)?;
             if let Some(thread) = self.threads.get_mut(&stopped.tid()) {
                 thread.watched_calls = thread.watched_calls.saturating_sub(1);
@@ -429,7 +460,7 @@ impl Tracer {
         if self
             .threads
             .get(&stopped.tid())
-            .is_some_and(|thread| thread.watched_calls > 0)
+            .is_some_and(|thread| thread.watched_calls > 0 || thread.system_calls_left > 0)
         {
             stopped.cont_to_syscall(None)?;
             return Ok(());
@@ -440,8 +471,13 @@ impl Tracer {
     fn outcome(self, left: Option<Left>) -> Outcome {
         let reporter = self.reporter;
         let mut notes = self.notes;
-        notes.extend(why_nothing(&self.store));
         let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
+        let seen = reason::Seen {
+            calls,
+            left,
+            is_explained: !notes.is_empty(),
+        };
+        notes.extend(reason::why(&self.store, &seen));
         let lost = match reporter.out.finish() {
             Ok(()) => false,
             Err(error) => matches!(error, OutputError::Write { .. } | OutputError::Open { .. }),
@@ -455,38 +491,6 @@ impl Tracer {
             notes,
         }
     }
-}
-
-/// Why filters saw no call: those that match nothing at all, each with the nearest names.
-fn why_nothing(store: &ObjectStore) -> Vec<String> {
-    let offered = store.offered();
-    let selection = store.selection();
-    let unmatched: Vec<_> = selection
-        .filters()
-        .flat_map(crate::filter::FilterSet::unmatched)
-        .collect();
-    let mut notes: Vec<String> = selection
-        .places
-        .iter()
-        .filter(|place| place.is_unmet())
-        .map(|place| {
-            format!(
-                "the place '{}' is in the code of no object",
-                place.text().escape_debug()
-            )
-        })
-        .collect();
-    // Where there was nothing to choose from, the reason is another: a static program, say.
-    if unmatched.is_empty() || offered.symbols().next().is_none() {
-        return notes;
-    }
-    let libraries = || offered.libraries.iter().map(|name| &**name);
-    notes.extend(
-        unmatched
-            .iter()
-            .map(|rule| rule.explain(offered.symbols(), libraries())),
-    );
-    notes
 }
 
 /// After how many stops in a row of one thread it counts as the only one that calls.

@@ -16,7 +16,8 @@ use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::summary::{Column, Correction, Report, Sample, Summary};
-use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink};
+use crate::fast::wants::Stamps;
+use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -105,6 +106,8 @@ pub(super) struct Reporter {
     ended: u64,
     /// Whether a call more has begun than was asked for.
     is_over: bool,
+    /// Whether there is, or was, more than one thread.
+    several: bool,
 }
 
 impl Reporter {
@@ -124,12 +127,19 @@ impl Reporter {
             calls: 0,
             ended: 0,
             is_over: false,
+            several: false,
         }
     }
 
     /// There is more than one thread: without its thread's name, a return cannot be given to its call.
     pub(super) fn name_threads(&mut self) {
+        self.several = true;
         self.out.name_threads(self.options.threads);
+    }
+
+    /// Whether there was more than one thread.
+    pub(super) fn names_threads(&self) -> bool {
+        self.several
     }
 
     /// Whether calls are only counted, so that no argument need be fetched.
@@ -156,6 +166,32 @@ impl Reporter {
     /// The bounds of values.
     pub(super) fn limits(&self) -> Limits {
         self.options.limits
+    }
+
+    /// Whether all that is shown can be recorded inside the program: stacks cannot.
+    pub(super) fn can_be_recorded(&self) -> bool {
+        self.options.stack.is_none()
+    }
+
+    /// Whether return addresses are shown.
+    pub(super) fn shows_callers(&self) -> bool {
+        self.options.lines && self.options.text.address
+    }
+
+    /// Whether file descriptors are shown with what they refer to.
+    pub(super) fn shows_paths(&self) -> bool {
+        self.options.fd_paths
+    }
+
+    /// Which times are wanted.
+    pub(super) fn stamps(&self) -> Stamps {
+        if self.measures() {
+            Stamps::Both
+        } else if self.options.text.time == TimePrefix::None {
+            Stamps::None
+        } else {
+            Stamps::Call
+        }
     }
 
     /// The prototypes, whose types plans refer to.

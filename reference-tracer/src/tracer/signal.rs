@@ -27,6 +27,9 @@ impl Tracer {
     /// Shows a signal and delivers it, after putting a thread that stands in a copy back into the
     /// program: handlers and unwinders never see our memory.
     pub(super) fn deliver(&mut self, stopped: Stopped, mut regs: Regs, signal: Signal) -> Result<(), Error> {
+        if self.leave_stub(&stopped, &mut regs, signal)? {
+            return resume(stopped, None);
+        }
         self.put_back(&stopped, &mut regs)?;
         if signal == Signal::SIGTRAP
             && let Some(thread) = self.threads.get(&stopped.tid())

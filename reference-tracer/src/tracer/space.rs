@@ -8,6 +8,7 @@ use ptrace_core::{Memory, Stopped};
 
 use super::backtrace::Backtracer;
 use super::code::{Code, CodeError};
+use super::fast::Fast;
 use super::guard::Guard;
 use super::linkage::Linkage;
 use super::sigtrap::{Action, Watched};
@@ -96,6 +97,10 @@ pub(super) struct Space {
     pub(super) wanted: usize,
     /// Where a thread's `errno` lies, once that was asked.
     pub(super) errno_place: ErrnoPlace,
+    /// What records calls inside the program, where that is wanted and can be.
+    pub(super) fast: Option<Box<Fast>>,
+    /// Whether that was tried.
+    pub(super) fast_was_tried: bool,
 }
 
 impl Space {
@@ -117,6 +122,8 @@ impl Space {
             backtracer: None,
             wanted: 0,
             errno_place: ErrnoPlace::NotAsked,
+            fast: None,
+            fast_was_tried: false,
         }
     }
 
@@ -138,6 +145,8 @@ impl Space {
             backtracer: None,
             wanted: self.wanted,
             errno_place: self.errno_place,
+            fast: self.fast.clone(),
+            fast_was_tried: self.fast_was_tried,
         }
     }
 

@@ -71,7 +71,7 @@ impl Space {
     }
 
     /// Where the C library's `__errno_location` says that `errno` lies.
-    fn find_errno(&self) -> Option<errno::Place> {
+    pub(super) fn find_errno(&self) -> Option<errno::Place> {
         self.objects.iter().find_map(|object| {
             let at = object.base.resolve(object.file.errno_function?);
             let mut code = [0; errno::CODE];

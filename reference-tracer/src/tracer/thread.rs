@@ -8,6 +8,7 @@ use breakpoint::{CallStack, SingleStep, StackWitness, TrapId};
 use ptrace_core::{Memory, SigInfo, Tid, procfs};
 
 use super::space::Space;
+use crate::fast::fill::Recorded;
 use crate::points::PointId;
 use crate::summary::OpenCall;
 use crate::value::{RawCall, Shown};
@@ -35,6 +36,8 @@ pub(super) struct Pending {
     pub(super) hidden: bool,
     /// The trap that it returns to.
     pub(super) return_trap: Option<TrapId>,
+    /// The memory that was recorded with it, inside the program.
+    pub(super) recorded: Recorded,
     /// What the calls inside it took.
     pub(super) open: OpenCall,
 }
@@ -61,6 +64,10 @@ pub(super) struct Thread {
     pub(super) sent_sigtrap: Option<SigInfo>,
     /// How many system calls of a watched function are still to be looked at.
     pub(super) watched_calls: u8,
+    /// How many system calls it may still make before it has a thread pointer.
+    pub(super) system_calls_left: u8,
+    /// The high half of its stack pointer.
+    pub(super) stack_high: u64,
 }
 
 impl Thread {
@@ -78,7 +85,23 @@ impl Thread {
             blocks_sigtrap: false,
             sent_sigtrap: None,
             watched_calls: 0,
+            system_calls_left: 0,
+            stack_high: 0,
         }
+    }
+
+    /// The stack pointer whose low half is `low`.
+    pub(super) const fn stack_at(&self, low: u32) -> Addr {
+        Addr::new(self.stack_high | low as u64)
+    }
+
+    /// What stands for the return address of a call that is recorded inside the program under `id`, whose stack pointer
+    /// is `sp`. One that was made by a jump returns with the call in whose place it is.
+    pub(super) fn returns_to(&self, id: u32, sp: Addr, by_jump: bool) -> Addr {
+        let around = self.calls.iter().next_back();
+        around
+            .filter(|(frame, _)| by_jump && frame.sp_after == sp.wrapping_add(8))
+            .map_or(super::fast::marker(id), |(frame, _)| frame.return_to)
     }
 }
 

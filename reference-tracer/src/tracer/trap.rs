@@ -84,7 +84,7 @@ impl Tracer {
     /// The dynamic linker or the program's entry point told that objects may have changed.
     fn follow_objects(&mut self, stopped: &Stopped, space: &SharedSpace, role: Role) {
         if role.link_map || role.program_entry {
-            let notes = space.borrow_mut().refresh(stopped, &mut self.store);
+            let notes = self.refresh(stopped, space);
             self.notes.extend(notes);
         }
     }

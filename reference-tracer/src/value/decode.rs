@@ -13,7 +13,7 @@ use crate::proto::{Field, Lens, Type, TypeId, Types};
 /// The most that is looked at of one value, whatever its type says: structures within structures.
 const MAX_NESTING: usize = 32;
 /// The most bytes of one value by itself.
-pub(super) const MAX_VALUE: u64 = 4096;
+pub(crate) const MAX_VALUE: u64 = 4096;
 /// The most members or elements shown in one argument.
 const MAX_PARTS: usize = 1024;
 

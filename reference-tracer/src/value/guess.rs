@@ -6,7 +6,7 @@ use super::capture::to_page_end;
 use super::decode::{Contents, Span, Walk};
 
 /// How much of what a word points at is looked at, and the least that counts as text.
-pub(super) const LOOK: usize = 64;
+pub(crate) const LOOK: usize = 64;
 const LEAST: usize = 2;
 /// No object lies below (`vm.mmap_min_addr`).
 const LOWEST: u64 = 0x10000;

@@ -29,12 +29,25 @@ mod tests;
 use arch_abi::Addr;
 
 use crate::memory::TargetMemory;
-use crate::proto::{TypeId, Types};
+use crate::proto::{Plan, TypeId, Types};
 
 pub use capture::{wants_at_entry, wants_at_return};
+pub(crate) use decode::MAX_VALUE;
 pub use emit::{Base, Emit, Shape, Value};
+pub(crate) use guess::LOOK as GUESS_LOOK;
 pub use raw::{RawCall, RawReturn};
 pub use show::{Shown, has_failed, wants_errno};
+
+/// Size and alignment of a type of a plan, where they depend on no value.
+pub(crate) fn constant_layout(types: &Types, plan: &Plan, ty: TypeId) -> Option<arch_abi::Layout> {
+    let frame = frame::Frame {
+        types,
+        plan,
+        call: &RawCall::default(),
+        ret: None,
+    };
+    frame.with(None, &crate::memory::NoMemory).layout(ty)
+}
 
 /// Appends a name that comes from a target, escaped so that it does a terminal no harm.
 pub fn escape_name(name: &[u8], out: &mut Vec<u8>) {

@@ -1,0 +1,121 @@
+//! Copies memory into records: what a stub does for each capture, and the routines of the common code that copy.
+//!
+//! Registers between the two: `rdi` where in the record the capture begins, and afterwards where it ends; `r10` where in the stub the
+//! routine comes back to; `rsi` the pointer; `rcx` the most bytes; for `Counted` the count in `rax` and the size of an element in `r8`.
+//! `r11` has the record's start and is left alone. All but `rdi`, `r10` and `r11` may be changed.
+
+use iced_x86::code_asm::{
+    AsmRegister64, dword_ptr, eax, ecx, edx, qword_ptr, r8d, r10, r11, rax, rdi, rdx, rsi, rsp,
+};
+
+use super::builder::{Builder, Label, Made, Side, To};
+use super::common::Routine;
+use super::plan::Plan;
+use super::{INTS, SHADOWS, STACK_ARGS, aside};
+use crate::record::{Capture, Count, Interruption, Length, Pointer};
+
+/// What a thread does that is interrupted in a capture.
+pub(super) struct Ways {
+    pub(super) side: Side,
+    /// Begins the record again.
+    pub(super) again: Label,
+    /// Goes on without it.
+    pub(super) miss: Label,
+}
+
+/// Bytes before the place that a routine comes back to: a jump to [`Ways::again`], and one to [`Ways::miss`].
+pub(super) const BACK_TO_AGAIN: i32 = -10;
+pub(super) const BACK_TO_MISS: i32 = -5;
+
+/// One capture.
+pub(super) fn capture(b: &mut Builder, plan: &Plan<'_>, ways: &Ways, capture: &Capture) -> Made {
+    let after = b.label();
+    b.asm.lea(r10, qword_ptr(b.code(after)))?;
+    Source::of(plan, ways.side, capture.pointer).load(b, plan, rsi, 8, false)?;
+    let most = u32::from(capture.length.most());
+    let routine = match capture.length {
+        Length::String { .. } => Routine::String,
+        Length::Guess { .. } => Routine::Guess,
+        Length::Fixed(_) => Routine::Fixed,
+        Length::Counted { count, element, .. } => {
+            let (value, bytes, signed) = match count {
+                Count::Int { index, bytes, signed } => (Pointer::Int(index), bytes, signed),
+                Count::Result { bytes, signed } => (Pointer::Result, bytes, signed),
+            };
+            Source::of(plan, ways.side, value).load(b, plan, rax, bytes, signed)?;
+            if signed {
+                b.asm.xor(edx, edx)?;
+                b.asm.test(rax, rax)?;
+                b.asm.cmovs(rax, rdx)?;
+            }
+            b.asm.mov(r8d, u32::from(element))?;
+            Routine::Counted
+        }
+    };
+    b.asm.mov(ecx, most)?;
+    b.jump(To::There(plan.routine(ways.side, routine)))?;
+    b.jump(To::Here(ways.again))?;
+    b.jump(To::Here(ways.miss))?;
+    b.bind(after)
+}
+
+/// After the last capture: all bytes of the record in `rdi`, and in `eax` as a first half word has them.
+pub(super) fn total(b: &mut Builder, plan: &Plan<'_>) -> Made {
+    b.asm.sub(rdi, r11)?;
+    b.asm.mov(rax, rdi)?;
+    Ok(b.asm.shl(eax, plan.ring.length_shift - 3)?)
+}
+
+/// Where a value lies that a capture needs.
+struct Source {
+    side: Side,
+    place: Place,
+}
+
+enum Place {
+    /// At the stack pointer, so far from it.
+    Stack(i32),
+    /// In this of the shadows.
+    Shadow(&'static [u32]),
+}
+
+impl Source {
+    fn of(plan: &Plan<'_>, side: Side, value: Pointer) -> Source {
+        let place = match (side, value) {
+            (Side::Entry, Pointer::Int(index)) => Place::Stack(INTS[usize::from(index)].1),
+            (Side::Entry, Pointer::Stack(index)) => Place::Stack(STACK_ARGS + 8 * i32::from(index)),
+            // `Plan` has refused it at the entry.
+            (_, Pointer::Result) => Place::Stack(aside::RAX),
+            (Side::Return, value) => {
+                let index = plan.remembered.iter().position(|&known| known == value);
+                Place::Shadow(SHADOWS[1 + index.unwrap_or(0)])
+            }
+        };
+        Source { side, place }
+    }
+
+    /// Loads it. If there is nothing to be loaded from, the capture tells so.
+    fn load(&self, b: &mut Builder, plan: &Plan<'_>, to: AsmRegister64, bytes: u8, signed: bool) -> Made {
+        let (base, offset) = match self.place {
+            Place::Stack(offset) => (rsp, offset),
+            Place::Shadow(bits) => {
+                b.asm.lea(to, qword_ptr(rsp - 8))?;
+                for &bit in bits {
+                    b.asm.btc(to, bit)?;
+                }
+                (to, 0)
+            }
+        };
+        let start = b.here()?;
+        match (bytes, signed) {
+            (4, true) => b.asm.movsxd(to, dword_ptr(base + offset))?,
+            // A load of 32 bits clears the upper half; of the two registers that are loaded only this one is a count.
+            (4, false) => b.asm.mov(eax, dword_ptr(base + offset))?,
+            _ => b.asm.mov(to, qword_ptr(base + offset))?,
+        }
+        let end = b.here()?;
+        let unreadable = To::There(plan.routine(self.side, Routine::Unreadable));
+        b.on(Interruption::Fault, (start, end), unreadable);
+        Ok(())
+    }
+}

@@ -1,0 +1,291 @@
+//! The engine's memory in one address space: areas for stubs, the parallel stacks, and the rings.
+
+use std::ops::Range;
+use std::rc::Rc;
+
+use arch_abi::record::{Areas, Common, Hook, Interruption, Places, Recording, Resume, SHADOW_BITS, Template, Unsupported};
+use arch_abi::{Addr, Arch};
+use ptrace_core::{Memory, Stopped};
+use rustc_hash::FxHashMap;
+
+use super::FastError;
+use super::lanes::Chunk;
+use super::sites::Sites;
+use super::threads::spare_base;
+use crate::tracer::code::{CodeError, map_at, system_call, unmap};
+use crate::tracer::fast::Choice;
+
+/// Where stubs may lie: addresses that neither the kernel nor a program takes by itself, tried one after the other.
+const FIRST: u64 = 0x1000_0000_0000;
+/// Room for entries, as much as return parts have in proportion; only what is used takes memory.
+const ENTRIES: u64 = 2 * Areas::RETURNS;
+/// What is reserved: the addresses stay aligned to the areas' sizes.
+const RESERVED: u64 = ENTRIES + Areas::RETURNS;
+/// What `/proc/PID/maps` calls the rings: `/memfd:rltrace`.
+const NAME: &[u8] = b"rltrace\0";
+const TRIES: u64 = 16;
+/// Stubs begin at multiples of this.
+const ALIGN: u64 = 32;
+
+/// Where stacks lie: the main thread's and those that mmap(2) gave, those in the heap and the data of a program at its usual
+/// place, and in those of one that is linked for a fixed place.
+const STACKS: [Range<u64>; 3] = [
+    0x7c00_0000_0000..0x7fff_ffff_f000,
+    0x5500_0000_0000..0x5700_0000_0000,
+    0x1_0000..1 << 32,
+];
+
+/// Above all ids: under what hooks are known.
+const HOOKS: u32 = fast_ring::format::MAX_IDS;
+
+/// Around a stack that lies elsewhere so much is mapped.
+const PIECE: u64 = 1 << 30;
+
+/// Whether a parallel stack may lie here.
+pub(super) fn is_parallel(at: Addr) -> bool {
+    // What is below this was never a stack with a bit turned over.
+    at.get() >= SHADOW_BITS[0].min(SHADOW_BITS[1]) && at.get() < 1 << 47
+}
+
+/// A stub as it lies in the process.
+#[derive(Debug, Clone)]
+pub(super) struct Placed {
+    pub(super) places: Places,
+    pub(super) template: Rc<Template>,
+}
+
+/// What is known of the stubs; forked processes share it until one of them gets another.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stubs {
+    placed: Vec<Placed>,
+    pub(super) by_slot: FxHashMap<(u32, Addr), Addr>,
+    templates: FxHashMap<Recording, Rc<Template>>,
+    next_entry: Addr,
+    next_return: Addr,
+}
+
+/// The engine in one address space.
+#[derive(Debug, Clone)]
+pub(in crate::tracer) struct Fast {
+    pub(super) areas: Areas,
+    pub(super) common: Rc<Common>,
+    pub(super) stubs: Rc<Stubs>,
+    pub(in crate::tracer) sites: Sites,
+    pub(super) chunks: Vec<Rc<Chunk>>,
+    /// All that was mapped, but for the chunks.
+    mapped: Vec<(Addr, u64)>,
+    /// Whether calls are stamped with the time.
+    pub(super) stamped: bool,
+    /// A string of the process: what its shared memory is called.
+    name: Addr,
+}
+
+impl Fast {
+    /// Puts the engine into the process of `stopped`, where no stub is yet. Nothing of it runs before a place is patched.
+    pub(in crate::tracer) fn set_up(
+        stopped: &Stopped,
+        memory: &Memory,
+        choice: &mut Choice<'_>,
+    ) -> Result<Self, FastError> {
+        let regs = stopped.regs()?;
+        let arch = regs.arch();
+        let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
+        spare_base(&regs)?;
+        let layout = Chunk::layout(choice.recorder.options.ring)?;
+        let mut fast = Self::reserve(stopped, arch, |areas| code.common(areas, &super::drain::ring_layout(&layout)))?;
+        let made = fast.fill(stopped, memory, arch, choice);
+        if made.is_err() {
+            fast.remove(stopped, arch);
+        }
+        made.map(|()| fast)
+    }
+
+    fn reserve(stopped: &Stopped, arch: Arch, common: impl FnOnce(&Areas) -> Result<Common, Unsupported>) -> Result<Self, FastError> {
+        let access = libc::PROT_READ | libc::PROT_EXEC;
+        let mut at = Err(CodeError::NoRoom(Addr::new(FIRST)));
+        for index in 0..TRIES {
+            let wanted = Addr::new(FIRST + index * 2 * ENTRIES);
+            at = map_at(stopped, arch, wanted, RESERVED, access);
+            if at.is_ok() {
+                break;
+            }
+        }
+        let at = at?;
+        let areas = Areas {
+            entries: at..at.wrapping_add(ENTRIES),
+            returns: at.wrapping_add(ENTRIES)..at.wrapping_add(RESERVED),
+        };
+        let common = common(&areas)?;
+        let name = at.wrapping_add(common.entries().len() as u64);
+        let after = |at: Addr, len: usize| Addr::new((at.get() + len as u64).next_multiple_of(ALIGN));
+        Ok(Self {
+            stubs: Rc::new(Stubs {
+                next_entry: after(name, NAME.len()),
+                next_return: after(areas.returns.start, common.returns().len()),
+                ..Stubs::default()
+            }),
+            common: Rc::new(common),
+            areas,
+            sites: Sites::default(),
+            chunks: Vec::new(),
+            mapped: vec![(at, RESERVED)],
+            stamped: false,
+            name,
+        })
+    }
+
+    fn fill(&mut self, stopped: &Stopped, memory: &Memory, arch: Arch, choice: &mut Choice<'_>) -> Result<(), FastError> {
+        memory.write(self.areas.entries.start, self.common.entries())?;
+        memory.write(self.areas.returns.start, self.common.returns())?;
+        memory.write(self.name, NAME)?;
+        for bits in SHADOW_BITS {
+            for stacks in STACKS {
+                self.map_parallel(stopped, arch, stacks.start ^ bits, stacks.end - stacks.start)?;
+            }
+        }
+        self.add_chunk(stopped, choice)
+    }
+
+    fn map_parallel(&mut self, stopped: &Stopped, arch: Arch, at: u64, len: u64) -> Result<(), FastError> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        let at = map_at(stopped, arch, Addr::new(at), len, access)?;
+        self.mapped.push((at, len));
+        // A core dump through a pipe would write it all.
+        let advice = libc::MADV_DONTDUMP.unsigned_abs().into();
+        system_call(stopped, arch.abi().system_calls().madvise, [at.get(), len, advice, 0, 0, 0])?;
+        Ok(())
+    }
+
+    /// A stub has touched `at`, where a parallel stack should be: a stack lies where none was expected. Gives
+    /// whether there is one now.
+    pub(super) fn map_around(&mut self, stopped: &Stopped, arch: Arch, at: u64) -> bool {
+        let start = at & !(PIECE - 1);
+        self.map_parallel(stopped, arch, start, PIECE).is_ok()
+    }
+
+    /// More rings.
+    pub(super) fn add_chunk(&mut self, stopped: &Stopped, choice: &mut Choice<'_>) -> Result<(), FastError> {
+        let recorder = &mut *choice.recorder;
+        let layout = Chunk::layout(recorder.options.ring)?;
+        let patience = recorder.patience(&choice.reporter.clock);
+        let chunk = Chunk::make(stopped, self.name, layout, recorder.options.on_full, patience)?;
+        recorder.attend(&chunk);
+        self.chunks.push(chunk);
+        Ok(())
+    }
+
+    /// The stub of a call point whose slot is at `slot`, which is made if there is none.
+    pub(super) fn stub(
+        &mut self,
+        memory: &Memory,
+        id: u32,
+        slot: Addr,
+        recording: &Recording,
+        arch: Arch,
+    ) -> Result<Addr, FastError> {
+        if let Some(&entry) = self.stubs.by_slot.get(&(id, slot)) {
+            return Ok(entry);
+        }
+        let template = self.template(recording, arch)?;
+        let entry = self.place(memory, &template, id, slot)?;
+        Rc::make_mut(&mut self.stubs).by_slot.insert((id, slot), entry);
+        Ok(entry)
+    }
+
+    /// The stub of a hook that calls on through the slot at `slot`.
+    pub(super) fn hook(&mut self, memory: &Memory, hook: Hook, slot: Addr) -> Result<Addr, FastError> {
+        let key = (HOOKS + hook as u32, slot);
+        if let Some(&entry) = self.stubs.by_slot.get(&key) {
+            return Ok(entry);
+        }
+        let template = Rc::new(self.common.hook(hook).clone());
+        let entry = self.place(memory, &template, 0, slot)?;
+        Rc::make_mut(&mut self.stubs).by_slot.insert(key, entry);
+        Ok(entry)
+    }
+
+    fn template(&mut self, recording: &Recording, arch: Arch) -> Result<Rc<Template>, FastError> {
+        if let Some(template) = self.stubs.templates.get(recording) {
+            return Ok(Rc::clone(template));
+        }
+        let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
+        let template = Rc::new(code.template(recording, &self.common)?);
+        let templates = &mut Rc::make_mut(&mut self.stubs).templates;
+        templates.insert(recording.clone(), Rc::clone(&template));
+        Ok(template)
+    }
+
+    fn place(&mut self, memory: &Memory, template: &Rc<Template>, id: u32, slot: Addr) -> Result<Addr, FastError> {
+        let stubs = Rc::make_mut(&mut self.stubs);
+        let places = Places {
+            entry: stubs.next_entry,
+            ret: stubs.next_return,
+        };
+        let (first, second) = template.place(&places, id, slot);
+        let next_entry = places.entry.wrapping_add((first.len() as u64).next_multiple_of(ALIGN));
+        let next_return = places.ret.wrapping_add((second.len() as u64).next_multiple_of(ALIGN));
+        if next_entry > self.areas.entries.end || next_return > self.areas.returns.end {
+            return Err(FastError::Full);
+        }
+        memory.write(places.ret, &second)?;
+        memory.write(places.entry, &first)?;
+        (stubs.next_entry, stubs.next_return) = (next_entry, next_return);
+        stubs.placed.push(Placed {
+            places,
+            template: Rc::clone(template),
+        });
+        Ok(places.entry)
+    }
+
+    /// The memory of these addresses is gone.
+    pub(in crate::tracer) fn sites_gone(&mut self, range: Range<Addr>) {
+        self.sites.forget(range);
+    }
+
+    /// Whether calls return here.
+    pub(in crate::tracer) fn is_return(&self, at: Addr) -> bool {
+        self.areas.returns.contains(&at)
+    }
+
+    /// Whether this is recording code.
+    pub(super) fn is_code(&self, at: Addr) -> bool {
+        self.areas.entries.contains(&at) || self.areas.returns.contains(&at)
+    }
+
+    /// What becomes of a thread that a signal or a fault finds at `pc`.
+    pub(in crate::tracer) fn resume(&self, pc: Addr, why: Interruption) -> Option<Resume> {
+        if !self.is_code(pc) {
+            return None;
+        }
+        if let Some(resume) = self.common.resume(pc, why) {
+            return Some(resume);
+        }
+        let placed = &self.stubs.placed;
+        let in_returns = self.areas.returns.contains(&pc);
+        let start = |stub: &Placed| if in_returns { stub.places.ret } else { stub.places.entry };
+        let after = placed.partition_point(|stub| start(stub) <= pc);
+        let stub = placed.get(after.checked_sub(1)?)?;
+        stub.template.resume(&stub.places, pc, why)
+    }
+
+    /// From now on calls that return into stubs are not recorded: nobody reads any more.
+    pub(super) fn retire(&self, memory: &Memory) {
+        for stub in &self.stubs.placed {
+            for over in stub.template.retire(&stub.places).into_iter().flatten() {
+                // What cannot be written is gone.
+                let _ = memory.write(over.at, &over.bytes);
+            }
+        }
+    }
+
+    /// Unmaps everything. No thread is in a stub or will return into one.
+    pub(super) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
+        let chunks = std::mem::take(&mut self.chunks);
+        for (at, len) in chunks.iter().map(|chunk| chunk.range()) {
+            unmap(stopped, arch, at, len);
+        }
+        for (at, len) in std::mem::take(&mut self.mapped) {
+            unmap(stopped, arch, at, len);
+        }
+    }
+}

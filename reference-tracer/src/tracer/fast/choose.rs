@@ -1,0 +1,228 @@
+//! Which engine meets the calls of a call point.
+
+use arch_abi::{Addr, Arch};
+use ptrace_core::Stopped;
+
+use super::areas::Fast;
+use super::sites::{Sites, Wanted};
+use super::{Engine, FastError, Recorder};
+use crate::fast::wants::{Ask, Stamps, Wants};
+use crate::objects::{ObjectStore, Probe};
+use crate::points::Kind;
+use crate::tracer::linkage::chain;
+use crate::tracer::reporter::Reporter;
+use crate::tracer::space::{ErrnoPlace, Loaded, Space};
+
+/// What the choice is made with.
+pub(in crate::tracer) struct Choice<'a> {
+    pub(in crate::tracer) recorder: &'a mut Recorder,
+    pub(in crate::tracer) reporter: &'a mut Reporter,
+}
+
+impl Space {
+    /// Puts the engine in, if it is wanted, was not tried, and can be. No thread runs.
+    pub(in crate::tracer) fn make_fast(&mut self, threads: &[&Stopped], choice: &mut Choice<'_>) {
+        let wanted = choice.recorder.is_wanted() && choice.reporter.can_be_recorded();
+        let Some(first) = threads.first().filter(|_| wanted) else {
+            return;
+        };
+        if std::mem::replace(&mut self.fast_was_tried, true) {
+            return;
+        }
+        match self.try_fast(first, threads, choice) {
+            Ok(fast) => self.fast = Some(Box::new(fast)),
+            Err(error) => {
+                let told = format!(
+                    "pid {}: calls are met by traps, not recorded inside the program: {}",
+                    first.tgid(),
+                    chain(&error)
+                );
+                tracing::debug!("{told}");
+                if choice.recorder.options.engine == Engine::Fast {
+                    choice.recorder.notes.push(told);
+                }
+            }
+        }
+    }
+
+    fn try_fast(&self, first: &Stopped, threads: &[&Stopped], choice: &mut Choice<'_>) -> Result<Fast, FastError> {
+        if !self.may_call {
+            return Err(FastError::Seccomp);
+        }
+        let several = threads.len() > 1 || choice.reporter.names_threads();
+        let mut fast = Fast::set_up(first, &self.memory, choice)?;
+        fast.stamped = several;
+        for stopped in threads {
+            if let Err(error) = fast.register(stopped, choice) {
+                threads.iter().for_each(|stopped| {
+                    choice.recorder.lanes.take_back(stopped.tid());
+                    let _ = fast.release(stopped);
+                });
+                fast.remove(first, self.arch);
+                return Err(error);
+            }
+        }
+        Ok(fast)
+    }
+
+    /// Lets the calls at those of `probes` be recorded inside the program where that can be. Gives the others.
+    pub(in crate::tracer) fn hook(
+        &mut self,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        object: &Loaded,
+        probes: Vec<(Addr, Probe)>,
+        choice: &mut Choice<'_>,
+    ) -> Vec<(Addr, Probe)> {
+        let Some(mut fast) = self.fast.take() else {
+            return probes;
+        };
+        let hooks = self.hook_unwinders(&mut fast, object);
+        let range = object.range();
+        let mut wanted = Vec::new();
+        let mut others = Vec::new();
+        for (at, probe) in probes {
+            match self.hook_one(&mut fast, stopped, store, range, (at, probe), choice) {
+                Ok(place) => wanted.push((place, at, probe)),
+                Err(why) => {
+                    let name = &store.points().get(probe.point).name;
+                    tracing::debug!(%name, %at, why, "met by a trap");
+                    others.push((at, probe));
+                }
+            }
+        }
+        // Where calls of a hooked function are recorded, too, the hook would not be met: it goes first.
+        let places: Vec<Wanted> = hooks
+            .iter()
+            .chain(wanted.iter().map(|(place, ..)| place))
+            .copied()
+            .collect();
+        let memory = self.memory.clone();
+        let (_, mut code) = self.split(stopped);
+        let mut map = |near, len| breakpoint::CopySpace::map_copies(&mut code, near, len).ok();
+        let patched = fast.sites.patch(&memory, &places, &mut map);
+        for (place, at, probe) in wanted {
+            let is_hook = hooks.iter().any(|hook| hook.operand.at == place.operand.at);
+            if patched.contains(&place.operand.at) && !is_hook {
+                tracing::debug!(%at, stub = %place.stub, "recorded inside the program");
+            } else {
+                others.push((at, probe));
+            }
+        }
+        self.fast = Some(fast);
+        others
+    }
+
+    /// The places where an object asks for the code of an address, to unwind: what it is told is to know of stubs.
+    fn hook_unwinders(&self, fast: &mut Fast, object: &Loaded) -> Vec<Wanted> {
+        let (start, end) = object.range();
+        let mut places = Vec::new();
+        for &(at, hook) in &object.file.unwinding {
+            let at = object.base.resolve(at);
+            let operand = Sites::operand(&self.memory, self.arch, at);
+            let Some(operand) = operand.filter(|operand| (start..end).contains(&operand.word)) else {
+                continue;
+            };
+            if let Ok(stub) = fast.hook(&self.memory, hook, operand.word) {
+                places.push(Wanted { operand, stub });
+            }
+        }
+        places
+    }
+
+    fn hook_one(
+        &mut self,
+        fast: &mut Fast,
+        stopped: &Stopped,
+        store: &ObjectStore,
+        (start, end): (Addr, Addr),
+        (at, probe): (Addr, Probe),
+        choice: &mut Choice<'_>,
+    ) -> Result<Wanted, String> {
+        let point = store.points().get(probe.point);
+        if point.kind != Kind::Import {
+            return Err("it is met where it begins".into());
+        }
+        let operand = Sites::operand(&self.memory, self.arch, at)
+            .filter(|operand| (start..end).contains(&operand.word))
+            .ok_or("its code names no slot of its object")?;
+        let plan = choice.reporter.plan(probe.point, point, self.arch, || {
+            self.candidates(stopped.tid().raw())
+        });
+        let errno = self.errno_offset();
+        let stamps = match choice.reporter.stamps() {
+            Stamps::None if fast.stamped => Stamps::Call,
+            stamps => stamps,
+        };
+        let ask = Ask {
+            types: choice.reporter.prototypes().types(),
+            plan: &plan,
+            limits: choice.reporter.limits(),
+            returns: point.returns,
+            lines: !choice.reporter.counts_only(),
+            stamps,
+            caller: choice.reporter.shows_callers(),
+            errno,
+            fd_paths: choice.reporter.shows_paths(),
+            max_record: fast_ring::format::LONGEST_RECORD,
+        };
+        let wants = Wants::of(&ask).map_err(|reason| reason.to_string())?;
+        if wants.recording.ret.is_none() {
+            return Err("it does not return".into());
+        }
+        let recording = wants.recording.clone();
+        let id = choice
+            .recorder
+            .kinds
+            .id(probe.point, &plan, wants)
+            .ok_or("there are too many call points")?;
+        let stub = fast
+            .stub(&self.memory, id, operand.word, &recording, self.arch)
+            .map_err(|error| chain(&error))?;
+        Ok(Wanted { operand, stub })
+    }
+
+    /// Where `errno` lies from the thread pointer on.
+    fn errno_offset(&mut self) -> Option<i32> {
+        if matches!(self.errno_place, ErrnoPlace::NotAsked) {
+            self.errno_place = self.find_errno().map_or(ErrnoPlace::Unknown, ErrnoPlace::At);
+        }
+        match self.errno_place {
+            ErrnoPlace::At(place) => place.from_thread(),
+            _ => None,
+        }
+    }
+
+    /// Lets the calls of a process that has one thread, and is to have more, be stamped with the time: the order of
+    /// several threads' calls is told by it.
+    pub(in crate::tracer) fn stamp(&mut self, recorder: &mut Recorder) {
+        let (memory, arch) = (self.memory.clone(), self.arch);
+        if let Some(fast) = self.fast.as_mut()
+            && !std::mem::replace(&mut fast.stamped, true)
+        {
+            fast.stamp_all(&memory, arch, recorder);
+        }
+    }
+
+    /// How many bytes from `at` on belong to an object and cannot be written by the process.
+    pub(in crate::tracer) fn constant_from(&self, at: Addr) -> u64 {
+        let of = |object: &Loaded| object.file.constant_from(object.base.unresolve(at));
+        self.objects.iter().find_map(of).unwrap_or(0)
+    }
+}
+
+impl Fast {
+    fn stamp_all(&mut self, memory: &ptrace_core::Memory, arch: Arch, recorder: &mut Recorder) {
+        let known: Vec<_> = self.stubs.by_slot.iter().map(|(&key, &stub)| (key, stub)).collect();
+        let mut new = rustc_hash::FxHashMap::default();
+        for ((id, slot), stub) in known {
+            let Some((id, recording)) = recorder.kinds.stamped(id) else {
+                continue;
+            };
+            if let Ok(stamped) = self.stub(memory, id, slot, &recording, arch) {
+                new.insert(stub, stamped);
+            }
+        }
+        self.sites.redirect(memory, |stub| new.get(&stub).copied());
+    }
+}

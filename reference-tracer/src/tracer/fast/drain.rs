@@ -1,0 +1,486 @@
+//! Reading what was recorded: records become calls, as hits of traps do.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use arch_abi::Addr;
+use arch_abi::record::{Recording, RingLayout};
+use breakpoint::{Closed, Frame, How, Pushed, StackWitness};
+use fast_ring::{Call, Damage, Layout, Record, Shape, format};
+use ptrace_core::Tid;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::lanes::{Chunk, Futex, Lanes};
+use super::pump::{PATIENCE, Pump};
+use super::{Engine, RecordOptions, marker};
+use crate::fast::fill::Moments;
+use crate::fast::wants::Wants;
+use crate::points::{PointId, Points};
+use crate::proto::Plan;
+use crate::summary::OpenCall;
+use crate::sys;
+use crate::tracer::Tracer;
+use crate::memory::TargetMemory;
+use crate::tracer::hits::Buffers;
+use crate::tracer::reporter::{Clock, Reporter};
+use crate::tracer::space::Space;
+use crate::tracer::thread::{Pending, StackMap, Stacks, Thread};
+use crate::value::{RawReturn, Shown};
+
+/// The offsets and bits of the rings' format, as recording code takes them.
+pub(super) fn ring_layout(layout: &Layout) -> RingLayout {
+    use format::{block, header};
+    let offset = |offset: usize| u32::try_from(offset).unwrap_or(0); // all are below 256
+    let mask = |bits: u64| u32::try_from(bits).unwrap_or(0);
+    RingLayout {
+        head: offset(block::HEAD),
+        cached_limit: offset(block::CACHED_LIMIT),
+        data: offset(block::DATA),
+        header: offset(block::HEADER),
+        owner: offset(block::OWNER),
+        own: offset(super::lanes::OWN),
+        lost: offset(block::LOST),
+        lost_told: offset(block::LOST_TOLD),
+        gave_up: offset(block::GAVE_UP),
+        limit: offset(block::LIMIT),
+        wake: offset(block::WAKE),
+        waiting: offset(block::WAITING),
+        on_full: offset(header::ON_FULL),
+        patience: offset(header::PATIENCE),
+        consumer: offset(header::CONSUMER),
+        beat: offset(header::BEAT),
+        asleep: offset(header::ASLEEP),
+        drop: mask(format::DROP),
+        consumer_tid: mask(format::CONSUMER_TID),
+        consumer_died: mask(format::CONSUMER_DIED),
+        wait_at_most: format::WAIT_AT_MOST.subsec_nanos(),
+        id_bits: format::ID_BITS,
+        kind_shift: format::KIND_SHIFT,
+        length_shift: format::LENGTH_SHIFT,
+        call: format::CALL,
+        tail_call: format::TAIL_CALL,
+        ret: format::RETURN,
+        note: format::NOTE,
+        note_lost: format::NOTE_LOST,
+        capture_bits: format::CAPTURE_BITS,
+        capture_whole: format::CAPTURE_WHOLE,
+        capture_cut: format::CAPTURE_CUT,
+        capture_fault: format::CAPTURE_FAULT,
+        capture_null: format::CAPTURE_NULL,
+        ring_mask: layout.mask(),
+        max_record: layout.max_record() as u64,
+    }
+}
+
+/// What the records under one id say.
+#[derive(Debug, Clone)]
+pub(super) struct Kind {
+    pub(super) point: PointId,
+    pub(super) plan: Rc<Plan>,
+    pub(super) wants: Rc<Wants>,
+}
+
+/// What records say, by their ids.
+#[derive(Debug, Default)]
+pub(in crate::tracer) struct Kinds {
+    kinds: Vec<Kind>,
+    shapes: Vec<Shape>,
+    ids: FxHashMap<(PointId, Recording), u32>,
+}
+
+impl Kinds {
+    /// The id of the records of a call point; `None` if there are too many.
+    pub(super) fn id(&mut self, point: PointId, plan: &Rc<Plan>, wants: Wants) -> Option<u32> {
+        let key = (point, wants.recording.clone());
+        if let Some(&id) = self.ids.get(&key) {
+            return Some(id);
+        }
+        let id = u32::try_from(self.kinds.len()).ok().filter(|&id| id < format::MAX_IDS)?;
+        self.shapes.push(wants.shape());
+        self.kinds.push(Kind {
+            point,
+            plan: Rc::clone(plan),
+            wants: Rc::new(wants),
+        });
+        self.ids.insert(key, id);
+        Some(id)
+    }
+
+    /// The id and the recording of the same calls, with their times.
+    pub(super) fn stamped(&mut self, id: u32) -> Option<(u32, Recording)> {
+        let kind = self.get(id)?.clone();
+        let mut wants = Wants::clone(&kind.wants);
+        wants.recording.call.stamp = true;
+        let recording = wants.recording.clone();
+        Some((self.id(kind.point, &kind.plan, wants)?, recording))
+    }
+
+    pub(super) fn get(&self, id: u32) -> Option<&Kind> {
+        self.kinds.get(usize::try_from(id).ok()?)
+    }
+}
+
+/// The clock of time stamps, as the clock of the trace.
+#[derive(Debug)]
+struct Ticks {
+    start: u64,
+    began: Instant,
+    /// Nanoseconds of the trace's clock at the start.
+    epoch: u64,
+    /// Nanoseconds per tick.
+    rate: f64,
+}
+
+impl Ticks {
+    fn start(clock: &Clock) -> Self {
+        Self {
+            start: sys::ticks(),
+            began: Instant::now(),
+            epoch: clock.now(),
+            rate: 0.0,
+        }
+    }
+
+    /// Measures the rate anew, over all the time since the start.
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of times")]
+    fn measure(&mut self) {
+        let least = std::time::Duration::from_millis(1);
+        while self.rate == 0.0 && self.began.elapsed() < least {
+            std::hint::spin_loop();
+        }
+        let (ticks, time) = (sys::ticks().wrapping_sub(self.start), self.began.elapsed());
+        self.rate = time.as_nanos() as f64 / ticks.max(1) as f64;
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time since the start, of at most some weeks, in nanoseconds"
+    )]
+    fn nanoseconds(&self, stamp: u64) -> u64 {
+        let since = stamp.wrapping_sub(self.start).cast_signed();
+        let nanoseconds = (since as f64 * self.rate) as i64;
+        self.epoch.saturating_add_signed(nanoseconds)
+    }
+}
+
+/// The engine, as far as it is not of one address space.
+#[derive(Debug)]
+pub(in crate::tracer) struct Recorder {
+    pub(super) options: RecordOptions,
+    pub(super) lanes: Lanes,
+    pub(super) kinds: Kinds,
+    pub(super) pump: Option<Pump>,
+    ticks: Option<Ticks>,
+    /// Threads whose rings were found damaged.
+    damaged: FxHashSet<Tid>,
+    pub(in crate::tracer) notes: Vec<String>,
+}
+
+impl Recorder {
+    pub(in crate::tracer) fn new(options: RecordOptions) -> Self {
+        Self {
+            options,
+            lanes: Lanes::default(),
+            kinds: Kinds::default(),
+            pump: None,
+            ticks: None,
+            damaged: FxHashSet::default(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Whether the engine is wanted.
+    pub(in crate::tracer) fn is_wanted(&self) -> bool {
+        self.options.engine != Engine::Trap
+    }
+
+    /// Whether anybody records.
+    pub(in crate::tracer) fn is_active(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// How long a thread waits for a tracer that does not beat, in ticks.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a time of less than a second"
+    )]
+    pub(super) fn patience(&mut self, clock: &Clock) -> u64 {
+        let ticks = self.ticks.get_or_insert_with(|| Ticks::start(clock));
+        ticks.measure();
+        (PATIENCE.as_nanos() as f64 / ticks.rate) as u64
+    }
+
+    /// A piece of shared memory more is in use.
+    pub(super) fn attend(&self, chunk: &Chunk) {
+        if let Some(pump) = &self.pump {
+            let (region, alive) = chunk.region();
+            pump.attend(region, alive);
+        }
+    }
+
+    /// The tracer is about to sleep. `false`: there is something to read first.
+    pub(in crate::tracer) fn may_sleep(&self) -> bool {
+        let Some(pump) = &self.pump else { return true };
+        pump.arm();
+        let quarter = self.options.ring as u64 / 4;
+        self.lanes.consumers.iter().all(|ring| ring.unread() < quarter)
+    }
+}
+
+/// Which records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tracer) enum Pass {
+    /// Those before which no other thread can have one that is not there yet.
+    Settled,
+    /// All that is there: a thread has stopped, and what it has recorded comes before that.
+    All,
+}
+
+impl Tracer {
+    /// Shows what was recorded. Gives how many records were read.
+    pub(in crate::tracer) fn drain(&mut self, pass: Pass) -> usize {
+        let recorder = &mut self.recorder;
+        if recorder.lanes.is_empty() {
+            return 0;
+        }
+        if let Some(ticks) = &mut recorder.ticks {
+            ticks.measure();
+        }
+        let now = match pass {
+            Pass::Settled => sys::ticks(),
+            Pass::All => u64::MAX,
+        };
+        let mut sink = Sink {
+            threads: &mut self.threads,
+            reporter: &mut self.reporter,
+            points: self.store.points(),
+            buffers: &mut self.buffers,
+            kinds: &recorder.kinds,
+            ticks: recorder.ticks.as_ref(),
+            damaged: &mut recorder.damaged,
+            notes: &mut recorder.notes,
+        };
+        recorder.lanes.drain(now, &recorder.kinds.shapes, |tid, item| sink.take(tid, item))
+    }
+}
+
+impl Lanes {
+    fn drain(
+        &mut self,
+        now: u64,
+        shapes: &Vec<Shape>,
+        mut sink: impl FnMut(Tid, Result<Record<'_>, Damage>),
+    ) -> usize {
+        let owners: Vec<Option<Tid>> = (0..self.consumers.len()).map(|index| self.owner(index)).collect();
+        let mut take = |index: usize, item: Result<Record<'_>, Damage>| {
+            if let Some(tid) = owners[index] {
+                sink(tid, item);
+            }
+        };
+        let mut used = owners.iter().enumerate().filter(|(_, owner)| owner.is_some());
+        match (used.next(), used.next()) {
+            (None, _) => 0,
+            (Some((index, _)), None) => {
+                self.consumers[index].drain(shapes, &Futex, |item| take(index, item))
+            }
+            _ => self.merge.drain(now, &mut self.consumers, shapes, &Futex, take).items,
+        }
+    }
+}
+
+/// What records become calls with.
+struct Sink<'a> {
+    threads: &'a mut FxHashMap<Tid, Thread>,
+    reporter: &'a mut Reporter,
+    points: &'a Points,
+    buffers: &'a mut Buffers,
+    kinds: &'a Kinds,
+    ticks: Option<&'a Ticks>,
+    damaged: &'a mut FxHashSet<Tid>,
+    notes: &'a mut Vec<String>,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, tid: Tid, item: Result<Record<'_>, Damage>) {
+        match item {
+            Ok(Record::Call(call)) => self.call(tid, &call, false),
+            Ok(Record::TailCall(call)) => self.call(tid, &call, true),
+            Ok(Record::Return(ret)) => self.ret(tid, &ret),
+            // What was lost is told at the end.
+            Ok(_) => {}
+            Err(damage) => {
+                if self.damaged.insert(tid) {
+                    self.notes.push(format!(
+                        "tid {tid}: its records were overwritten, and some calls are not shown: {damage}"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn time(&self, stamp: Option<u64>) -> u64 {
+        match (stamp, self.ticks) {
+            (Some(stamp), Some(ticks)) => ticks.nanoseconds(stamp),
+            _ => self.reporter.clock.now(),
+        }
+    }
+
+    fn call(&mut self, tid: Tid, call: &Call<'_>, by_jump: bool) {
+        let Some(kind) = self.kinds.get(call.id) else { return };
+        let time = self.time(call.stamp);
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        self.reporter.out.focus(thread.tgid);
+        let mut pending = self.buffers.pool.pop().unwrap_or_default();
+        renew(&mut pending, kind.point);
+        let raw = &mut pending.call;
+        kind.wants.fill_call(call, raw, &mut pending.recorded);
+        (raw.tid, raw.call_point, raw.time) = (tid.raw(), kind.point.0, time);
+        raw.sp = thread.stack_at(call.stack_pointer);
+        let frame = Frame {
+            return_to: thread.returns_to(call.id, raw.sp, by_jump),
+            sp_after: raw.sp.wrapping_add(8),
+            entry: marker(call.id),
+        };
+        let mut closed = std::mem::take(&mut self.buffers.closed);
+        let space = Rc::clone(&thread.space);
+        let space = space.borrow();
+        let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
+        let pushed = thread.calls.push(frame, pending, &mut stacks, &mut closed);
+        let depth = thread.calls.depth();
+        self.close(tid, &mut closed, None, &space);
+        self.buffers.closed = closed;
+        if pushed != Pushed::Pending || depth == 0 {
+            return;
+        }
+        let Some((_, pending)) = self
+            .threads
+            .get_mut(&tid)
+            .and_then(|thread| thread.calls.iter_mut().next_back())
+        else {
+            return;
+        };
+        let recorded = std::mem::take(&mut pending.recorded);
+        let memory = Moments {
+            ret: None,
+            call: &recorded,
+            constant: &Constants(&space),
+        };
+        self.reporter.entry(self.points, pending, &kind.plan, &memory, &space);
+        pending.recorded = recorded;
+        pending.started = time;
+    }
+
+    fn ret(&mut self, tid: Tid, ret: &Call<'_>) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        self.reporter.out.focus(thread.tgid);
+        let sp_after = thread.stack_at(ret.stack_pointer).wrapping_add(8);
+        let mut closed = std::mem::take(&mut self.buffers.closed);
+        let space = Rc::clone(&thread.space);
+        let space = space.borrow();
+        let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
+        thread.calls.returned(marker(ret.id), sp_after, &mut stacks, &mut closed);
+        self.close(tid, &mut closed, Some(ret), &space);
+        self.buffers.closed = closed;
+    }
+
+    fn close(&mut self, tid: Tid, closed: &mut Vec<Closed<Box<Pending>>>, ret: Option<&Call<'_>>, space: &Space) {
+        for Closed {
+            token: pending,
+            how,
+            frame,
+        } in closed.drain(..)
+        {
+            match (how, ret) {
+                (How::Returned, Some(ret)) => self.show_return(tid, &pending, frame.entry, ret, space),
+                _ => self.reporter.unwound(self.points, &pending),
+            }
+            self.buffers.recycle(pending);
+        }
+    }
+
+    /// Shows a return. `entry` tells the record by which the call was met: one that was made by a jump returns with the call
+    /// around it, whose record has that one's fields.
+    fn show_return(&mut self, tid: Tid, pending: &Pending, entry: Addr, ret: &Call<'_>, space: &Space) {
+        let own = entry == marker(ret.id);
+        let Some(kind) = self.kinds.get(ret.id) else { return };
+        let plan = if own {
+            Rc::clone(&kind.plan)
+        } else {
+            self.reporter
+                .plan(pending.point, self.points.get(pending.point), space.arch, Vec::new)
+        };
+        let mut raw = RawReturn {
+            time: self.time(ret.stamp),
+            ..RawReturn::default()
+        };
+        let mut recorded = std::mem::take(&mut self.buffers.recorded);
+        kind.wants.fill_return(ret, &pending.call, &mut raw, &mut recorded);
+        let memory = Moments {
+            ret: own.then_some(&recorded),
+            call: &pending.recorded,
+            constant: &Constants(space),
+        };
+        let sample = self
+            .reporter
+            .returned(self.points, pending, &plan, &raw, &memory, space);
+        self.buffers.recorded = recorded;
+        let around = self
+            .threads
+            .get_mut(&tid)
+            .and_then(|thread| thread.calls.iter_mut().next_back());
+        if let (Some(sample), Some((_, around))) = (sample, around) {
+            around.open.add_inner(&sample);
+        }
+    }
+}
+
+fn renew(pending: &mut Pending, point: PointId) {
+    pending.call.stack.clear();
+    pending.call.fp = None;
+    pending.point = point;
+    pending.shown = Shown::default();
+    pending.return_trap = None;
+    pending.open = OpenCall::default();
+}
+
+/// What does not change in a process: the parts of its objects that it cannot write.
+struct Constants<'a>(&'a Space);
+
+impl TargetMemory for Constants<'_> {
+    fn read(&self, at: Addr, buf: &mut [u8]) -> usize {
+        let len = self.0.constant_from(at).min(buf.len() as u64);
+        let len = usize::try_from(len).unwrap_or(0);
+        self.0.memory.read(at, &mut buf[..len]).unwrap_or(0)
+    }
+}
+
+/// What can be found out about a thread's stacks after the fact: the process has run on, and what lies there now may be
+/// another call's.
+struct Past<'a>(Stacks<'a>);
+
+impl StackWitness for Past<'_> {
+    fn same_stack(&mut self, frame: Addr, now: Addr) -> Option<bool> {
+        self.0.same_stack(frame, now)
+    }
+
+    fn word(&mut self, at: Addr) -> Option<u64> {
+        self.0.word(at)
+    }
+
+    fn holds(&mut self, _at: Addr, _return_to: Addr) -> bool {
+        true
+    }
+}
+
+fn stacks<'a>(map: &'a mut StackMap, tgid: Tid, space: &'a Space) -> Past<'a> {
+    Past(Stacks {
+        map,
+        tgid,
+        memory: &space.memory,
+        word_size: space.arch.abi().word_size(),
+    })
+}

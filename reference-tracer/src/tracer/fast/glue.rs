@@ -1,0 +1,224 @@
+//! Where the events of a trace meet the engine.
+
+use arch_abi::record::{Interruption, Resume};
+use arch_abi::{Addr, Regs};
+use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
+
+use super::{Choice, FastError};
+use crate::tracer::Tracer;
+use crate::tracer::linkage::{Note, chain};
+use crate::tracer::space::Space;
+use crate::tracer::thread::SharedSpace;
+
+impl Tracer {
+    /// What the dynamic linker says now of the objects of a process, one thread of which is stopped.
+    pub(in crate::tracer) fn refresh(&mut self, stopped: &Stopped, space: &SharedSpace) -> Vec<Note> {
+        self.refresh_all(&[stopped], space)
+    }
+
+    /// As [`refresh`](Self::refresh), with all threads that are stopped.
+    pub(in crate::tracer) fn refresh_all(&mut self, threads: &[&Stopped], space: &SharedSpace) -> Vec<Note> {
+        let Some(first) = threads.first() else {
+            return Vec::new();
+        };
+        self.start_pump();
+        let mut choice = Choice {
+            recorder: &mut self.recorder,
+            reporter: &mut self.reporter,
+        };
+        let mut space = space.borrow_mut();
+        let running = self.session.threads(first.tgid()).count() > threads.len();
+        if !running {
+            space.make_fast(threads, &mut choice);
+        }
+        let notes = space.refresh(first, &mut self.store, &mut choice);
+        drop(space);
+        for stopped in threads {
+            self.note_stack(stopped);
+        }
+        self.notes.append(&mut self.recorder.notes);
+        notes
+    }
+
+    fn start_pump(&mut self) {
+        if !self.recorder.is_wanted() || self.recorder.pump.is_some() {
+            return;
+        }
+        let waker = self.session.waker();
+        self.recorder.pump = waker.and_then(super::pump::Pump::start).ok();
+    }
+
+    /// A new program has no thread pointer before its dynamic linker has set one, and does not record before that.
+    pub(in crate::tracer) fn await_thread_pointer(&mut self, stopped: &Stopped) -> Result<(), Error> {
+        let Some(thread) = self.threads.get_mut(&stopped.tid()).filter(|thread| thread.system_calls_left > 0) else {
+            return Ok(());
+        };
+        thread.system_calls_left -= 1;
+        let regs = stopped.regs()?;
+        let pointer = regs.abi().regs().thread_pointer.map_or(0, |reg| regs.get(reg));
+        if pointer != 0 {
+            thread.system_calls_left = 0;
+            self.recorder.lanes.set_owner(stopped.tid(), pointer);
+        } else if thread.system_calls_left == 0 {
+            self.notes.push(format!("tid {}: it has no thread pointer, and its calls are not recorded", stopped.tid()));
+        }
+        Ok(())
+    }
+
+    /// Keeps the half of the stack pointer that records do not tell.
+    fn note_stack(&mut self, stopped: &Stopped) {
+        if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
+            thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
+            let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
+            if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
+                thread.system_calls_left = UNTIL_POINTER;
+            }
+        }
+    }
+
+    /// A thread is about to make another process that is traced: which of their calls came first is told by the time.
+    pub(in crate::tracer) fn stamp(&mut self, tid: Tid) {
+        if let Some(thread) = self.threads.get(&tid) {
+            thread.space.borrow_mut().stamp(&mut self.recorder);
+        }
+    }
+
+    /// A thread is born, or a process with a copy of its parent's memory or the use of it: it has a ring of its own.
+    pub(in crate::tracer) fn register(&mut self, stopped: &Stopped, space: &SharedSpace) {
+        let mut space = space.borrow_mut();
+        if space.fast.is_none() {
+            return;
+        }
+        space.stamp(&mut self.recorder);
+        let mut choice = Choice {
+            recorder: &mut self.recorder,
+            reporter: &mut self.reporter,
+        };
+        let registered = space
+            .fast
+            .as_mut()
+            .map_or(Ok(()), |fast| fast.register(stopped, &mut choice));
+        if let Err(error) = registered {
+            if let Some(fast) = &space.fast {
+                let _: Result<(), FastError> = fast.silence(stopped);
+            }
+            self.notes.push(format!(
+                "tid {}: its calls are not recorded: {}",
+                stopped.tid(),
+                chain(&error)
+            ));
+        }
+        drop(space);
+        self.note_stack(stopped);
+    }
+
+    /// A signal, or a fault of recording code itself, stops a thread. `true`: it was the latter, and is dealt with.
+    pub(in crate::tracer) fn leave_stub(&mut self, stopped: &Stopped, regs: &mut Regs, signal: Signal) -> Result<bool, Error> {
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return Ok(false);
+        };
+        let space = SharedSpace::clone(&thread.space);
+        let mut space = space.borrow_mut();
+        let Space { fast: Some(fast), arch, .. } = &mut *space else {
+            return Ok(false);
+        };
+        let pc = regs.pc();
+        if !fast.is_code(pc) {
+            return Ok(false);
+        }
+        let is_fault = matches!(signal, Signal::SIGSEGV | Signal::SIGBUS) && {
+            let info = stopped.siginfo()?;
+            // <asm-generic/siginfo.h>: what the kernel raises has a positive code.
+            info.code() > 0
+        };
+        if !is_fault {
+            return go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
+        }
+        if let Some(at) = fault_address(stopped)?
+            && super::areas::is_parallel(at)
+            && fast.map_around(stopped, *arch, at.get())
+        {
+            return Ok(true);
+        }
+        let resume = fast.resume(pc, Interruption::Fault);
+        drop(space);
+        go_on(stopped, regs, resume)
+    }
+
+
+    /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. Calls that are under way return through theirs
+    /// without being recorded; where there is none, all is unmapped.
+    pub(in crate::tracer) fn stop_recording(&mut self, held: &[(Stopped, Stop)]) {
+        let mut busy = rustc_hash::FxHashSet::default();
+        for (stopped, _) in held {
+            self.leave_ring(stopped, &mut busy);
+        }
+        for (stopped, _) in held {
+            let Some(thread) = self.threads.get(&stopped.tid()) else {
+                continue;
+            };
+            let space = SharedSpace::clone(&thread.space);
+            let mut space = space.borrow_mut();
+            let memory = space.memory.clone();
+            let arch = space.arch;
+            if let Some(mut fast) = space.fast.take() {
+                fast.retire(&memory);
+                if !busy.contains(&stopped.tgid()) {
+                    fast.remove(stopped, arch);
+                }
+            }
+        }
+        for tid in held.iter().map(|(stopped, _)| stopped.tid()) {
+            self.forget_recorded(tid);
+        }
+    }
+
+    /// Takes a stopped thread out of recording code and gives it back its register. Notes in `busy` the processes whose threads
+    /// are in calls that return through stubs, or may be.
+    fn leave_ring(&mut self, stopped: &Stopped, busy: &mut rustc_hash::FxHashSet<Tid>) {
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return;
+        };
+        let space = thread.space.borrow();
+        let Some(fast) = &space.fast else { return };
+        let mut in_stub = true;
+        if let Ok(mut regs) = stopped.regs() {
+            let resume = fast.resume(regs.pc(), Interruption::Leave);
+            if resume.is_some() {
+                let _: Result<bool, Error> = go_on(stopped, &mut regs, resume);
+            }
+            in_stub = fast.is_code(regs.pc());
+        }
+        let released: Result<bool, FastError> = fast.release(stopped);
+        if in_stub || !thread.calls.is_empty() || !matches!(released, Ok(true)) {
+            busy.insert(stopped.tgid());
+        }
+    }
+
+    /// The thread executes another program, or is gone.
+    pub(in crate::tracer) fn forget_recorded(&mut self, tid: Tid) {
+        self.notes.extend(self.recorder.forget(tid));
+    }
+}
+
+/// A dynamic linker sets the thread pointer within so many system calls after it has loaded the libraries: glibc 2.36 makes two.
+const UNTIL_POINTER: u8 = 100;
+
+/// Sends a thread where recording code says.
+fn go_on(stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<bool, Error> {
+    let Some(Resume::At(pc)) = resume else {
+        return Ok(false);
+    };
+    regs.set_pc(pc);
+    // A system call that is to be restarted would take the counter back.
+    regs.set(regs.abi().regs().syscall_nr, u64::MAX);
+    stopped.set_regs(regs)?;
+    Ok(true)
+}
+
+/// The address that could not be accessed: `si_addr`.
+fn fault_address(stopped: &Stopped) -> Result<Option<Addr>, Error> {
+    let bytes = stopped.siginfo()?.bytes();
+    let word = bytes.get(16..24).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    Ok(word.map(|word| Addr::new(u64::from_le_bytes(word))))
+}

@@ -1,0 +1,152 @@
+//! Places of the program's code that call through a slot, and how they are made to name a cell in place of it.
+
+use std::collections::BTreeMap;
+
+use arch_abi::{Addr, Arch};
+use ptrace_core::Memory;
+
+/// A place that was patched.
+#[derive(Debug, Clone, Copy)]
+struct Site {
+    /// The cell that its operand names now.
+    cell: Addr,
+    /// What the operand was.
+    original: [u8; 4],
+}
+
+/// Memory for cells, near an object.
+#[derive(Debug, Clone)]
+struct Page {
+    next: Addr,
+    end: Addr,
+}
+
+/// The places that were patched in one address space.
+#[derive(Debug, Clone, Default)]
+pub(in crate::tracer) struct Sites {
+    /// By the address of the operand.
+    sites: BTreeMap<Addr, Site>,
+    /// Which stub's address a cell holds: by that address.
+    pages: Vec<Page>,
+}
+
+/// How cells are mapped near an address: as the copies of instructions are.
+pub(super) type MapCells<'a> = &'a mut dyn FnMut(Addr, usize) -> Option<Addr>;
+
+/// Operands that are not farther from each other are written at once.
+const NEAR: u64 = 64;
+
+/// Bytes of cells that are mapped at once.
+const PAGE: usize = 4096;
+
+/// A place that is to be patched: where, and the stub that its calls are to go to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) operand: arch_abi::RelativeOperand,
+    pub(super) stub: Addr,
+}
+
+impl Sites {
+    /// What the code at `at` loads the address from that it goes to.
+    pub(super) fn operand(memory: &Memory, arch: Arch, at: Addr) -> Option<arch_abi::RelativeOperand> {
+        let mut code = [0; 32];
+        let len = memory.read(at, &mut code).ok()?;
+        arch.abi().loaded_operand(&code[..len], at)
+    }
+
+    /// Patches places. All threads of the process are stopped, or none can be at these places. Gives those that were.
+    pub(super) fn patch(&mut self, memory: &Memory, wanted: &[Wanted], map: MapCells<'_>) -> Vec<Addr> {
+        let mut writes: Vec<(Addr, [u8; 4], Addr)> = Vec::new();
+        let mut by_stub = rustc_hash::FxHashMap::<Addr, Addr>::default();
+        for place in wanted {
+            let known = by_stub.get(&place.stub).copied();
+            let cell = known.filter(|&cell| place.operand.naming(cell).is_some());
+            let Some(cell) = cell.or_else(|| self.cell(memory, place, map)) else {
+                continue;
+            };
+            by_stub.insert(place.stub, cell);
+            if let Some(bytes) = place.operand.naming(cell) {
+                writes.push((place.operand.at, bytes, cell));
+            }
+        }
+        // The sort keeps the order of those at one place: the first counts.
+        writes.sort_by_key(|&(at, ..)| at);
+        writes.dedup_by_key(|&mut (at, ..)| at);
+        let mut done = Vec::new();
+        for run in writes.chunk_by(|one, next| next.0.get() - one.0.get() < NEAR) {
+            done.extend(self.write(memory, run).unwrap_or_default());
+        }
+        done
+    }
+
+    /// Writes operands that lie near to each other, by one read and one write of what is there.
+    fn write(&mut self, memory: &Memory, run: &[(Addr, [u8; 4], Addr)]) -> Option<Vec<Addr>> {
+        let (start, end) = (run.first()?.0, run.last()?.0.wrapping_add(4));
+        let mut bytes = vec![0; usize::try_from(end.offset_from(start)?).ok()?];
+        memory.read_exact(start, &mut bytes).ok()?;
+        let mut originals = Vec::with_capacity(run.len());
+        for (at, operand, _) in run {
+            let place = usize::try_from(at.offset_from(start)?).ok()?;
+            let place = bytes.get_mut(place..)?.first_chunk_mut::<4>()?;
+            originals.push(std::mem::replace(place, *operand));
+        }
+        memory.write(start, &bytes).ok()?;
+        for ((at, _, cell), original) in run.iter().zip(originals) {
+            self.sites.insert(*at, Site { cell: *cell, original });
+        }
+        Some(run.iter().map(|(at, ..)| *at).collect())
+    }
+
+    /// A cell that holds the stub's address, in reach of the place.
+    fn cell(&mut self, memory: &Memory, place: &Wanted, map: MapCells<'_>) -> Option<Addr> {
+        let in_reach = |page: &&mut Page| page.next < page.end && place.operand.naming(page.next).is_some();
+        let page = match self.pages.iter_mut().find(in_reach) {
+            Some(page) => page,
+            None => {
+                let start = map(place.operand.at, PAGE)?;
+                self.pages.push(Page {
+                    next: start,
+                    end: start.wrapping_add(PAGE as u64),
+                });
+                self.pages.last_mut()?
+            }
+        };
+        let cell = page.next;
+        memory.write(cell, &place.stub.get().to_le_bytes()).ok()?;
+        page.next = cell.wrapping_add(8);
+        place.operand.naming(cell).map(|_| cell)
+    }
+
+    /// Makes all cells that lead to one stub lead to another: calls that begin from now on go there.
+    pub(super) fn redirect(&self, memory: &Memory, to: impl Fn(Addr) -> Option<Addr>) {
+        for site in self.sites.values() {
+            let mut word = [0; 8];
+            if memory.read_exact(site.cell, &mut word).is_ok()
+                && let Some(stub) = to(Addr::new(u64::from_le_bytes(word)))
+            {
+                let _ = memory.write(site.cell, &stub.get().to_le_bytes());
+            }
+        }
+    }
+
+    /// The memory of these addresses is gone.
+    pub(super) fn forget(&mut self, range: std::ops::Range<Addr>) {
+        self.sites.retain(|at, _| !range.contains(at));
+    }
+
+    /// Puts back what was there, where it is still what was put there.
+    pub(in crate::tracer) fn restore(&mut self, memory: &Memory) {
+        for (at, site) in std::mem::take(&mut self.sites) {
+            let mut now = [0; 4];
+            let named = |bytes: [u8; 4]| {
+                let distance = i64::from(i32::from_le_bytes(bytes)).cast_unsigned();
+                at.wrapping_add(4).wrapping_add(distance)
+            };
+            // An operand counts from its instruction's end, which is its own unless an immediate follows.
+            let is_ours = memory.read_exact(at, &mut now).is_ok() && named(now) == site.cell;
+            if is_ours {
+                let _ = memory.write(at, &site.original);
+            }
+        }
+    }
+}

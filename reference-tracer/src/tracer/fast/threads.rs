@@ -1,0 +1,93 @@
+//! Which ring a thread records in: its spare register leads there.
+
+use arch_abi::Regs;
+use ptrace_core::{Stopped, Tid};
+
+use super::areas::Fast;
+use super::{Choice, FastError, Recorder};
+
+/// The thread pointer, if the spare register is free for the engine.
+pub(super) fn spare_base(regs: &Regs) -> Result<u64, FastError> {
+    let layout = regs.abi().regs();
+    let (Some(spare), Some(pointer)) = (layout.spare_base, layout.thread_pointer) else {
+        return Err(FastError::Machine(regs.arch()));
+    };
+    if regs.get(spare) != 0 {
+        return Err(FastError::SpareRegister);
+    }
+    Ok(regs.get(pointer))
+}
+
+impl Fast {
+    /// Lets a stopped thread record, into a ring of its own. One that uses the register itself is left alone: stubs
+    /// pass its calls through.
+    pub(in crate::tracer) fn register(&mut self, stopped: &Stopped, choice: &mut Choice<'_>) -> Result<(), FastError> {
+        let mut regs = stopped.regs()?;
+        let layout = regs.abi().regs();
+        let (Some(spare), Some(pointer)) = (layout.spare_base, layout.thread_pointer) else {
+            return Err(FastError::Machine(regs.arch()));
+        };
+        let own = regs.get(spare);
+        if own != 0 && !self.is_block(own) {
+            return Err(FastError::SpareRegister);
+        }
+        let owner = regs.get(pointer);
+        let tid = stopped.tid();
+        if choice.recorder.lanes.of(tid).is_some() {
+            return Ok(());
+        }
+        let mut block = choice.recorder.lanes.give(tid, owner, &self.chunks);
+        if block.is_none() {
+            self.add_chunk(stopped, choice)?;
+            block = choice.recorder.lanes.give(tid, owner, &self.chunks);
+        }
+        let block = block.ok_or(FastError::Full)?;
+        regs.set(spare, block.get());
+        Ok(stopped.set_regs(&regs)?)
+    }
+
+    /// A stopped thread that is not traced records nothing, though it may be in stubs: its register leads to a block that
+    /// nobody owns.
+    pub(in crate::tracer) fn silence(&self, stopped: &Stopped) -> Result<(), FastError> {
+        let mut regs = stopped.regs()?;
+        if let (Some(spare), Some(chunk)) = (regs.abi().regs().spare_base, self.chunks.first())
+            && self.is_block(regs.get(spare))
+        {
+            regs.set(spare, chunk.nobodys_block().get());
+            stopped.set_regs(&regs)?;
+        }
+        Ok(())
+    }
+
+    /// A stopped thread has its register back, unless it is in recording code.
+    pub(in crate::tracer) fn release(&self, stopped: &Stopped) -> Result<bool, FastError> {
+        let mut regs = stopped.regs()?;
+        let Some(spare) = regs.abi().regs().spare_base else {
+            return Ok(true);
+        };
+        if self.is_code(regs.pc()) {
+            return Ok(false);
+        }
+        if self.is_block(regs.get(spare)) {
+            regs.set(spare, 0);
+            stopped.set_regs(&regs)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether an address is that of a control block of ours.
+    fn is_block(&self, at: u64) -> bool {
+        self.chunks.iter().any(|chunk| {
+            let (start, len) = chunk.range();
+            at.wrapping_sub(start.get()) < len
+        })
+    }
+}
+
+impl Recorder {
+    /// A thread has ended, and its ring was drained. What it lost is told.
+    pub(in crate::tracer) fn forget(&mut self, tid: Tid) -> Option<String> {
+        let lost = self.lanes.take_back(tid);
+        (lost > 0).then(|| format!("tid {tid}: {lost} calls and returns were lost, because its ring was full"))
+    }
+}
