@@ -7,6 +7,7 @@
 )]
 
 pub mod elf;
+pub mod engines;
 mod fixture;
 mod hot;
 pub mod process;

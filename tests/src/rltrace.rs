@@ -1,6 +1,7 @@
 //! Running the tracer itself.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -60,7 +61,9 @@ fn is_cargos_word(name: &OsStr) -> bool {
 pub const NOTHING: [&OsStr; 0] = [];
 
 /// One run of `rltrace`, with its trace written to a file.
-#[derive(Debug, Default)]
+///
+/// `$RLTRACE_ENGINE` is the engine of those runs that name none (`--engine`).
+#[derive(Clone, Debug, Default)]
 pub struct Rltrace {
     options: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
@@ -96,6 +99,12 @@ impl Rltrace {
     #[must_use]
     pub fn filter(self, filter: &str) -> Self {
         self.arg("-e").arg(filter)
+    }
+
+    /// `--engine NAME`.
+    #[must_use]
+    pub fn engine(self, name: &str) -> Self {
+        self.arg("--engine").arg(name)
     }
 
     /// `-f`: new processes are followed.
@@ -151,6 +160,26 @@ impl Rltrace {
         self.start(command).finish()
     }
 
+    /// Runs a command as it would be run under the tracer, but without it.
+    #[track_caller]
+    pub fn natively<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Run {
+        let mut words = command.into_iter();
+        let mut process = Command::new(words.next().expect("a command"));
+        process.args(words);
+        process.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        run(&mut process)
+    }
+
+    /// What `$RLTRACE_ENGINE` asks for, unless the test has its own idea.
+    fn usual_engine(&self) -> Vec<OsString> {
+        match std::env::var_os("RLTRACE_ENGINE") {
+            Some(name) if !self.options.iter().any(|option| option == "--engine") => {
+                vec!["--engine".into(), name]
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// Starts the tracer beside the test (with `-p`: `command` may be empty).
     #[track_caller]
     pub fn start<S: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = S>) -> Background {
@@ -163,6 +192,7 @@ impl Rltrace {
         if !self.own_output {
             words.extend(["-o".into(), file.clone().into()]);
         }
+        words.extend(self.usual_engine());
         words.extend(self.options.iter().cloned());
         let mut command = command.into_iter().peekable();
         if command.peek().is_some() {
@@ -199,6 +229,31 @@ pub struct Background {
     _directory: TempDir,
 }
 
+/// How far a growing file was searched.
+#[derive(Default)]
+struct Seen {
+    until: u64,
+    end: Vec<u8>,
+}
+
+impl Seen {
+    /// Whether `needle` is in the file, not before what earlier calls have looked at.
+    fn holds(&mut self, file: &Path, needle: &str) -> bool {
+        let mut bytes = std::mem::take(&mut self.end);
+        let Ok(mut file) = std::fs::File::open(file) else {
+            return false;
+        };
+        let read = file
+            .seek(SeekFrom::Start(self.until))
+            .and_then(|_| file.read_to_end(&mut bytes))
+            .expect("a trace can be read");
+        self.until += u64::try_from(read).expect("a length");
+        let found = String::from_utf8_lossy(&bytes).contains(needle);
+        self.end = bytes.split_off(bytes.len().saturating_sub(needle.len()));
+        found
+    }
+}
+
 impl Background {
     /// The trace as written so far; the last line may be cut.
     pub fn text_so_far(&self) -> String {
@@ -208,12 +263,13 @@ impl Background {
         )
     }
 
-    /// Waits until the trace holds `needle`.
+    /// Waits until the trace holds `needle`. What was looked at once is not read again: a trace may grow by much.
     #[track_caller]
     pub fn wait_for(&mut self, needle: &str) {
         let start = std::time::Instant::now();
-        while !self.text_so_far().contains(needle) {
-            let over = self.running.ended() && !self.text_so_far().contains(needle);
+        let mut seen = Seen::default();
+        while !seen.holds(&self.file, needle) {
+            let over = self.running.ended() && !seen.holds(&self.file, needle);
             let late = start.elapsed() > crate::HANG;
             assert!(
                 !over && !late,
@@ -283,6 +339,12 @@ impl Traced {
         self
     }
 
+    /// What `rltrace` itself said on standard error, and what the command did.
+    pub fn own_words(&self) -> (Vec<String>, Vec<String>) {
+        let lines = self.run.err();
+        lines.lines().map(str::to_owned).partition(|line| is_own(line))
+    }
+
     /// Fails unless `name` was called at least once.
     #[track_caller]
     pub fn expect_call(&self, name: &str) -> &Self {
@@ -302,4 +364,10 @@ impl Traced {
             self.run.both()
         )
     }
+}
+
+/// Whether a line of standard error is the tracer's: its messages, and those of `-D`.
+fn is_own(line: &str) -> bool {
+    let levels = ["ERROR ", "WARN ", "INFO ", "DEBUG ", "TRACE "];
+    line.starts_with("rltrace: ") || levels.iter().any(|level| line.trim_start().starts_with(level))
 }
