@@ -3,9 +3,10 @@
 use crate::damage::Damage;
 use crate::format::LONGEST_RECORD;
 use crate::format::block::{CACHED_LIMIT, GAVE_UP, HEAD, LIMIT, LOST, LOST_TOLD, THREAD, WAITING};
+use crate::format::RETURN;
 use crate::host::Host;
 use crate::parse::{First, parse_whole};
-use crate::record::Record;
+use crate::record::{Call, Record};
 use crate::region::Ring;
 use crate::shape::Shapes;
 use crate::word::Word;
@@ -70,6 +71,55 @@ impl<'m, W: Word> Consumer<'m, W> {
             let item = if let Some((record, after)) = whole(rest, max_record) {
                 rest = after;
                 parse_whole(record, shapes)
+            } else {
+                self.taken(rest.len(), host);
+                if !self.load() {
+                    break;
+                }
+                rest = self.copied();
+                match self.damage {
+                    None => continue,
+                    Some(damage) => Err(damage),
+                }
+            };
+            items += 1;
+            let fits = item.is_ok();
+            sink(item);
+            if !fits {
+                rest = &[];
+                self.damage = None;
+                self.skip_to(self.head);
+            }
+        }
+        self.release(host);
+        items
+    }
+
+    /// As [`drain`](Consumer::drain), with a call and its return at once where the one follows directly on the other: most calls are of
+    /// functions that call nothing that is recorded. How many records that were; a pair is two.
+    pub fn drain_calls<S: Shapes + ?Sized>(
+        &mut self,
+        shapes: &S,
+        host: &impl Host<W>,
+        mut sink: impl FnMut(Result<Item<'_>, Damage>),
+    ) -> usize {
+        let max_record = self.ring.layout().max_record();
+        let (mut items, mut rest): (_, &[u8]) = (0, &[]);
+        self.look();
+        loop {
+            let item = if let Some((record, after)) = whole(rest, max_record) {
+                rest = after;
+                match parse_whole(record, shapes) {
+                    Ok(Record::Call(call)) => match return_of(&call, after, max_record, shapes) {
+                        Some((ret, after)) => {
+                            rest = after;
+                            items += 1;
+                            Ok(Item::Whole(call, ret))
+                        }
+                        None => Ok(Item::Part(Record::Call(call))),
+                    },
+                    other => other.map(Item::Part),
+                }
             } else {
                 self.taken(rest.len(), host);
                 if !self.load() {
@@ -300,6 +350,32 @@ impl<'m, W: Word> Consumer<'m, W> {
         // Release: the words were read before they are written again.
         self.ring.word(LIMIT).store(limit, Ordering::Release);
         self.released = self.tail;
+    }
+}
+
+/// What [`Consumer::drain_calls`] finds.
+#[derive(Debug, Clone, Copy)]
+pub enum Item<'a> {
+    /// A call, and its return, between which nothing was recorded.
+    Whole(Call<'a>, Call<'a>),
+    /// Any other record.
+    Part(Record<'a>),
+}
+
+/// The return of `call`, if it is the record at the start of `bytes`, and what follows it.
+#[inline]
+fn return_of<'a, S: Shapes + ?Sized>(
+    call: &Call<'_>,
+    bytes: &'a [u8],
+    max_record: usize,
+    shapes: &S,
+) -> Option<(Call<'a>, &'a [u8])> {
+    let (record, after) = whole(bytes, max_record)?;
+    let first = First::new(u64::from_le_bytes(*record.first_chunk()?));
+    let is_its = first.kind() == RETURN && first.id() == call.id && first.stack_pointer() == call.stack_pointer;
+    match parse_whole(record, shapes) {
+        Ok(Record::Return(ret)) if is_its => Some((ret, after)),
+        _ => None,
     }
 }
 

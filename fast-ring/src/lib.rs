@@ -15,7 +15,7 @@ mod region;
 mod shape;
 mod word;
 
-pub use consumer::Consumer;
+pub use consumer::{Consumer, Item};
 pub use damage::Damage;
 pub use host::{Host, OneProcess};
 pub use layout::{Layout, LayoutError};
