@@ -233,9 +233,10 @@ impl Lines {
     }
 }
 
-/// How many functions, and how many of their calls, were shown at once.
-#[derive(Default)]
+/// What serves all functions: the lines, and how many functions and how many of their calls were shown at once.
 struct Count {
+    lines: [Lines; OPTIONS.len()],
+    ring: Ring,
     plans: usize,
     quick_plans: usize,
     calls: usize,
@@ -256,8 +257,8 @@ fn compare(
         ..ask(prototypes.types(), plan)
     };
     let wants = Wants::of(&ask)?;
-    let mut lines = OPTIONS.map(Lines::new);
-    let quick = lines
+    let quick = count
+        .lines
         .each_ref()
         .map(|lines| Quick::of(&ask, &wants, NAME, &lines.options));
     count.plans += 1;
@@ -265,11 +266,18 @@ fn compare(
     if cases == 0 {
         return Ok(());
     }
-    let (before, ring) = (World::new(random), Ring::new());
+    let before = World::new(random);
     let after = before.changed(random);
     for number in 0..cases {
         let machine = Machine::new(plan, random, &before, &after);
         let trap = trapped(&ask, &machine);
+        let Count {
+            lines,
+            ring,
+            calls,
+            quick_calls,
+            ..
+        } = &mut *count;
         ring.record(&wants, &machine, (1, 2), |call, ret| {
             let fast = recorded(&ask, &wants, call, ret);
             let text = |text: &Text| {
@@ -286,9 +294,9 @@ fn compare(
             );
             let which = number % OPTIONS.len();
             if let (Some(quick), Some(ret)) = (&quick[which], ret) {
-                count.calls += 1;
+                *calls += 1;
                 let was = lines[which].compare(quick, &fast, (call, ret), random);
-                count.quick_calls += usize::from(was);
+                *quick_calls += usize::from(was);
             }
         });
     }
@@ -327,7 +335,14 @@ const EACH: usize = 9;
 fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
     let mut random = Random(42);
     let mut prototypes = Prototypes::new();
-    let mut count = Count::default();
+    let mut count = Count {
+        lines: OPTIONS.map(Lines::new),
+        ring: Ring::new(),
+        plans: 0,
+        quick_plans: 0,
+        calls: 0,
+        quick_calls: 0,
+    };
     let (mut accepted, mut refused) = (0, BTreeMap::<Reason, usize>::new());
     for (number, (soname, name, _)) in Prototypes::embedded().enumerate() {
         let plan = prototypes.plan(Arch::X86_64, &[soname], name);
@@ -357,6 +372,7 @@ fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
         quick_plans,
         calls,
         quick_calls,
+        ..
     } = count;
     println!("{quick_plans} of {plans} have lines made at once, {quick_calls} of {calls} calls");
     assert!(quick_calls * 10 > calls * 9, "{quick_calls} of {calls}");
