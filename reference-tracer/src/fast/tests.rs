@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arch_abi::{Addr, Arch};
 
 use super::fill::{Moments, Recorded};
-use super::quick::{self, Quick};
+use super::quick::{self, Quick, Verdict};
 use super::testing::{CALLER, Machine, Random, Ring, SP, World, vectors};
 use super::wants::{Ask, Reason, Stamps, Wants};
 use crate::memory::{Layered, NoMemory, Snapshot, TargetMemory};
@@ -13,8 +13,8 @@ use crate::points::Returns;
 use crate::proto::{Plan, Prototypes, Types};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{
-    Decoder, Describe, Limits, RawCall, RawReturn, Scratch, Shown, wants_at_entry, wants_at_return,
-    wants_errno,
+    Decoder, Describe, Limits, RawCall, RawReturn, Scratch, Shown, has_failed, wants_at_entry,
+    wants_at_return, wants_errno,
 };
 
 /// Names of code depend on the address only.
@@ -27,7 +27,7 @@ impl Describe for Names {
     }
 }
 
-pub(super) fn ask<'a>(types: &'a Types, plan: &'a Plan) -> Ask<'a> {
+fn ask<'a>(types: &'a Types, plan: &'a Plan) -> Ask<'a> {
     Ask {
         types,
         plan,
@@ -66,8 +66,8 @@ fn show(
     [entry, rest, result]
 }
 
-/// What the trap engine shows.
-pub(super) fn trapped(ask: &Ask<'_>, machine: &Machine) -> Text {
+/// What the trap engine shows, and whether it counts an error.
+fn trapped(ask: &Ask<'_>, machine: &Machine) -> (Text, bool) {
     let Ask {
         types, plan, limits, ..
     } = *ask;
@@ -103,8 +103,15 @@ pub(super) fn trapped(ask: &Ask<'_>, machine: &Machine) -> Text {
         memory: &machine.after,
     };
     ret.errno = wants_errno(types, plan, &call, &ret, &after).then_some(machine.errno);
+    // Where calls are only counted, no floating-point register is read.
+    let counted = RawReturn {
+        fp: None,
+        ..ret.clone()
+    };
+    let failed = has_failed(types, plan, &call, &counted, &after);
     let returns = ask.returns == Returns::Once && !plan.noreturn();
-    show(ask, &call, returns.then_some(&ret), (&before, &after))
+    let text = show(ask, &call, returns.then_some(&ret), (&before, &after));
+    (text, failed)
 }
 
 /// What is shown of the records.
@@ -243,6 +250,30 @@ struct Count {
     quick_calls: usize,
 }
 
+/// Calls that are only counted.
+struct Counted {
+    wants: Wants,
+    verdict: Option<Verdict>,
+}
+
+impl Counted {
+    fn new(ask: &Ask<'_>) -> Result<Self, Reason> {
+        let ask = Ask { lines: false, ..*ask };
+        let wants = Wants::of(&ask)?;
+        let verdict = Verdict::of(&ask, &wants);
+        Ok(Self { wants, verdict })
+    }
+
+    /// Compares what is told of a call.
+    fn compare(&self, ring: &Ring, machine: &Machine, failed: bool) {
+        let Some(verdict) = &self.verdict else { return };
+        ring.record(&self.wants, machine, (1, 2), |call, ret| {
+            let told = ret.is_some_and(|ret| verdict.has_failed(call, ret));
+            assert_eq!(told, failed && ret.is_some(), "{verdict:?}");
+        });
+    }
+}
+
 /// Compares all ways for some calls of a function.
 fn compare(
     prototypes: &Prototypes,
@@ -261,6 +292,7 @@ fn compare(
         .lines
         .each_ref()
         .map(|lines| Quick::of(&ask, &wants, NAME, &lines.options));
+    let counted = Counted::new(&ask)?;
     count.plans += 1;
     count.quick_plans += usize::from(quick[0].is_some());
     if cases == 0 {
@@ -270,7 +302,8 @@ fn compare(
     let after = before.changed(random);
     for number in 0..cases {
         let machine = Machine::new(plan, random, &before, &after);
-        let trap = trapped(&ask, &machine);
+        let (trap, failed) = trapped(&ask, &machine);
+        counted.compare(&count.ring, &machine, failed);
         let Count {
             lines,
             ring,
