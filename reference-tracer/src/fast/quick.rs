@@ -30,6 +30,32 @@ pub struct Quick {
     duration: bool,
 }
 
+/// Whether a call has failed, told at once: for calls that are only counted.
+#[derive(Debug)]
+pub struct Verdict {
+    failure: Option<Failure>,
+    numbers: Numbers,
+}
+
+impl Verdict {
+    /// How to tell it of calls that are recorded as `wants` says, which was made of `ask`. `None`: it takes more than the records'
+    /// words, and is for [`has_failed`](crate::value::has_failed).
+    #[must_use]
+    pub fn of(ask: &Ask<'_>, wants: &Wants) -> Option<Self> {
+        build::verdict(ask, wants)
+    }
+
+    /// Whether the call of these records has failed, as its prototype says.
+    #[inline]
+    #[must_use]
+    pub fn has_failed(&self, call: &Call<'_>, ret: &Call<'_>) -> bool {
+        match &self.failure {
+            Some(failure) => failure.is(&Records::new(call, ret, &self.numbers, 0)),
+            None => false,
+        }
+    }
+}
+
 /// Where lines are made. One serves all call points.
 #[derive(Debug)]
 pub struct Scratch {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use arch_abi::{Addr, Arch};
 
 use super::fill::{Moments, Recorded};
-use super::quick::{self, Quick};
+use super::quick::{self, Quick, Verdict};
 use super::testing::{CALLER, Machine, Random, Ring, SP, World, vectors};
 use super::wants::{Ask, Reason, Stamps, Wants};
 use crate::memory::{Layered, NoMemory, Snapshot, TargetMemory};
@@ -13,8 +13,8 @@ use crate::points::Returns;
 use crate::proto::{Plan, Prototypes, Types};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{
-    Decoder, Describe, Limits, RawCall, RawReturn, Scratch, Shown, wants_at_entry, wants_at_return,
-    wants_errno,
+    Decoder, Describe, Limits, RawCall, RawReturn, Scratch, Shown, has_failed, wants_at_entry,
+    wants_at_return, wants_errno,
 };
 
 /// Names of code depend on the address only.
@@ -27,7 +27,7 @@ impl Describe for Names {
     }
 }
 
-pub(super) fn ask<'a>(types: &'a Types, plan: &'a Plan) -> Ask<'a> {
+fn ask<'a>(types: &'a Types, plan: &'a Plan) -> Ask<'a> {
     Ask {
         types,
         plan,
@@ -66,8 +66,8 @@ fn show(
     [entry, rest, result]
 }
 
-/// What the trap engine shows.
-pub(super) fn trapped(ask: &Ask<'_>, machine: &Machine) -> Text {
+/// What the trap engine shows, and whether it counts an error.
+fn trapped(ask: &Ask<'_>, machine: &Machine) -> (Text, bool) {
     let Ask {
         types, plan, limits, ..
     } = *ask;
@@ -103,8 +103,15 @@ pub(super) fn trapped(ask: &Ask<'_>, machine: &Machine) -> Text {
         memory: &machine.after,
     };
     ret.errno = wants_errno(types, plan, &call, &ret, &after).then_some(machine.errno);
+    // Where calls are only counted, no floating-point register is read.
+    let counted = RawReturn {
+        fp: None,
+        ..ret.clone()
+    };
+    let failed = has_failed(types, plan, &call, &counted, &after);
     let returns = ask.returns == Returns::Once && !plan.noreturn();
-    show(ask, &call, returns.then_some(&ret), (&before, &after))
+    let text = show(ask, &call, returns.then_some(&ret), (&before, &after));
+    (text, failed)
 }
 
 /// What is shown of the records.
@@ -233,13 +240,38 @@ impl Lines {
     }
 }
 
-/// How many functions, and how many of their calls, were shown at once.
-#[derive(Default)]
+/// What serves all functions: the lines, and how many functions and how many of their calls were shown at once.
 struct Count {
+    lines: [Lines; OPTIONS.len()],
+    ring: Ring,
     plans: usize,
     quick_plans: usize,
     calls: usize,
     quick_calls: usize,
+}
+
+/// Calls that are only counted.
+struct Counted {
+    wants: Wants,
+    verdict: Option<Verdict>,
+}
+
+impl Counted {
+    fn new(ask: &Ask<'_>) -> Result<Self, Reason> {
+        let ask = Ask { lines: false, ..*ask };
+        let wants = Wants::of(&ask)?;
+        let verdict = Verdict::of(&ask, &wants);
+        Ok(Self { wants, verdict })
+    }
+
+    /// Compares what is told of a call.
+    fn compare(&self, ring: &Ring, machine: &Machine, failed: bool) {
+        let Some(verdict) = &self.verdict else { return };
+        ring.record(&self.wants, machine, (1, 2), |call, ret| {
+            let told = ret.is_some_and(|ret| verdict.has_failed(call, ret));
+            assert_eq!(told, failed && ret.is_some(), "{verdict:?}");
+        });
+    }
 }
 
 /// Compares all ways for some calls of a function.
@@ -256,20 +288,29 @@ fn compare(
         ..ask(prototypes.types(), plan)
     };
     let wants = Wants::of(&ask)?;
-    let mut lines = OPTIONS.map(Lines::new);
-    let quick = lines
+    let quick = count
+        .lines
         .each_ref()
         .map(|lines| Quick::of(&ask, &wants, NAME, &lines.options));
+    let counted = Counted::new(&ask)?;
     count.plans += 1;
     count.quick_plans += usize::from(quick[0].is_some());
     if cases == 0 {
         return Ok(());
     }
-    let (before, ring) = (World::new(random), Ring::new());
+    let before = World::new(random);
     let after = before.changed(random);
     for number in 0..cases {
         let machine = Machine::new(plan, random, &before, &after);
-        let trap = trapped(&ask, &machine);
+        let (trap, failed) = trapped(&ask, &machine);
+        counted.compare(&count.ring, &machine, failed);
+        let Count {
+            lines,
+            ring,
+            calls,
+            quick_calls,
+            ..
+        } = &mut *count;
         ring.record(&wants, &machine, (1, 2), |call, ret| {
             let fast = recorded(&ask, &wants, call, ret);
             let text = |text: &Text| {
@@ -286,9 +327,9 @@ fn compare(
             );
             let which = number % OPTIONS.len();
             if let (Some(quick), Some(ret)) = (&quick[which], ret) {
-                count.calls += 1;
+                *calls += 1;
                 let was = lines[which].compare(quick, &fast, (call, ret), random);
-                count.quick_calls += usize::from(was);
+                *quick_calls += usize::from(was);
             }
         });
     }
@@ -327,7 +368,14 @@ const EACH: usize = 9;
 fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
     let mut random = Random(42);
     let mut prototypes = Prototypes::new();
-    let mut count = Count::default();
+    let mut count = Count {
+        lines: OPTIONS.map(Lines::new),
+        ring: Ring::new(),
+        plans: 0,
+        quick_plans: 0,
+        calls: 0,
+        quick_calls: 0,
+    };
     let (mut accepted, mut refused) = (0, BTreeMap::<Reason, usize>::new());
     for (number, (soname, name, _)) in Prototypes::embedded().enumerate() {
         let plan = prototypes.plan(Arch::X86_64, &[soname], name);
@@ -357,6 +405,7 @@ fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
         quick_plans,
         calls,
         quick_calls,
+        ..
     } = count;
     println!("{quick_plans} of {plans} have lines made at once, {quick_calls} of {calls} calls");
     assert!(quick_calls * 10 > calls * 9, "{quick_calls} of {calls}");

@@ -42,6 +42,14 @@ pub(crate) fn append(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(digits);
 }
 
+/// Appends a number with its sign.
+pub(crate) fn append_signed(number: i64, out: &mut Vec<u8>) {
+    if number < 0 {
+        out.push(b'-');
+    }
+    append(number.unsigned_abs(), out);
+}
+
 /// How many digits a number has in base 16.
 #[inline]
 pub(crate) fn hex_len(number: u64) -> usize {

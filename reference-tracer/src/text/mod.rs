@@ -63,6 +63,8 @@ pub struct TextSink {
     open: Option<(i32, usize)>,
     /// The time of the last line, for `-r`.
     last: Option<u64>,
+    /// The last second of which the time of the day was asked for, and that.
+    clock: (Option<u64>, [u8; 8]),
 }
 
 impl TextSink {
@@ -74,6 +76,7 @@ impl TextSink {
             depths: FxHashMap::default(),
             open: None,
             last: None,
+            clock: (None, [0; 8]),
         }
     }
 
@@ -133,11 +136,9 @@ impl TextSink {
     ) {
         self.end_call(out, at, name, args, result);
         if self.options.duration {
-            let micros = took / 1000;
-            put(
-                out,
-                format_args!(" <{}.{:06}>", micros / 1_000_000, micros % 1_000_000),
-            );
+            out.extend_from_slice(b" <");
+            digits::append(took / 1_000_000_000, out);
+            millionths(took / 1000, b'>', out);
         }
         out.push(b'\n');
     }
@@ -289,43 +290,77 @@ impl TextSink {
     fn prefix(&mut self, out: &mut Vec<u8>, at: Moment) {
         match self.options.pid {
             PidPrefix::None => {}
-            PidPrefix::Bracketed => put(out, format_args!("[pid {}] ", at.tid)),
-            PidPrefix::Bare => put(out, format_args!("{} ", at.tid)),
+            PidPrefix::Bracketed => {
+                out.extend_from_slice(b"[pid ");
+                digits::append_signed(at.tid.into(), out);
+                out.extend_from_slice(b"] ");
+            }
+            PidPrefix::Bare => {
+                digits::append_signed(at.tid.into(), out);
+                out.push(b' ');
+            }
         }
         self.time(out, at.time);
         if self.options.address {
-            put(out, format_args!("[{}] ", at.address));
+            out.extend_from_slice(b"[0x");
+            let address = at.address.get();
+            out.extend_from_slice(&digits::hex(address)[..digits::hex_len(address)]);
+            out.extend_from_slice(b"] ");
         }
     }
 
     fn time(&mut self, out: &mut Vec<u8>, now: u64) {
-        let (seconds, micros) = (now / 1_000_000_000, now / 1000 % 1_000_000);
+        let seconds = now / 1_000_000_000;
         match self.options.time {
             TimePrefix::None => {}
-            TimePrefix::Clock => self.clock(out, seconds, ""),
-            TimePrefix::ClockMicros => self.clock(out, seconds, &format!(".{micros:06}")),
-            TimePrefix::Epoch => put(out, format_args!("{seconds}.{micros:06} ")),
+            TimePrefix::Clock => {
+                self.clock(out, seconds);
+                out.push(b' ');
+            }
+            TimePrefix::ClockMicros => {
+                self.clock(out, seconds);
+                millionths(now / 1000, b' ', out);
+            }
+            TimePrefix::Epoch => {
+                digits::append(seconds, out);
+                millionths(now / 1000, b' ', out);
+            }
             TimePrefix::Relative => {
                 let since = now.saturating_sub(self.last.replace(now).unwrap_or(now)) / 1000;
-                put(
-                    out,
-                    format_args!("{:3}.{:06} ", since / 1_000_000, since % 1_000_000),
+                let seconds = since / 1_000_000;
+                out.resize(
+                    out.len() + 3_usize.saturating_sub(digits::decimal_len(seconds)),
+                    b' ',
                 );
+                digits::append(seconds, out);
+                millionths(since, b' ', out);
             }
         }
     }
 
-    fn clock(&self, out: &mut Vec<u8>, seconds: u64, fraction: &str) {
-        let utc = i64::try_from(seconds).unwrap_or(i64::MAX);
-        let local = utc
-            .saturating_add((self.options.utc_offset)(utc))
-            .rem_euclid(24 * 60 * 60);
-        let (hours, minutes, seconds) = (local / 3600, local / 60 % 60, local % 60);
-        put(
-            out,
-            format_args!("{hours:02}:{minutes:02}:{seconds:02}{fraction} "),
-        );
+    /// Appends the time of the day. Of a second it is found out once: the offset of local time is a question to the C library.
+    fn clock(&mut self, out: &mut Vec<u8>, seconds: u64) {
+        if self.clock.0 != Some(seconds) {
+            let utc = i64::try_from(seconds).unwrap_or(i64::MAX);
+            let local = utc
+                .saturating_add((self.options.utc_offset)(utc))
+                .rem_euclid(24 * 60 * 60)
+                .unsigned_abs();
+            let mut text = *b"hh:mm:ss";
+            for (at, number) in [(0, local / 3600), (3, local / 60 % 60), (6, local % 60)] {
+                digits::decimal(number, &mut text[at..at + 2]);
+            }
+            self.clock = (Some(seconds), text);
+        }
+        out.extend_from_slice(&self.clock.1);
     }
+}
+
+/// Appends a point, the microseconds of a time that is given in them, and what follows.
+fn millionths(micros: u64, then: u8, out: &mut Vec<u8>) {
+    let mut text = [b'.', 0, 0, 0, 0, 0, 0, then];
+    digits::decimal(micros, &mut text[1..7]);
+    out.extend_from_slice(&text);
 }
 
 /// Colors, as terminals of ECMA-48 take them ("SGR - SELECT GRAPHIC RENDITION").

@@ -3,8 +3,10 @@
 use arch_abi::record::{Capture, Length, Pointer};
 use arch_abi::{Float, Place, Source as Register};
 
-use super::Quick;
-use super::show::{Count, Failure, How, Memory, Number, Numbers, Show, Shown, Source, When, Word, mask};
+use super::show::{
+    Count, Failure, How, Memory, Number, Numbers, Show, Shown, Sign, Source, When, Word, mask,
+};
+use super::{Quick, Verdict};
 use crate::fast::wants::{Ask, Wants};
 use crate::proto::{
     Direction, Expr, Failure as Fails, Int, Length as ArrayLength, Lens, NamesId, PlannedParam, Type, TypeId,
@@ -20,8 +22,7 @@ pub(super) fn quick(
     name: CallName<'_>,
     options: &TextOptions,
 ) -> Option<Quick> {
-    let ret = wants.recording.ret.as_ref()?;
-    if !ask.lines || options.color {
+    if !ask.lines || options.color || wants.recording.ret.is_none() {
         return None;
     }
     let builder = Builder { ask, wants };
@@ -33,17 +34,25 @@ pub(super) fn quick(
     let mut text = Vec::new();
     name.write(&mut text);
     text.push(b'(');
-    let errno = ret.errno.map(|_| ret.ints).filter(|_| ask.plan.prototype.errno);
     Some(Quick {
         name_columns: crate::text::columns(&text),
         name: text.into(),
         args: args.collect::<Option<_>>()?,
         result: builder.result()?,
-        failure: builder.failure(errno)?,
+        failure: builder.failure()?,
         numbers,
         limit: ask.limits.string,
         columns: options.align.saturating_sub(1).min(MAX_ALIGN),
         duration: options.duration,
+    })
+}
+
+/// See [`Verdict::of`].
+pub(super) fn verdict(ask: &Ask<'_>, wants: &Wants) -> Option<Verdict> {
+    let builder = Builder { ask, wants };
+    Some(Verdict {
+        failure: builder.failure()?,
+        numbers: builder.numbers()?,
     })
 }
 
@@ -154,24 +163,25 @@ impl Builder<'_> {
         self.value(ty, None, self.returned()?, When::Return)
     }
 
-    /// `Some(None)`: it does not fail.
-    fn failure(&self, errno: Option<u8>) -> Option<Option<Failure>> {
-        let value = match &self.ask.plan.prototype.failure {
+    /// `Some(None)`: it does not fail. `None`: what tells that it has is not simple.
+    fn failure(&self) -> Option<Option<Failure>> {
+        let plan = self.ask.plan;
+        let sign = match &plan.prototype.failure {
             None => return Some(None),
-            Some(Fails::When(_)) => return None,
-            Some(Fails::Returns(value)) => value.cast_unsigned(),
+            Some(Fails::When(expr)) if reads_memory(expr) => return None,
+            Some(Fails::When(expr)) => Sign::When(expr.clone()),
+            Some(Fails::Returns(value)) => {
+                let Source::Word(word) = self.returned()?.source else {
+                    return None;
+                };
+                let mask = mask(u8::try_from(plan.ret.as_ref()?.size).ok()?);
+                let value = value.cast_unsigned() & mask;
+                Sign::Returns { word, mask, value }
+            }
         };
-        let Source::Word(word) = self.returned()?.source else {
-            return None;
-        };
-        let size = u8::try_from(self.ask.plan.ret.as_ref()?.size).ok()?;
-        let mask = mask(size);
-        Some(Some(Failure {
-            word,
-            mask,
-            value: value & mask,
-            errno,
-        }))
+        let ret = self.wants.recording.ret.as_ref()?;
+        let errno = ret.errno.map(|_| ret.ints).filter(|_| plan.prototype.errno);
+        Some(Some(Failure { sign, errno }))
     }
 
     /// What expressions may be about. `None`: one is about more.

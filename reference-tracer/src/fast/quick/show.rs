@@ -431,19 +431,29 @@ fn is_plain(byte: u64) -> bool {
 /// When a call has failed, and why.
 #[derive(Debug)]
 pub(super) struct Failure {
-    pub(super) word: Word,
-    pub(super) mask: u64,
-    pub(super) value: u64,
+    pub(super) sign: Sign,
     /// The word of the return with `errno`.
     pub(super) errno: Option<u8>,
+}
+
+/// What tells that a call has failed.
+#[derive(Debug)]
+pub(super) enum Sign {
+    /// The bits of a word that count have this value.
+    Returns { word: Word, mask: u64, value: u64 },
+    /// This is not zero.
+    When(Expr),
 }
 
 impl Failure {
     #[inline]
     pub(super) fn is(&self, records: &Records<'_>) -> bool {
-        records
-            .word(self.word)
-            .is_some_and(|word| word & self.mask == self.value)
+        match &self.sign {
+            Sign::Returns { word, mask, value } => {
+                records.word(*word).is_some_and(|word| word & mask == *value)
+            }
+            Sign::When(expr) => records.eval(expr).is_some_and(|value| value != 0),
+        }
     }
 
     /// Appends the reason, where it is known.
