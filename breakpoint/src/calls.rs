@@ -213,6 +213,14 @@ impl<T> CallStack<T> {
         closed.extend(all.into_iter().map(|entry| entry.close(How::Unwound)));
     }
 
+    /// Whether a call whose stack pointer after its return is `sp_after` would, if it were entered now, show that another one was
+    /// left. If not, one that has returned already need not be pushed.
+    #[must_use]
+    pub fn is_left_by(&self, sp_after: Addr) -> bool {
+        let innermost = self.nested.last();
+        !self.aside.is_empty() || innermost.is_some_and(|entry| entry.frame.sp_after <= sp_after)
+    }
+
     /// How many calls are pending.
     #[must_use]
     pub fn len(&self) -> usize {

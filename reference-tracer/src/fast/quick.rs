@@ -79,6 +79,13 @@ impl Quick {
         build::quick(ask, wants, name, options)
     }
 
+    /// Whether the call has failed, as its prototype says.
+    #[must_use]
+    pub fn has_failed(&self, call: &Call<'_>, ret: &Call<'_>) -> bool {
+        let records = Records::new(call, ret, &self.numbers, self.limit);
+        self.failure.as_ref().is_some_and(|failure| failure.is(&records))
+    }
+
     /// Appends the line of a call that has returned: what [`TextSink::entry`] and [`TextSink::exit`] would make of it. `took` is the
     /// time inside the call, in nanoseconds; `at`, when and where it was made.
     ///

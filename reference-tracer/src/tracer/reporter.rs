@@ -15,8 +15,9 @@ use crate::derive::{Candidate, Derived};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
-use crate::summary::{Column, Correction, Report, Sample, Summary};
-use crate::fast::wants::Stamps;
+use crate::summary::{Column, Correction, OpenCall, Report, Sample, Summary};
+use crate::fast::quick::{self, Quick};
+use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -108,6 +109,8 @@ pub(super) struct Reporter {
     is_over: bool,
     /// Whether there is, or was, more than one thread.
     several: bool,
+    /// Where lines are made at once.
+    line: quick::Scratch,
 }
 
 impl Reporter {
@@ -128,6 +131,7 @@ impl Reporter {
             ended: 0,
             is_over: false,
             several: false,
+            line: quick::Scratch::default(),
         }
     }
 
@@ -335,6 +339,45 @@ impl Reporter {
         self.out
             .write(|sink, out| sink.exit(out, at, name, &self.args, &self.result, took));
         sample
+    }
+
+    /// How calls that are recorded as `wants` says are shown at once, if they are so simple.
+    pub(super) fn quick(&self, ask: &Ask<'_>, wants: &Wants, point: &Point) -> Option<Quick> {
+        if self.options.limit.is_some() {
+            return None;
+        }
+        Quick::of(ask, wants, self.name(point), &self.options.text)
+    }
+
+    /// A call that has returned before anything else was seen. Gives what the call around it counts as time of this one, if
+    /// anything; `None`: it is to be shown in the general way.
+    pub(super) fn whole(
+        &mut self,
+        point: PointId,
+        quick: &Quick,
+        (call, ret): (&fast_ring::Call<'_>, &fast_ring::Call<'_>),
+        at: Moment,
+        took: u64,
+    ) -> Option<Option<Sample>> {
+        if self.options.lines {
+            let mut done = false;
+            let scratch = &mut self.line;
+            self.out.write(|sink, out| {
+                done = quick.whole_line(sink, scratch, out, (call, ret), at, took);
+            });
+            if !done {
+                return None;
+            }
+        }
+        self.calls += 1;
+        self.ended += 1;
+        let correction = self.options.summary.as_ref().map(|options| options.correction.unwrap_or_default());
+        Some(correction.map(|correction| {
+            let failed = quick.has_failed(call, ret);
+            let sample = OpenCall::default().close(took, failed, &correction);
+            self.tally().record(point.0, &sample);
+            sample
+        }))
     }
 
     /// Counts a call that has returned.

@@ -1,5 +1,7 @@
 //! Which engine meets the calls of a call point.
 
+use std::rc::Rc;
+
 use arch_abi::{Addr, Arch};
 use ptrace_core::Stopped;
 
@@ -170,11 +172,12 @@ impl Space {
         if wants.recording.ret.is_none() {
             return Err("it does not return".into());
         }
+        let quick = choice.reporter.quick(&ask, &wants, point).map(Rc::new);
         let recording = wants.recording.clone();
         let id = choice
             .recorder
             .kinds
-            .id(probe.point, &plan, wants)
+            .id(probe.point, &plan, wants, quick)
             .ok_or("there are too many call points")?;
         let stub = fast
             .stub(&self.memory, id, operand.word, &recording, self.arch)

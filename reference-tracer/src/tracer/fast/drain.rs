@@ -7,7 +7,7 @@ use std::time::Instant;
 use arch_abi::Addr;
 use arch_abi::record::{Recording, RingLayout};
 use breakpoint::{Closed, Frame, How, Pushed, StackWitness};
-use fast_ring::{Call, Damage, Layout, Record, Shape, format};
+use fast_ring::{Call, Damage, Item, Layout, Record, Shape, format};
 use ptrace_core::Tid;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -15,10 +15,12 @@ use super::lanes::{Chunk, Futex, Lanes};
 use super::pump::{PATIENCE, Pump};
 use super::{Engine, RecordOptions, marker};
 use crate::fast::fill::Moments;
+use crate::fast::quick::Quick;
 use crate::fast::wants::Wants;
 use crate::points::{PointId, Points};
 use crate::proto::Plan;
 use crate::summary::OpenCall;
+use crate::text::Moment;
 use crate::sys::{self, SharedWords};
 use crate::tracer::Tracer;
 use crate::memory::TargetMemory;
@@ -79,6 +81,8 @@ pub(super) struct Kind {
     pub(super) point: PointId,
     pub(super) plan: Rc<Plan>,
     pub(super) wants: Rc<Wants>,
+    /// How its calls are shown at once, where that can be.
+    pub(super) quick: Option<Rc<Quick>>,
 }
 
 /// What records say, by their ids.
@@ -91,7 +95,13 @@ pub(in crate::tracer) struct Kinds {
 
 impl Kinds {
     /// The id of the records of a call point; `None` if there are too many.
-    pub(super) fn id(&mut self, point: PointId, plan: &Rc<Plan>, wants: Wants) -> Option<u32> {
+    pub(super) fn id(
+        &mut self,
+        point: PointId,
+        plan: &Rc<Plan>,
+        wants: Wants,
+        quick: Option<Rc<Quick>>,
+    ) -> Option<u32> {
         let key = (point, wants.recording.clone());
         if let Some(&id) = self.ids.get(&key) {
             return Some(id);
@@ -102,6 +112,7 @@ impl Kinds {
             point,
             plan: Rc::clone(plan),
             wants: Rc::new(wants),
+            quick,
         });
         self.ids.insert(key, id);
         Some(id)
@@ -113,7 +124,7 @@ impl Kinds {
         let mut wants = Wants::clone(&kind.wants);
         wants.recording.call.stamp = true;
         let recording = wants.recording.clone();
-        Some((self.id(kind.point, &kind.plan, wants)?, recording))
+        Some((self.id(kind.point, &kind.plan, wants, kind.quick)?, recording))
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Kind> {
@@ -302,10 +313,10 @@ impl Lanes {
         &mut self,
         now: u64,
         shapes: &Vec<Shape>,
-        mut sink: impl FnMut(Tid, Result<Record<'_>, Damage>),
+        mut sink: impl FnMut(Tid, Result<Item<'_>, Damage>),
     ) -> usize {
         let owners: Vec<Option<Tid>> = (0..self.consumers.len()).map(|index| self.owner(index)).collect();
-        let mut take = |index: usize, item: Result<Record<'_>, Damage>| {
+        let mut take = |index: usize, item: Result<Item<'_>, Damage>| {
             if let Some(tid) = owners[index] {
                 sink(tid, item);
             }
@@ -314,9 +325,12 @@ impl Lanes {
         match (used.next(), used.next()) {
             (None, _) => 0,
             (Some((index, _)), None) => {
-                self.consumers[index].drain(shapes, &Futex, |item| take(index, item))
+                self.consumers[index].drain_calls(shapes, &Futex, |item| take(index, item))
             }
-            _ => self.merge.drain(now, &mut self.consumers, shapes, &Futex, take).items,
+            _ => {
+                let part = |index, item: Result<Record<'_>, Damage>| take(index, item.map(Item::Part));
+                self.merge.drain(now, &mut self.consumers, shapes, &Futex, part).items
+            }
         }
     }
 }
@@ -334,13 +348,14 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn take(&mut self, tid: Tid, item: Result<Record<'_>, Damage>) {
+    fn take(&mut self, tid: Tid, item: Result<Item<'_>, Damage>) {
         match item {
-            Ok(Record::Call(call)) => self.call(tid, &call, false),
-            Ok(Record::TailCall(call)) => self.call(tid, &call, true),
-            Ok(Record::Return(ret)) => self.ret(tid, &ret),
+            Ok(Item::Whole(call, ret)) => self.whole(tid, &call, &ret),
+            Ok(Item::Part(Record::Call(call))) => self.call(tid, &call, false),
+            Ok(Item::Part(Record::TailCall(call))) => self.call(tid, &call, true),
+            Ok(Item::Part(Record::Return(ret))) => self.ret(tid, &ret),
             // What was lost is told at the end.
-            Ok(_) => {}
+            Ok(Item::Part(_)) => {}
             Err(damage) => {
                 if self.damaged.insert(tid) {
                     self.notes.push(format!(
@@ -354,8 +369,49 @@ impl Sink<'_> {
     fn time(&self, stamp: Option<u64>) -> u64 {
         match (stamp, self.ticks) {
             (Some(stamp), Some(ticks)) => ticks.nanoseconds(stamp),
-            _ => self.reporter.clock.now(),
+            // Nobody asked for times.
+            _ => 0,
         }
+    }
+
+    /// A call that has returned, and called nothing that is recorded.
+    fn whole(&mut self, tid: Tid, call: &Call<'_>, ret: &Call<'_>) {
+        if !self.at_once(tid, call, ret) {
+            self.call(tid, call, false);
+            self.ret(tid, ret);
+        }
+    }
+
+    /// Shows a whole call without making it a pending one first, where it is so simple and shows nothing of other calls.
+    fn at_once(&mut self, tid: Tid, call: &Call<'_>, ret: &Call<'_>) -> bool {
+        let Some(kind) = self.kinds.get(call.id) else { return false };
+        let (Some(quick), Some(thread)) = (&kind.quick, self.threads.get_mut(&tid)) else {
+            return false;
+        };
+        let sp_after = thread.stack_at(call.stack_pointer).wrapping_add(8);
+        if thread.calls.is_left_by(sp_after) {
+            return false;
+        }
+        self.reporter.out.focus(thread.tgid);
+        let (began, ended) = (self.time(call.stamp), self.time(ret.stamp));
+        let at = Moment {
+            tid: tid.raw(),
+            time: began,
+            address: Addr::new(call.caller.unwrap_or(0)),
+        };
+        let took = ended.saturating_sub(began);
+        let Some(sample) = self.reporter.whole(kind.point, quick, (call, ret), at, took) else {
+            return false;
+        };
+        if let Some(sample) = sample
+            && let Some((_, around)) = self
+                .threads
+                .get_mut(&tid)
+                .and_then(|thread| thread.calls.iter_mut().next_back())
+        {
+            around.open.add_inner(&sample);
+        }
+        true
     }
 
     fn call(&mut self, tid: Tid, call: &Call<'_>, by_jump: bool) {
