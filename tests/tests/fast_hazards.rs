@@ -65,9 +65,7 @@ fn registers_are_handed_on() {
         let program = program.uses(&library).build();
         same_text(&plain("observe"), [&program]);
         for options in [&["-c"][..], &["-T"], &["-i", "-ttt"]] {
-            let rltrace = options
-                .iter()
-                .fold(plain("observe"), |rltrace, option| rltrace.arg(option));
+            let rltrace = options.iter().fold(plain("observe"), Rltrace::arg);
             recorded(&rltrace, [&program]);
         }
     }
