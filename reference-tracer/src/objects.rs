@@ -460,7 +460,8 @@ impl ObjectStore {
         let library = library_names(names);
         let filter = self.selection.calls.in_library(library);
         let by_callee = !self.selection.exporters.is_empty();
-        if object.is_static() || (filter.is_none() && !by_callee) {
+        // A library that needs no other calls those that a program has loaded beside it.
+        if names.is_main && object.is_static() || (filter.is_none() && !by_callee) {
             return Ok((Vec::new(), Vec::new()));
         }
         let demangled = self.kept.demangled;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use arch_abi::{Addr, Arch};
-use ptrace_core::Stopped;
+use ptrace_core::{Stopped, Tid};
 
 use super::areas::Fast;
 use super::sites::{Sites, Wanted};
@@ -50,6 +50,9 @@ impl Space {
     fn try_fast(&self, first: &Stopped, threads: &[&Stopped], choice: &mut Choice<'_>) -> Result<Fast, FastError> {
         if !self.may_call {
             return Err(FastError::Seccomp);
+        }
+        if let Some(name) = sanitizer(first.tgid()) {
+            return Err(FastError::Sanitizer(name));
         }
         let several = threads.len() > 1 || choice.reporter.names_threads();
         let mut fast = Fast::set_up(first, &self.memory, choice)?;
@@ -145,6 +148,9 @@ impl Space {
         if point.kind != Kind::Import {
             return Err("it is met where it begins".into());
         }
+        if point.looks_at_its_caller() {
+            return Err("it looks at its return address, or keeps all registers".into());
+        }
         let operand = Sites::operand(&self.memory, self.arch, at)
             .filter(|operand| (start..end).contains(&operand.word))
             .ok_or("its code names no slot of its object")?;
@@ -228,4 +234,17 @@ impl Fast {
         }
         self.sites.redirect(memory, |stub| new.get(&stub).copied());
     }
+}
+
+/// The runtime library of a sanitizer that a process has mapped, by its file's name. Such a one maps what it wants where it wants, over what
+/// is there (AddressSanitizer: its heap at 0x600000000000), or ends the program where it finds what it has not mapped (ThreadSanitizer).
+fn sanitizer(process: Tid) -> Option<String> {
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
+    let names = maps.lines().filter_map(|line| line.rsplit_once('/').map(|(_, name)| name));
+    let is_one = |name: &&str| {
+        ["libasan.so", "libhwasan.so", "libtsan.so", "libclang_rt."]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
+    names.into_iter().find(is_one).map(str::to_owned)
 }

@@ -69,6 +69,9 @@ pub(super) enum FastError {
     /// The register is the program's.
     #[error("the program uses the gs register itself")]
     SpareRegister,
+    /// A library that has ideas of its own of where memory is.
+    #[error("it has the sanitizer {0}")]
+    Sanitizer(String),
     /// A request or a system call failed.
     #[error(transparent)]
     Code(#[from] CodeError),
