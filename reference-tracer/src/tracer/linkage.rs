@@ -134,6 +134,10 @@ impl Space {
             .partition(|object| is_there(object));
         self.objects = kept;
         for object in gone {
+            // The dynamic linker is in the list of each namespace (dlmopen(3)), and lies in memory once.
+            if self.objects.iter().any(|kept| kept.base == object.base) {
+                continue;
+            }
             let (start, end) = object.range();
             self.traps.forget(start..end);
             if let Some(fast) = &mut self.fast {
