@@ -7,4 +7,5 @@ mod machine;
 mod registers;
 
 mod speed;
+mod steps;
 mod world;

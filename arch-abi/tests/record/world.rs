@@ -425,16 +425,23 @@ impl World {
         };
         let id = u32::try_from(self.shapes.len()).unwrap();
         self.shapes.push(recording.map(shape).unwrap_or_default());
-        let (entry, ret) = template.place(&places, id, Addr::new(slot.as_ptr() as u64));
-        write(places.entry, &entry);
-        write(places.ret, &ret);
         make_known(Box::new(move |pc, why| template.resume(&places, pc, why)));
-        Stub {
+        let stub = Stub {
             id,
             template,
             places,
             slot,
-        }
+        };
+        self.write_again(&stub);
+        stub
+    }
+
+    /// Writes the code of a stub, which may be retired.
+    pub(crate) fn write_again(&self, stub: &Stub) {
+        let slot = Addr::new(stub.slot.as_ptr() as u64);
+        let (entry, ret) = stub.template.place(&stub.places, stub.id, slot);
+        write(stub.places.entry, &entry);
+        write(stub.places.ret, &ret);
     }
 
     /// The words of a ring's control block.
