@@ -6,6 +6,8 @@ mod captures;
 mod machine;
 mod registers;
 
+mod rings;
+mod signals;
 mod speed;
 mod steps;
 mod world;
