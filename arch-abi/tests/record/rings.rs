@@ -40,7 +40,7 @@ impl Numbers {
     fn new(layout: Layout) -> Numbers {
         let mut world = World::new(layout);
         Numbers {
-            stub: world.stub(&recording(), next as usize as u64),
+            stub: world.stub(&recording(), next as *const () as u64),
             world,
         }
     }

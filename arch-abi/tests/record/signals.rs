@@ -112,7 +112,7 @@ impl Nest {
 
 fn hammer(recording: &Recording, signal: i32, calls: u64) {
     let mut world = World::new(one_ring());
-    let stub = world.stub(recording, twice as usize as u64);
+    let stub = world.stub(recording, twice as *const () as u64);
     let mut consumer = world.consumer(0);
     handle(signal, on_timer);
     let done = AtomicBool::new(false);

@@ -128,7 +128,7 @@ impl Steps {
         };
         Steps {
             stub: world.stub(recording, inspect()),
-            other: world.stub(&plain, nothing as usize as u64),
+            other: world.stub(&plain, nothing as *const () as u64),
             consumer: world.consumer(0),
             world,
         }

@@ -259,7 +259,10 @@ pub(crate) fn handle(signal: i32, handler: extern "C" fn(i32, *mut libc::siginfo
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        if matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGTRAP) {
+            action.sa_flags |= libc::SA_NODEFER; // recording code that a handler calls may need it
+        }
         assert_eq!(
             libc::sigaction(signal, &raw const action, std::ptr::null_mut()),
             0
@@ -354,7 +357,7 @@ impl World {
     pub(crate) fn new(layout: Layout) -> World {
         prepare_process();
         // Near the code that calls: branches from one 4 GiB to another take a few cycles more.
-        let near = World::new as usize as u64 + (1 << 28);
+        let near = World::new as *const () as u64 + (1 << 28);
         let room = map(
             near & !0xfff,
             2 * Areas::RETURNS + ENTRIES,
