@@ -10,4 +10,5 @@ mod rings;
 mod signals;
 mod speed;
 mod steps;
+mod unwinding;
 mod world;
