@@ -4,8 +4,8 @@ use crate::damage::Damage;
 use crate::format::LONGEST_RECORD;
 use crate::format::block::{CACHED_LIMIT, GAVE_UP, HEAD, LIMIT, LOST, LOST_TOLD, THREAD, WAITING};
 use crate::host::Host;
-use crate::parse::{First, parse_whole};
-use crate::record::Record;
+use crate::parse::{First, parse_pair, parse_whole};
+use crate::record::{Item, Record};
 use crate::region::Ring;
 use crate::shape::Shapes;
 use crate::word::Word;
@@ -70,6 +70,65 @@ impl<'m, W: Word> Consumer<'m, W> {
             let item = if let Some((record, after)) = whole(rest, max_record) {
                 rest = after;
                 parse_whole(record, shapes)
+            } else {
+                self.taken(rest.len(), host);
+                if !self.load() {
+                    break;
+                }
+                rest = self.copied();
+                match self.damage {
+                    None => continue,
+                    Some(damage) => Err(damage),
+                }
+            };
+            items += 1;
+            let fits = item.is_ok();
+            sink(item);
+            if !fits {
+                rest = &[];
+                self.damage = None;
+                self.skip_to(self.head);
+            }
+        }
+        self.release(host);
+        items
+    }
+
+    /// As [`drain`](Consumer::drain), with a call and its return as one item, where nothing lies between them in the ring.
+    ///
+    /// Most calls are such. It spares the caller to keep the call's record until its return comes.
+    pub fn drain_calls<S: Shapes + ?Sized>(
+        &mut self,
+        shapes: &S,
+        host: &impl Host<W>,
+        mut sink: impl FnMut(Result<Item<'_>, Damage>),
+    ) -> usize {
+        let max_record = self.ring.layout().max_record();
+        let (mut items, mut rest): (_, &[u8]) = (0, &[]);
+        let mut looked_again = false;
+        self.look();
+        loop {
+            let item = if let Some((record, after)) = whole(rest, max_record) {
+                let next = whole(after, max_record);
+                // The return may lie behind what was copied: then it is copied once more, from the call on.
+                if next.is_none() && !looked_again && self.is_more_than(after.len()) {
+                    looked_again = true;
+                    self.taken(rest.len(), host);
+                    self.copy_more();
+                    rest = self.copied();
+                    continue;
+                }
+                looked_again = false;
+                match next.and_then(|(next, behind)| Some((parse_pair(record, next, shapes)?, behind))) {
+                    Some(((call, ret), behind)) => {
+                        rest = behind;
+                        Ok(Item::Whole(call, ret))
+                    }
+                    None => {
+                        rest = after;
+                        parse_whole(record, shapes).map(Item::Record)
+                    }
+                }
             } else {
                 self.taken(rest.len(), host);
                 if !self.load() {
@@ -236,6 +295,12 @@ impl<'m, W: Word> Consumer<'m, W> {
             to.copy_from_slice(&from.load(Ordering::Relaxed).to_le_bytes());
         }
         (self.next, self.end) = (0, (data.len() * 8).min(self.copy.len()));
+    }
+
+    /// Whether more was published than was copied, and some of that is taken but so many bytes.
+    fn is_more_than(&self, left: usize) -> bool {
+        let behind = (self.end - self.next).saturating_sub(left) as u64;
+        self.head.wrapping_sub(self.tail).saturating_sub(behind) > 0
     }
 
     /// All that was copied was taken but so many bytes. Gives room back, if that is much.

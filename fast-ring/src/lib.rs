@@ -23,7 +23,7 @@ pub use merge::{Merge, Merged};
 pub use pack::{Packer, Unpacker};
 pub use parse::{parse, split};
 pub use producer::{Body, Captured, Draft, Outcome, Producer, TooLong};
-pub use record::{Call, Capture, Captures, End, Note, Record, Words};
+pub use record::{Call, Capture, Captures, End, Item, Note, Record, Words};
 pub use region::{OnFull, Region, RegionError, Ring};
 pub use shape::{Fields, Shape, Shapes};
 pub use word::Word;
