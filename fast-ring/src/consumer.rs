@@ -119,15 +119,13 @@ impl<'m, W: Word> Consumer<'m, W> {
                     continue;
                 }
                 looked_again = false;
-                match next.and_then(|(next, behind)| Some((parse_pair(record, next, shapes)?, behind))) {
-                    Some(((call, ret), behind)) => {
-                        rest = behind;
-                        Ok(Item::Whole(call, ret))
-                    }
-                    None => {
-                        rest = after;
-                        parse_whole(record, shapes).map(Item::Record)
-                    }
+                let pair = next.and_then(|(next, behind)| Some((parse_pair(record, next, shapes)?, behind)));
+                if let Some(((call, ret), behind)) = pair {
+                    rest = behind;
+                    Ok(Item::Whole(call, ret))
+                } else {
+                    rest = after;
+                    parse_whole(record, shapes).map(Item::Record)
                 }
             } else {
                 self.taken(rest.len(), host);
