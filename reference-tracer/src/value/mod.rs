@@ -22,6 +22,7 @@ mod pack;
 mod raw;
 mod sequence;
 mod show;
+mod sockaddr;
 
 #[cfg(test)]
 mod tests;
