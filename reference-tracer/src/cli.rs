@@ -219,16 +219,19 @@ pub struct Cli {
     #[arg(long, help_heading = help::PROCESSES, hide_short_help = true)]
     pub no_handoff: bool,
 
-    /// Meet calls by traps, or record them inside the program where that is safe (fast: and say where not)
-    #[arg(long, value_name = "ENGINE", value_enum, default_value = "trap", help_heading = help::PROCESSES)]
+    /// How to meet calls: trap, fast (inside the program), auto
+    ///
+    /// `trap` stops the program at each call. `fast` records calls inside the program, without a stop, and meets those by traps that
+    /// cannot be recorded; where nothing can be, it says why. `auto` is the same without a word.
+    #[arg(long, value_name = "ENGINE", value_enum, default_value = "trap", hide_default_value = true, hide_possible_values = true, help_heading = help::PROCESSES)]
     pub engine: Engine,
 
-    /// What a thread does whose ring is full: wait for the tracer, or drop calls and count them
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", help_heading = help::PROCESSES)]
+    /// What to do when a thread's ring is full: wait, or drop calls and count them
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", hide_default_value = true, hide_possible_values = true, help_heading = help::PROCESSES)]
     pub on_full: OnFull,
 
-    /// Bytes of each thread's ring, with K or M: a power of two (default: 1M)
-    #[arg(long, value_name = "SIZE", value_parser = values::ring, default_value = "1M", help_heading = help::PROCESSES)]
+    /// The size of each thread's ring: a power of two from 64K to 256M (default: 1M)
+    #[arg(long, value_name = "SIZE", value_parser = values::ring, default_value = "1M", hide_default_value = true, help_heading = help::PROCESSES)]
     pub ring: usize,
 
     /// Tell of the tracer's own work: error, warn, info, debug or trace
