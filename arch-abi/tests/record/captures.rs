@@ -13,10 +13,8 @@ impl Edge {
     fn new() -> Edge {
         let at = map(0, 2 * PAGE, libc::PROT_READ | libc::PROT_WRITE, 0);
         // SAFETY: the second of the two pages just mapped.
-        assert_eq!(
-            unsafe { libc::mprotect((at + PAGE) as *mut _, 4096, libc::PROT_NONE) },
-            0
-        );
+        let done = unsafe { libc::mprotect((at + PAGE) as *mut _, 4096, libc::PROT_NONE) };
+        assert_eq!(done, 0);
         Edge(at)
     }
 
@@ -72,13 +70,14 @@ impl Captures {
         let before = faults();
         // SAFETY: it is before `nothing`.
         let through: Nothing = unsafe { self.stub.function() };
-        let [a, b, c, d, e, f, g, h] = args;
-        through(a, b, c, d, e, f, g, h);
+        through(
+            args[0], args[1], args[2], args[3], args[4], args[5], args[6], args[7],
+        );
         let faults = faults() - before;
         drop(inside);
         let seen: Vec<Seen> = self.world.drain(&mut self.consumer);
         let [record] = &seen[..] else { panic!("{seen:?}") };
-        assert_eq!(record.words, [a, b]);
+        assert_eq!(record.words, args[..2]);
         (record.captures.clone(), faults)
     }
 
@@ -242,7 +241,7 @@ fn counts() {
     let edge = Edge::new();
     let text = text(64);
     let at = edge.put(&text);
-    let mut check = |bytes, signed, element: u16, cases: &[(u64, usize, End)]| {
+    let check = |bytes, signed, element: u16, cases: &[(u64, usize, End)]| {
         let count = Count::Int {
             index: 1,
             bytes,
@@ -461,6 +460,8 @@ extern "C" fn name(
     }
 }
 
+type Name = extern "C" fn(u64, u64, u64, u64, u64, u64, *const libc::c_char, u64) -> *const libc::c_char;
+
 #[test]
 fn strings_that_are_returned_and_arguments_on_the_stack() {
     let string = Length::String { most: 32 };
@@ -484,7 +485,6 @@ fn strings_that_are_returned_and_arguments_on_the_stack() {
     };
     let mut captures = Captures::new(&recording, name as *const () as u64);
     let inside = captures.world.enter(0);
-    type Name = extern "C" fn(u64, u64, u64, u64, u64, u64, *const libc::c_char, u64) -> *const libc::c_char;
     // SAFETY: it is before `name`.
     let through: Name = unsafe { captures.stub.function() };
     assert_eq!(

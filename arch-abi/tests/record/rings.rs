@@ -1,6 +1,6 @@
 //! Rings that fill up, with consumers of every kind.
 
-use crate::world::{Futex, Seen, Stub, World, now, one_ring};
+use crate::world::{Futex, Seen, Stub, World, now};
 use arch_abi::record::{CallFields, Recording, ReturnFields};
 use fast_ring::format::block::{LIMIT, WAITING};
 use fast_ring::format::header::CONSUMER;

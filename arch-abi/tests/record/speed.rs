@@ -13,15 +13,15 @@ extern "C" fn work(_a: u64, _b: u64, _c: u64, _d: u64, _e: u64, _f: u64) -> u64 
 }
 type Work = extern "C" fn(u64, u64, u64, u64, u64, u64) -> u64;
 
-const CALLS: u64 = 200_000;
+const CALLS: u32 = 200_000;
 
 fn nanoseconds(function: Work) -> f64 {
     let rounds = (0..200).map(|_| {
         let start = Instant::now();
-        for i in 0..CALLS {
+        for i in 0..u64::from(CALLS) {
             std::hint::black_box(function)(c"a string of 21 bytes.".as_ptr() as u64, i, i, i, i, i);
         }
-        start.elapsed().as_nanos() as f64 / CALLS as f64
+        start.elapsed().as_secs_f64() * 1e9 / f64::from(CALLS)
     });
     rounds.fold(f64::INFINITY, f64::min)
 }

@@ -1,8 +1,7 @@
 //! A process with recording code in it: this one. What a tracer does from outside is done here from inside.
 
 use arch_abi::record::{
-    Areas, Common, Interruption, Length, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, RingLayout,
-    Template,
+    Areas, Common, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, RingLayout, Template,
 };
 use arch_abi::{Addr, Arch};
 use fast_ring::format::{self, block, header};
@@ -287,20 +286,16 @@ const ARCH_GET_FS: i32 = 0x1003;
 pub(crate) fn thread_pointer() -> u64 {
     let mut base = 0_u64;
     // SAFETY: it writes `base` (arch_prctl(2)).
-    assert_eq!(
-        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_GET_FS, &raw mut base) },
-        0
-    );
+    let done = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_GET_FS, &raw mut base) };
+    assert_eq!(done, 0);
     base
 }
 
 /// Sets the base of `gs`, which nothing else uses here.
 pub(crate) fn set_gs(base: u64) {
     // SAFETY: Rust and the C library do not use `gs` on x86-64.
-    assert_eq!(
-        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) },
-        0
-    );
+    let done = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) };
+    assert_eq!(done, 0);
 }
 
 /// A stub in its place.
@@ -318,9 +313,12 @@ impl Stub {
         self.places.entry.get()
     }
 
-    /// What the stub calls from now on.
-    pub(crate) fn set_function(&self, function: u64) {
-        self.slot.store(function, Ordering::Relaxed);
+    /// Writes its code, over that which may be retired.
+    pub(crate) fn write(&self) {
+        let slot = Addr::new(self.slot.as_ptr() as u64);
+        let (entry, ret) = self.template.place(&self.places, self.id, slot);
+        write(self.places.entry, &entry);
+        write(self.places.ret, &ret);
     }
 
     /// The stub, as a function of type `F`.
@@ -435,16 +433,8 @@ impl World {
             places,
             slot,
         };
-        self.write_again(&stub);
+        stub.write();
         stub
-    }
-
-    /// Writes the code of a stub, which may be retired.
-    pub(crate) fn write_again(&self, stub: &Stub) {
-        let slot = Addr::new(stub.slot.as_ptr() as u64);
-        let (entry, ret) = stub.template.place(&stub.places, stub.id, slot);
-        write(stub.places.entry, &entry);
-        write(stub.places.ret, &ret);
     }
 
     /// The words of a ring's control block.
@@ -482,7 +472,7 @@ impl World {
     pub(crate) fn drain(&self, consumer: &mut Consumer<'_>) -> Vec<Seen> {
         let mut seen = Vec::new();
         consumer.drain(&self.shapes, &Futex, |record| {
-            seen.extend(Seen::of(&record.unwrap()))
+            seen.extend(Seen::of(&record.unwrap()));
         });
         seen
     }
@@ -507,11 +497,4 @@ pub(crate) fn write(at: Addr, bytes: &[u8]) {
 /// A layout with one ring of 64 KiB.
 pub(crate) fn one_ring() -> Layout {
     Layout::new(1, 1 << 16, 1024).unwrap()
-}
-
-/// The most bytes of a capture that tests have no special wish for.
-pub(crate) const SOME: u16 = 32;
-
-pub(crate) fn string() -> Length {
-    Length::String { most: SOME }
 }

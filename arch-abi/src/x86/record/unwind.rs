@@ -120,7 +120,7 @@ impl Bytes {
         self.u64s(&[0, at.get(), at.get(), bytes, bytes, 1]);
     }
 
-    /// An entry of `.eh_frame` (LSB, "The .eh_frame section"), whose content `write` writes.
+    /// An entry of `.eh_frame` (LSB, "Exception Frames"), whose content `write` writes.
     fn entry(&mut self, write: impl FnOnce(&mut Bytes)) -> Addr {
         let start = self.bytes.len();
         let at = self.here();
@@ -182,7 +182,7 @@ impl Bytes {
         })
     }
 
-    /// LSB, "The .eh_frame_hdr section".
+    /// `.eh_frame_hdr` (LSB, "Exception Frames").
     fn eh_frame_hdr(&mut self, areas: &Areas, (frame, descriptions): (Addr, [Addr; 2])) -> Addr {
         let header = self.here();
         self.bytes.extend([1, PCREL_SDATA4, UDATA4, DATAREL_SDATA4]);
@@ -267,7 +267,7 @@ fn find_object(areas: &Areas, tables: &Tables) -> Made<Template> {
     })
 }
 
-/// `int dl_iterate_phdr(callback, data)`: what the last callback returned; one that returns other than 0 ends it (dl_iterate_phdr(3)).
+/// `int dl_iterate_phdr(callback, data)`: what the last callback returned; one that returns other than 0 ends it (`dl_iterate_phdr(3)`).
 ///
 /// The arguments are remembered as a stub's are. That of a function that ends with a call of this has the places already: it
 /// gets no further answer.
