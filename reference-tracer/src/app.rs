@@ -263,12 +263,12 @@ fn trace(cli: &Cli) -> Result<End, Refusal> {
     if let Some(time) = cli.time {
         leave_after(time, leave, own)?;
     }
-    start(cli, &mut tracer, user, inherited)?;
+    let ended = start(cli, &mut tracer, user, inherited)?;
     let outcome = tracer.run().map_err(|error| Refusal::new(sys_chain(&error)))?;
     if let (Some(json), Some(summary)) = (json, &outcome.summary) {
         json.write(summary)?;
     }
-    Ok(finish(cli, &outcome))
+    Ok(finish(cli, &outcome, ended))
 }
 
 /// Sees to it that signals end the trace in order, once there is a waker. Gives the signals that a command is to
@@ -302,8 +302,13 @@ fn leave_after(time: Duration, leave: Leave, waker: Waker) -> Result<(), Refusal
 }
 
 /// Starts the command and attaches to the processes. A process that cannot be attached to is told of,
-/// and the others go on.
-fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalState) -> Result<(), Refusal> {
+/// and the others go on. Gives how the command ended if that was before it had begun.
+fn start(
+    cli: &Cli,
+    tracer: &mut Tracer,
+    user: Option<User>,
+    signals: SignalState,
+) -> Result<Option<ExitStatus>, Refusal> {
     let mut refused = None;
     let mut attached = 0;
     for &pid in &cli.pid {
@@ -328,9 +333,9 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
             Some(line) if attached == 0 => Err(Refusal::new(line)),
             Some(line) => {
                 say(&line);
-                Ok(())
+                Ok(None)
             }
-            None => Ok(()),
+            None => Ok(None),
         };
     };
     if let Some(line) = refused {
@@ -346,10 +351,24 @@ fn start(cli: &Cli, tracer: &mut Tracer, user: Option<User>, signals: SignalStat
             Variable::Unset(name) => command.env_remove(name),
         };
     }
-    tracer
-        .spawn(&command)
-        .map(drop)
-        .map_err(|error| refused_command(&error))
+    match tracer.spawn(&command) {
+        Ok(_) => Ok(None),
+        Err(error) => {
+            ended_early(&error).map_or_else(|| Err(refused_command(&error)), |ended| Ok(Some(ended)))
+        }
+    }
+}
+
+/// How the command ended if a signal that its user sent, such as Ctrl-C, came before it had begun.
+fn ended_early(error: &SpawnError) -> Option<ExitStatus> {
+    const ASKED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+    match *error {
+        SpawnError::Killed { signal, .. } if ASKED.contains(&signal) => Some(ExitStatus::Signaled {
+            signal,
+            core_dumped: false,
+        }),
+        _ => None,
+    }
 }
 
 fn refused_command(error: &SpawnError) -> Refusal {
@@ -458,7 +477,7 @@ fn load(prototypes: &mut Prototypes, path: &Path, problems: &mut Vec<Problem>) -
 }
 
 /// What is told at the end, and how to end.
-fn finish(cli: &Cli, outcome: &Outcome) -> End {
+fn finish(cli: &Cli, outcome: &Outcome, ended: Option<ExitStatus>) -> End {
     for note in outcome.notes.iter().filter(|_| cli.like_ltrace.is_none()) {
         say(note);
     }
@@ -473,10 +492,41 @@ fn finish(cli: &Cli, outcome: &Outcome) -> End {
         }),
         _ => None,
     };
-    outcome.command.or(left).map_or(End::With(0), End::Like)
+    outcome.command.or(ended).or(left).map_or(End::With(0), End::Like)
 }
 
 /// The message of an error with its sources.
 fn sys_chain(error: &dyn std::error::Error) -> String {
     crate::tracer::chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ctrl-C may come before the command has begun: that is no fault of its file.
+    #[test]
+    fn what_ends_a_command_before_it_begins() {
+        let killed = |signal| SpawnError::Killed {
+            signal,
+            command: "sh".into(),
+        };
+        let ended = ended_early(&killed(Signal::SIGINT));
+        assert!(
+            matches!(
+                ended,
+                Some(ExitStatus::Signaled {
+                    signal: Signal::SIGINT,
+                    ..
+                })
+            ),
+            "{ended:?}"
+        );
+        assert!(ended_early(&killed(Signal::SIGSEGV)).is_none());
+        assert!(
+            refused_command(&killed(Signal::SIGSEGV))
+                .line
+                .contains("truncated")
+        );
+    }
 }
