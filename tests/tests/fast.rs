@@ -409,7 +409,7 @@ fn kills_of_the_tracer() {
 #[test]
 fn a_command_survives_the_kill_of_its_tracer() {
     let program = Hot::program(Machine::X86_64);
-    for ring in ["16K", "1M"] {
+    for ring in ["64K", "1M"] {
         let mut rltrace = fast("callee")
             .arg("--ring")
             .arg(ring)
@@ -486,7 +486,7 @@ fn calls_that_find_a_full_ring_are_dropped_and_counted() {
     let traced = fast("callee")
         .follow()
         .arg("--on-full=drop")
-        .arg("--ring=16K")
+        .arg("--ring=64K")
         .run(words(&program, &["lasting", "2", &calls.to_string()]));
     traced.expect_code(0);
     traced.assert(traced.run.out() == "done\n", "the program is unharmed");
@@ -518,7 +518,7 @@ fn calls_that_find_a_full_ring_are_dropped_and_counted() {
 fn a_slow_reader() {
     let program = calling("many_threads.c");
     let binary = rltrace_binary().display();
-    for ring in ["16K", "1M"] {
+    for ring in ["64K", "1M"] {
         let script = format!(
             "{binary} --engine fast --ring {ring} -f -e callee -o '|while read -r line; do echo \"$line\"; done' \
              {} lasting 2 15000",
@@ -602,7 +602,7 @@ fn programs_that_restrict_themselves() {
         "strict",
     ] {
         for how in ["errno", "kill"] {
-            for ring in ["16K", "1M"] {
+            for ring in ["64K", "1M"] {
                 let rltrace = Rltrace::new().filter("callee").arg("--ring").arg(ring);
                 let traced = recorded(&rltrace, words(&refuses(), &[what, how]));
                 let calls = traced.trace.calls_of("callee").count();
