@@ -3,10 +3,9 @@
 use crate::damage::Damage;
 use crate::format::LONGEST_RECORD;
 use crate::format::block::{CACHED_LIMIT, GAVE_UP, HEAD, LIMIT, LOST, LOST_TOLD, THREAD, WAITING};
-use crate::format::RETURN;
 use crate::host::Host;
-use crate::parse::{First, parse_whole};
-use crate::record::{Call, Record};
+use crate::parse::{First, parse_pair, parse_whole};
+use crate::record::{Item, Record};
 use crate::region::Ring;
 use crate::shape::Shapes;
 use crate::word::Word;
@@ -95,8 +94,9 @@ impl<'m, W: Word> Consumer<'m, W> {
         items
     }
 
-    /// As [`drain`](Consumer::drain), with a call and its return at once where the one follows directly on the other: most calls are of
-    /// functions that call nothing that is recorded. How many records that were; a pair is two.
+    /// As [`drain`](Consumer::drain), with a call and its return as one item, where nothing lies between them in the ring.
+    ///
+    /// Most calls are such. It spares the caller to keep the call's record until its return comes.
     pub fn drain_calls<S: Shapes + ?Sized>(
         &mut self,
         shapes: &S,
@@ -105,20 +105,27 @@ impl<'m, W: Word> Consumer<'m, W> {
     ) -> usize {
         let max_record = self.ring.layout().max_record();
         let (mut items, mut rest): (_, &[u8]) = (0, &[]);
+        let mut looked_again = false;
         self.look();
         loop {
             let item = if let Some((record, after)) = whole(rest, max_record) {
-                rest = after;
-                match parse_whole(record, shapes) {
-                    Ok(Record::Call(call)) => match return_of(&call, after, max_record, shapes) {
-                        Some((ret, after)) => {
-                            rest = after;
-                            items += 1;
-                            Ok(Item::Whole(call, ret))
-                        }
-                        None => Ok(Item::Part(Record::Call(call))),
-                    },
-                    other => other.map(Item::Part),
+                let next = whole(after, max_record);
+                // The return may lie behind what was copied: then it is copied once more, from the call on.
+                if next.is_none() && !looked_again && self.is_more_than(after.len()) {
+                    looked_again = true;
+                    self.taken(rest.len(), host);
+                    self.copy_more();
+                    rest = self.copied();
+                    continue;
+                }
+                looked_again = false;
+                let pair = next.and_then(|(next, behind)| Some((parse_pair(record, next, shapes)?, behind)));
+                if let Some(((call, ret), behind)) = pair {
+                    rest = behind;
+                    Ok(Item::Whole(call, ret))
+                } else {
+                    rest = after;
+                    parse_whole(record, shapes).map(Item::Record)
                 }
             } else {
                 self.taken(rest.len(), host);
@@ -288,6 +295,12 @@ impl<'m, W: Word> Consumer<'m, W> {
         (self.next, self.end) = (0, (data.len() * 8).min(self.copy.len()));
     }
 
+    /// Whether more was published than was copied, and some of that is taken but so many bytes.
+    fn is_more_than(&self, left: usize) -> bool {
+        let behind = (self.end - self.next).saturating_sub(left) as u64;
+        self.head.wrapping_sub(self.tail).saturating_sub(behind) > 0
+    }
+
     /// All that was copied was taken but so many bytes. Gives room back, if that is much.
     fn taken(&mut self, left: usize, host: &impl Host<W>) {
         self.advance((self.end - self.next).saturating_sub(left));
@@ -350,32 +363,6 @@ impl<'m, W: Word> Consumer<'m, W> {
         // Release: the words were read before they are written again.
         self.ring.word(LIMIT).store(limit, Ordering::Release);
         self.released = self.tail;
-    }
-}
-
-/// What [`Consumer::drain_calls`] finds.
-#[derive(Debug, Clone, Copy)]
-pub enum Item<'a> {
-    /// A call, and its return, between which nothing was recorded.
-    Whole(Call<'a>, Call<'a>),
-    /// Any other record.
-    Part(Record<'a>),
-}
-
-/// The return of `call`, if it is the record at the start of `bytes`, and what follows it.
-#[inline]
-fn return_of<'a, S: Shapes + ?Sized>(
-    call: &Call<'_>,
-    bytes: &'a [u8],
-    max_record: usize,
-    shapes: &S,
-) -> Option<(Call<'a>, &'a [u8])> {
-    let (record, after) = whole(bytes, max_record)?;
-    let first = First::new(u64::from_le_bytes(*record.first_chunk()?));
-    let is_its = first.kind() == RETURN && first.id() == call.id && first.stack_pointer() == call.stack_pointer;
-    match parse_whole(record, shapes) {
-        Ok(Record::Return(ret)) if is_its => Some((ret, after)),
-        _ => None,
     }
 }
 

@@ -15,7 +15,7 @@ mod region;
 mod shape;
 mod word;
 
-pub use consumer::{Consumer, Item};
+pub use consumer::Consumer;
 pub use damage::Damage;
 pub use host::{Host, OneProcess};
 pub use layout::{Layout, LayoutError};
@@ -23,7 +23,7 @@ pub use merge::{Merge, Merged};
 pub use pack::{Packer, Unpacker};
 pub use parse::{parse, split};
 pub use producer::{Body, Captured, Draft, Outcome, Producer, TooLong};
-pub use record::{Call, Capture, Captures, End, Note, Record, Words};
+pub use record::{Call, Capture, Captures, End, Item, Note, Record, Words};
 pub use region::{OnFull, Region, RegionError, Ring};
 pub use shape::{Fields, Shape, Shapes};
 pub use word::Word;

@@ -91,6 +91,27 @@ pub(crate) fn parse_whole<'a>(
     }
 }
 
+/// A call and the return of that call, if these two records are so.
+#[inline]
+pub(crate) fn parse_pair<'a>(
+    record: &'a [u8],
+    next: &'a [u8],
+    shapes: &(impl Shapes + ?Sized),
+) -> Option<(Call<'a>, Call<'a>)> {
+    let first = First::new(u64::from_le_bytes(*record.first_chunk()?));
+    let second = First::new(u64::from_le_bytes(*next.first_chunk()?));
+    let is_pair = first.kind() == CALL
+        && second.kind() == RETURN
+        && first.id() == second.id()
+        && first.stack_pointer() == second.stack_pointer();
+    if !is_pair {
+        return None;
+    }
+    let shape = shapes.shape(first.id())?;
+    let ret = call(second, next, shape.ret.as_ref()?).ok()?;
+    Some((call(first, record, &shape.call).ok()?, ret))
+}
+
 /// Splits bytes into a record's and what follows it: for files, which have the records of one ring end to end.
 ///
 /// # Errors

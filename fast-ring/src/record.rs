@@ -18,6 +18,16 @@ pub enum Record<'a> {
     Note(Note),
 }
 
+/// What [`drain_calls`](crate::Consumer::drain_calls) hands over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Item<'a> {
+    /// A function was called and returned, and nothing was recorded in between: the call and its return.
+    Whole(Call<'a>, Call<'a>),
+    /// Any other record.
+    Record(Record<'a>),
+}
+
 impl Record<'_> {
     /// The record's time stamp, if it has one.
     #[must_use]

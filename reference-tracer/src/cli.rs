@@ -43,7 +43,7 @@ pub struct Cli {
     #[arg(help_heading = help::TRACED)]
     pub entry: Vec<String>,
 
-    /// Trace the calls of all that matching libraries export
+    /// Trace the calls of what matching libraries export
     ///
     /// PATTERN is a glob, or a regular expression between slashes, for the soname, or for the path if it begins with a slash.
     #[arg(short = 'l', long, value_name = "PATTERN", help_heading = help::TRACED)]

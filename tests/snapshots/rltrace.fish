@@ -1,6 +1,6 @@
 complete -c rltrace -s e -l filter -d 'Trace the calls that FILTER selects: malloc+free' -r
 complete -c rltrace -s x -l entry -d 'Trace functions where they begin, whoever calls them' -r
-complete -c rltrace -s l -l library -d 'Trace the calls of all that matching libraries export' -r
+complete -c rltrace -s l -l library -d 'Trace the calls of what matching libraries export' -r
 complete -c rltrace -s F -l config -d 'Read prototypes from files or folders: `A:B`' -r
 complete -c rltrace -s o -l output -d 'Write to FILE, or with `|COMMAND` to a command' -r
 complete -c rltrace -s a -l align -d 'Put results at column N (default: 5/8 of the width)' -r

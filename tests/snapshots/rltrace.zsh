@@ -19,8 +19,8 @@ _rltrace() {
 '*--filter=[Trace the calls that FILTER selects\: malloc+free]:FILTER:_default' \
 '*-x+[Trace functions where they begin, whoever calls them]:FILTER:_default' \
 '*--entry=[Trace functions where they begin, whoever calls them]:FILTER:_default' \
-'*-l+[Trace the calls of all that matching libraries export]:PATTERN:_default' \
-'*--library=[Trace the calls of all that matching libraries export]:PATTERN:_default' \
+'*-l+[Trace the calls of what matching libraries export]:PATTERN:_default' \
+'*--library=[Trace the calls of what matching libraries export]:PATTERN:_default' \
 '*-F+[Read prototypes from files or folders\: \`A\:B\`]:LIST:_default' \
 '*--config=[Read prototypes from files or folders\: \`A\:B\`]:LIST:_default' \
 '-o+[Write to FILE, or with \`|COMMAND\` to a command]:FILE:_default' \

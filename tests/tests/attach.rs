@@ -116,8 +116,12 @@ struct Unread {
 
 impl Unread {
     fn new() -> Self {
+        Self::named("fifo")
+    }
+
+    fn named(name: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let path = directory.path().join("fifo");
+        let path = directory.path().join(name);
         nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("mkfifo");
         // fifo(7): opened for both, it does not wait for a writer.
         let reader = std::fs::File::options().read(true).write(true).open(path);
@@ -154,6 +158,26 @@ fn a_reader_that_never_reads() {
         traced.expect_refusal(1, &["fifo", "nobody reads", "lost"]);
         target.unharmed(signal.as_str());
     }
+    target.ends_well();
+}
+
+/// The files of single processes are no other: writes to them end when the tracer is to leave.
+#[test]
+fn a_file_of_a_process_that_nobody_reads() {
+    let mut target = Hot::start();
+    let unread = Unread::named(&format!("trace.{}", target.pid()));
+    let mut rltrace = Rltrace::new()
+        .own_output()
+        .arg("-ff")
+        .arg("-o")
+        .arg(unread.directory.path().join("trace"))
+        .filter("callee")
+        .pid(target.pid())
+        .start(NOTHING);
+    wait_for_a_blocked_write(&mut rltrace.running);
+    let traced = rltrace.end_by(Signal::SIGINT);
+    traced.expect_refusal(1, &["trace.", "nobody reads", "lost"]);
+    target.unharmed("Ctrl-C");
     target.ends_well();
 }
 

@@ -116,3 +116,88 @@ fn children_threads_and_other_tables() {
         "calls by i386's table",
     );
 }
+
+/// What pointers point at, and numbers of 64 bits, which i386 passes in two registers.
+#[test]
+fn structures_and_wide_numbers() {
+    tool("/lib/ld-linux.so.2");
+    for compiler in ["cc", "i686-linux-gnu-gcc"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("file");
+        let program = Build::program("syscalls.c").compiler(compiler).build();
+        let traced = Rltrace::new()
+            .arg("-L")
+            .arg("-S")
+            .arg("-s100")
+            .run([program.as_os_str(), file.as_os_str()]);
+        traced.expect_code(0);
+        let wide = compiler == "cc";
+        let per_machine = |on_x86_64: &'static str, on_i386| if wide { on_x86_64 } else { on_i386 };
+        // In the order in which the program makes them.
+        let expected = [
+            "writev@SYS(1, [ { \"hello \", 6 }, { \"world\\n\", 6 } ], 2) = 12",
+            "pwrite64@SYS(3, \"x\", 1, 4886718345) = 1",
+            "pread64@SYS(3, \"x\", 1, 4886718345) = 1",
+            "preadv@SYS(3, [ { ADDR, 1 } ], 1, 4886718345) = 1",
+            per_machine(
+                "ftruncate@SYS(3, 4294967298) = 0",
+                "ftruncate64@SYS(3, 4294967298) = 0",
+            ),
+            "readahead@SYS(3, 0, 0) = 0",
+            per_machine(
+                "truncate@SYS(FILE, 4294967297) = 0",
+                "truncate64@SYS(FILE, 4294967297) = 0",
+            ),
+            "ftruncate@SYS(3, 100) = 0",
+            per_machine(
+                "newfstatat@SYS(3, \"\", { 0100600, 100 }, AT_EMPTY_PATH) = 0",
+                "statx@SYS(3, \"\", AT_NO_AUTOMOUNT|AT_EMPTY_PATH, ADDR, { ADDR, 0100600, 100 }) = 0",
+            ),
+            "unlink@SYS(FILE) = 0",
+            "bind@SYS(-1, { AF_INET, 127.0.0.1, 1 }, 16) = -1 EBADF (Bad file descriptor)",
+            "connect@SYS(-1, { AF_UNIX, \"/no/such/socket\" }, 110) = -1 EBADF (Bad file descriptor)",
+            "connect@SYS(-1, { AF_INET6, ::1, 0 }, 28) = -1 EBADF (Bad file descriptor)",
+            "sendto@SYS(-1, \"text\", 4, MSG_DONTWAIT, { AF_INET, 127.0.0.1, 1 }, 16) = -1 EBADF (Bad file descriptor)",
+            "getsockname@SYS(4, { AF_UNIX }, 2) = 0",
+            per_machine(
+                "rt_sigaction@SYS(SIGUSR1, { on_signal, SA_RESTORER|SA_RESTART, ADDR, <1> }, nil, 8) = 0",
+                "rt_sigaction@SYS(SIGUSR1, { on_signal, SA_RESTART, nil, <1> }, nil, 8) = 0",
+            ),
+            "nanosleep@SYS({ 0, 1000 }, nil) = 0",
+            "timerfd_settime@SYS(8, 0, { { 0, 0 }, { 5, 0 } }, nil) = 0",
+            "epoll_ctl@SYS(5, EPOLL_CTL_ADD, 7, { EPOLLOUT, 7 }) = 0",
+            "epoll_wait@SYS(5, [ { EPOLLOUT, 7 } ], 1, 0) = 1",
+            "pselect6@SYS(8, nil, <7>, nil, { 0, 0 }, nil) = 1",
+        ];
+        let name = format!("{file:?}");
+        let seen: Vec<String> = traced
+            .trace
+            .text
+            .lines()
+            .map(|line| masked(&line.replace(&name, "FILE")))
+            .collect();
+        let mut rest = seen.iter();
+        for line in expected {
+            assert!(
+                rest.any(|seen| seen == line),
+                "{compiler}: no {line:?} in its place\n{}",
+                seen.join("\n")
+            );
+        }
+    }
+}
+
+/// Addresses and masks as such, and one space before the result.
+fn masked(line: &str) -> String {
+    let mut words = Vec::new();
+    for word in line.split(' ').filter(|word| !word.is_empty()) {
+        match word.split_once("0x") {
+            Some((before, after)) => {
+                let after = after.trim_start_matches(|c: char| c.is_ascii_hexdigit());
+                words.push(format!("{before}ADDR{after}"));
+            }
+            None => words.push(word.to_owned()),
+        }
+    }
+    words.join(" ")
+}

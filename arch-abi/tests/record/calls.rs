@@ -30,7 +30,7 @@ fn six_registers_and_a_result() {
         call: fields(6),
         ret: result(),
     };
-    let stub = world.stub(&recording, sum as usize as u64);
+    let stub = world.stub(&recording, sum as *const () as u64);
     let mut consumer = world.consumer(0);
     let inside = world.enter(0);
     // SAFETY: it is before `sum`.

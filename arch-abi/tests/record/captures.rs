@@ -63,7 +63,7 @@ impl Captures {
             captures: captures.to_vec(),
             ..CallFields::default()
         };
-        Captures::new(&Recording { call, ret: None }, nothing as usize as u64)
+        Captures::new(&Recording { call, ret: None }, nothing as *const () as u64)
     }
 
     /// Calls `nothing`. The record, and how many faults there were.
@@ -382,7 +382,7 @@ fn what_a_function_has_written() {
         ints: 1,
         ..CallFields::default()
     };
-    let mut captures = Captures::new(&Recording { call, ret: Some(ret) }, fill as usize as u64);
+    let mut captures = Captures::new(&Recording { call, ret: Some(ret) }, fill as *const () as u64);
     let inside = captures.world.enter(0);
     // SAFETY: it is before `fill`.
     let through: extern "C" fn(u64, *mut u8, u64, u64) -> i64 = unsafe { captures.stub.function() };
@@ -482,7 +482,7 @@ fn strings_that_are_returned_and_arguments_on_the_stack() {
         call: CallFields::default(),
         ret: Some(ret),
     };
-    let mut captures = Captures::new(&recording, name as usize as u64);
+    let mut captures = Captures::new(&recording, name as *const () as u64);
     let inside = captures.world.enter(0);
     type Name = extern "C" fn(u64, u64, u64, u64, u64, u64, *const libc::c_char, u64) -> *const libc::c_char;
     // SAFETY: it is before `name`.

@@ -161,12 +161,12 @@ rltrace_test_jump_on:
 
 /// A function that looks at all registers, and leaves others than it has found.
 pub(crate) fn inspect() -> u64 {
-    rltrace_test_inspect as usize as u64
+    rltrace_test_inspect as *const () as u64
 }
 
 /// A function that ends with a jump to what `r13` holds.
 pub(crate) fn jump_on() -> u64 {
-    rltrace_test_jump_on as usize as u64
+    rltrace_test_jump_on as *const () as u64
 }
 
 /// Where functions return to that [`Call::invoke`] has called.

@@ -6,5 +6,9 @@ mod captures;
 mod machine;
 mod registers;
 
+mod rings;
+mod signals;
 mod speed;
+mod steps;
+mod unwinding;
 mod world;

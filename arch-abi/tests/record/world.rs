@@ -259,7 +259,10 @@ pub(crate) fn handle(signal: i32, handler: extern "C" fn(i32, *mut libc::siginfo
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_NODEFER | libc::SA_RESTART;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        if matches!(signal, libc::SIGSEGV | libc::SIGBUS | libc::SIGTRAP) {
+            action.sa_flags |= libc::SA_NODEFER; // recording code that a handler calls may need it
+        }
         assert_eq!(
             libc::sigaction(signal, &raw const action, std::ptr::null_mut()),
             0
@@ -354,7 +357,7 @@ impl World {
     pub(crate) fn new(layout: Layout) -> World {
         prepare_process();
         // Near the code that calls: branches from one 4 GiB to another take a few cycles more.
-        let near = World::new as usize as u64 + (1 << 28);
+        let near = World::new as *const () as u64 + (1 << 28);
         let room = map(
             near & !0xfff,
             2 * Areas::RETURNS + ENTRIES,
@@ -425,16 +428,23 @@ impl World {
         };
         let id = u32::try_from(self.shapes.len()).unwrap();
         self.shapes.push(recording.map(shape).unwrap_or_default());
-        let (entry, ret) = template.place(&places, id, Addr::new(slot.as_ptr() as u64));
-        write(places.entry, &entry);
-        write(places.ret, &ret);
         make_known(Box::new(move |pc, why| template.resume(&places, pc, why)));
-        Stub {
+        let stub = Stub {
             id,
             template,
             places,
             slot,
-        }
+        };
+        self.write_again(&stub);
+        stub
+    }
+
+    /// Writes the code of a stub, which may be retired.
+    pub(crate) fn write_again(&self, stub: &Stub) {
+        let slot = Addr::new(stub.slot.as_ptr() as u64);
+        let (entry, ret) = stub.template.place(&stub.places, stub.id, slot);
+        write(stub.places.entry, &entry);
+        write(stub.places.ret, &ret);
     }
 
     /// The words of a ring's control block.

@@ -156,7 +156,10 @@ impl Wants {
         }
         if fields.errno.is_some() {
             // An int: the low half of its word.
-            ret.errno = record.words.get(ints).map(|word| (word as u32).cast_signed());
+            ret.errno = record.words.get(ints).map(|word| {
+                let [a, b, c, d, ..] = word.to_le_bytes();
+                i32::from_le_bytes([a, b, c, d])
+            });
         }
         for (capture, content) in fields.captures.iter().zip(record.captures.iter()) {
             memory.add(pointer(capture, call, ret.words[0]), capture.length, content);

@@ -10,7 +10,7 @@ mod show;
 
 use fast_ring::Call;
 
-use self::line::Line;
+use self::line::{Line, Name};
 use self::show::{Failure, Numbers, Records, Show, Shown};
 use super::wants::{Ask, Wants};
 use crate::text::{CallName, Moment, TextOptions, TextSink};
@@ -18,12 +18,10 @@ use crate::text::{CallName, Moment, TextOptions, TextSink};
 /// How the calls of one call point are shown at once.
 #[derive(Debug)]
 pub struct Quick {
-    /// The name, with all that stands before the arguments, and how many columns it takes.
-    name: Box<[u8]>,
-    name_columns: usize,
+    name: Name,
     args: Box<[Shown]>,
     result: Show,
-    failure: Option<Failure>,
+    failure: Failure,
     numbers: Numbers,
     limit: usize,
     columns: usize,
@@ -33,7 +31,7 @@ pub struct Quick {
 /// Whether a call has failed, told at once: for calls that are only counted.
 #[derive(Debug)]
 pub struct Verdict {
-    failure: Option<Failure>,
+    failure: Failure,
     numbers: Numbers,
 }
 
@@ -49,26 +47,17 @@ impl Verdict {
     #[inline]
     #[must_use]
     pub fn has_failed(&self, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        match &self.failure {
-            Some(failure) => failure.is(&Records::new(call, ret, &self.numbers, 0)),
-            None => false,
-        }
+        self.failure.is(&Records::new(call, ret, &self.numbers, 0))
     }
 }
 
 /// Where lines are made. One serves all call points.
 #[derive(Debug)]
-pub struct Scratch {
-    args: Line,
-    result: Line,
-}
+pub struct Scratch(Line);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self {
-            args: Line::new(),
-            result: Line::new(),
-        }
+        Self(Line::new())
     }
 }
 
@@ -77,13 +66,6 @@ impl Quick {
     #[must_use]
     pub fn of(ask: &Ask<'_>, wants: &Wants, name: CallName<'_>, options: &TextOptions) -> Option<Self> {
         build::quick(ask, wants, name, options)
-    }
-
-    /// Whether the call has failed, as its prototype says.
-    #[must_use]
-    pub fn has_failed(&self, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        let records = Records::new(call, ret, &self.numbers, self.limit);
-        self.failure.as_ref().is_some_and(|failure| failure.is(&records))
     }
 
     /// Appends the line of a call that has returned: what [`TextSink::entry`] and [`TextSink::exit`] would make of it. `took` is the
@@ -101,54 +83,48 @@ impl Quick {
         at: Moment,
         took: u64,
     ) -> bool {
-        if sink.is_open() || !self.values(scratch, call, ret) {
-            return false;
-        }
-        let Scratch { args, result } = scratch;
-        let start = out.len();
-        sink.begin_line(out, at);
-        let prefix = out.len() - start;
-        out.extend_from_slice(&self.name);
-        out.extend_from_slice(args.bytes());
-        let columns = prefix + self.name_columns + args.columns();
-        let fill = self.columns.saturating_sub(columns);
-        out.resize(out.len() + fill, b' ');
-        if self.duration {
-            result.duration(took);
-        }
-        result.put(b"\n");
-        out.extend_from_slice(result.bytes());
-        true
+        sink.whole_line(out, at, |out, prefix| {
+            let line = &mut scratch.0;
+            if !self.line(line, (call, ret), prefix, took) {
+                return false;
+            }
+            out.extend_from_slice(line.bytes());
+            true
+        })
     }
 
-    /// Makes the texts of the values.
-    fn values(&self, scratch: &mut Scratch, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        let Scratch { args, result } = scratch;
-        args.clear();
-        result.clear();
+    /// Makes what follows the prefix, which takes so many columns.
+    fn line(&self, line: &mut Line, (call, ret): (&Call<'_>, &Call<'_>), prefix: usize, took: u64) -> bool {
+        line.clear();
+        line.name(&self.name);
         let records = Records::new(call, ret, &self.numbers, self.limit);
-        let failed = self.failure.as_ref().is_some_and(|failure| failure.is(&records));
+        let failed = self.failure.is(&records);
         let mut any = false;
         for shown in &self.args {
             if !shown.is_there(&records) {
                 continue;
             }
             if any {
-                args.put(b", ");
+                line.put(b", ");
             }
             any = true;
-            if !shown.show(&records, failed, args) {
+            if !shown.show(&records, failed, line) {
                 return false;
             }
         }
-        args.put(b") ");
-        result.put(b"= ");
-        if self.result.show(&records, result).is_none() {
+        line.put(b") ");
+        line.spaces(self.columns.saturating_sub(prefix + line.columns()));
+        line.put(b"= ");
+        if self.result.show(&records, line).is_none() {
             return false;
         }
-        if failed && let Some(failure) = &self.failure {
-            failure.why(&records, result);
+        if failed {
+            self.failure.why(&records, line);
         }
-        !args.is_over() && !result.is_over()
+        if self.duration {
+            line.duration(took);
+        }
+        line.put(b"\n");
+        !line.is_over()
     }
 }

@@ -369,7 +369,7 @@ impl Ring {
         let shapes: [Shape; 1] = [wants.shape()];
         let mut records = Vec::new();
         consumer.drain_bytes(&self.host, |bytes| {
-            records.push(bytes.expect("a record as it should be").to_vec())
+            records.push(bytes.expect("a record as it should be").to_vec());
         });
         let mut calls = records
             .iter()

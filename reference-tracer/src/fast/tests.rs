@@ -23,7 +23,7 @@ struct Names;
 impl Describe for Names {
     fn code(&self, at: Addr, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(b"main");
-        at.get() % 2 == 0
+        at.get().is_multiple_of(2)
     }
 }
 

@@ -186,7 +186,7 @@ impl<'a> Builder<'a> {
         for piece in place.pieces() {
             match piece.source {
                 Source::Int(index) if index < CallFields::INTS => {
-                    self.call.ints = self.call.ints.max(index + 1)
+                    self.call.ints = self.call.ints.max(index + 1);
                 }
                 Source::Vector(index) if index < CallFields::FLOATS && piece.len <= 8 => {
                     self.call.floats = self.call.floats.max(index + 1);
@@ -233,7 +233,7 @@ impl<'a> Builder<'a> {
         for piece in place.pieces() {
             match piece.source {
                 Source::Int(index) if index < ReturnFields::INTS => {
-                    self.ret.ints = self.ret.ints.max(index + 1)
+                    self.ret.ints = self.ret.ints.max(index + 1);
                 }
                 // What is only counted needs its result for no more than whether it failed: as a word.
                 _ if !self.ask.lines => {}
@@ -266,9 +266,9 @@ impl<'a> Builder<'a> {
             },
         };
         let shape = wants.shape();
-        let call = most_bytes(&shape.call, &wants.recording.call.captures);
+        let call = most_bytes(shape.call, &wants.recording.call.captures);
         let ret = wants.recording.ret.as_ref().zip(shape.ret);
-        let ret = ret.map_or(0, |(ret, fields)| most_bytes(&fields, &ret.captures));
+        let ret = ret.map_or(0, |(ret, fields)| most_bytes(fields, &ret.captures));
         if call.max(ret) > ask.max_record {
             return Err(Reason::TooLong);
         }
@@ -277,7 +277,7 @@ impl<'a> Builder<'a> {
 }
 
 /// The bytes of the longest record of these fields.
-fn most_bytes(fields: &Fields, captures: &[Capture]) -> usize {
+fn most_bytes(fields: Fields, captures: &[Capture]) -> usize {
     let capture = |capture: &Capture| {
         (fast_ring::format::CAPTURE_HEAD_BYTES + usize::from(capture.length.most())).next_multiple_of(8)
     };

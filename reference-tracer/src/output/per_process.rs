@@ -2,6 +2,7 @@
 
 use super::{Output, OutputError, Target};
 use nix::errno::Errno;
+use ptrace_core::Interruptible;
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ pub struct PerProcess {
     /// Whose file exists already: a process id that comes again adds to it.
     seen: FxHashSet<i32>,
     broken: Option<OutputError>,
+    calls: Option<Interruptible>,
 }
 
 impl PerProcess {
@@ -27,7 +29,16 @@ impl PerProcess {
             open: FxHashMap::default(),
             seen: FxHashSet::default(),
             broken: None,
+            calls: None,
         }
+    }
+
+    /// Lets writes end when `calls` are over, as [`Output::interrupt_by`].
+    pub fn interrupt_by(&mut self, calls: &Interruptible) {
+        for output in self.open.values_mut() {
+            output.interrupt_by(calls.clone());
+        }
+        self.calls = Some(calls.clone());
     }
 
     /// The output of `pid`, opened when first asked for. Where no more files can be open at once, the others are closed and
@@ -49,13 +60,16 @@ impl PerProcess {
             path: file_of(&self.path, pid),
             append,
         };
-        let output = match Output::open(&target) {
+        let mut output = match Output::open(&target) {
             Err(OutputError::Open { reason, .. }) if too_many(&reason) && !self.open.is_empty() => {
                 self.close_all();
                 Output::open(&target)?
             }
             other => other?,
         };
+        if let Some(calls) = &self.calls {
+            output.interrupt_by(calls.clone());
+        }
         self.seen.insert(pid);
         Ok(output)
     }

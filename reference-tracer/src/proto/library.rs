@@ -401,12 +401,19 @@ impl Prototypes {
 
     /// How to show system call `name` under `arch`: as `SYS_name` or, in a file `syscalls.conf`, as
     /// `name` of the user's files says, otherwise six words. Its record's
-    /// [`words`](crate::value::RawCall::words) are the arguments of the system call.
+    /// [`words`](crate::value::RawCall::words) are the arguments of the system call. What is `name@i386` is for i386 alone.
     pub fn syscall_plan(&mut self, arch: Arch, name: &str) -> Plan {
         let old = format!("SYS_{name}");
+        let own = (arch == Arch::I386).then(|| format!("{name}@i386"));
         let of = |owner| {
             let mut modules = self.modules.iter().rev().filter(|module| module.owner == owner);
-            modules.find_map(|module| module.find(if module.is_of_syscalls() { name } else { &old }))
+            modules.find_map(|module| {
+                if !module.is_of_syscalls() {
+                    return module.find(&old);
+                }
+                let own = own.as_deref().and_then(|own| module.find(own));
+                own.or_else(|| module.find(name))
+            })
         };
         // The built-in ones count as the user's first file.
         let found = of(Owner::User).or_else(|| of(Owner::System));

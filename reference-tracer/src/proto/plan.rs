@@ -2,7 +2,7 @@
 
 use arch_abi::{Abi, Arch, ArgCursor, CType, Piece, Place, Regs, Source};
 
-use super::types::{Param, Prototype, Types};
+use super::types::{Param, Prototype, TypeId, Types};
 
 /// A parameter and where its value lies.
 #[derive(Clone, PartialEq, Debug)]
@@ -79,25 +79,22 @@ impl Plan {
     }
 
     /// Places the values of a system call: its arguments are the words of a record, in order, and
-    /// its result is the first return word.
+    /// its result is the first return word. An argument of 64 bits takes two words where a word has 32, the lower one
+    /// first (syscall(2), "Architecture-specific requirements": i386 has no gaps before them).
     #[must_use]
     pub fn of_syscall(types: &Types, prototype: Prototype, arch: Arch, known: bool) -> Self {
         let abi = arch.abi();
-        let word = |ty, index: usize| {
-            let size = abi
-                .layout_of(&types.c_type(ty, abi)?)
-                .size
-                .min(abi.word_size() as u64);
-            let len = u32::try_from(size).ok()?;
-            let source = Source::Int(u8::try_from(index).ok()?);
-            Some(Place::of(size, &[Piece { source, at: 0, len }]))
+        let mut next = 0;
+        let place = |param: &Param| {
+            let place = syscall_place(types, param.ty, abi, next);
+            next += place.as_ref().map_or(1, |place| place.pieces().len());
+            PlannedParam {
+                param: param.clone(),
+                place,
+            }
         };
-        let place = |(index, param): (usize, &Param)| PlannedParam {
-            param: param.clone(),
-            place: word(param.ty, index),
-        };
-        let params = prototype.params.iter().enumerate().map(place).collect();
-        let ret = word(prototype.ret, 0);
+        let params = prototype.params.iter().map(place).collect();
+        let ret = syscall_place(types, prototype.ret, abi, 0);
         let cursor = abi.first_arg();
         Self {
             arch,
@@ -153,6 +150,26 @@ impl Plan {
     pub fn noreturn(&self) -> bool {
         self.prototype.noreturn
     }
+}
+
+/// The words of a system call from number `first` on that hold a value of type `ty`.
+fn syscall_place(types: &Types, ty: TypeId, abi: &dyn Abi, first: usize) -> Option<Place> {
+    let word = u32::try_from(abi.word_size()).ok()?;
+    // An array is passed by its address, and an integer is the only thing that is larger than a word.
+    let size = match types.c_type(ty, abi)? {
+        CType::Array(..) => word.into(),
+        ty => abi.layout_of(&ty).size.min(8),
+    };
+    let size = u32::try_from(size).ok()?;
+    let piece = |index: u32| {
+        Some(Piece {
+            source: Source::Int(u8::try_from(first).ok()?.checked_add(u8::try_from(index).ok()?)?),
+            at: index * word,
+            len: (size - index * word).min(word),
+        })
+    };
+    let pieces: Option<Vec<Piece>> = (0..size.div_ceil(word).max(1)).map(piece).collect();
+    Some(Place::of(size.into(), &pieces?))
 }
 
 /// How much stack is captured for variadic arguments where all are passed there.

@@ -68,6 +68,8 @@ pub enum Lens {
     Fd,
     /// A number of `errno`.
     Errno,
+    /// The address of a socket.
+    SockAddr,
     /// Decimal near zero, otherwise hex: what stands for a value of unknown type.
     Guess,
     /// As `Guess`; but where it is the address of printable text that ends with a zero, that text.

@@ -7,10 +7,11 @@ pub(crate) const MAX_HEX: usize = 16;
 /// All numbers of two digits.
 static PAIRS: [[u8; 2]; 100] = {
     let mut pairs = [[b'0'; 2]; 100];
-    let mut number = 0;
-    while number < 100 {
-        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+    let (mut index, mut number) = (0, 0_u8);
+    while index < pairs.len() {
+        pairs[index] = [b'0' + number / 10, b'0' + number % 10];
         number += 1;
+        index += 1;
     }
     pairs
 };

@@ -80,19 +80,31 @@ impl TextSink {
         }
     }
 
-    /// Whether a call's line is open.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
-    /// What stands before a call, where no line is open: the line that follows is whole, and the thread's depth what it was.
-    pub(crate) fn begin_line(&mut self, out: &mut Vec<u8>, at: Moment) {
+    /// Appends the line of a call that has returned, where no line is open. `write` appends what follows the prefix, told how many
+    /// columns that takes, and says whether it could: otherwise all is as it was.
+    pub(crate) fn whole_line(
+        &mut self,
+        out: &mut Vec<u8>,
+        at: Moment,
+        write: impl FnOnce(&mut Vec<u8>, usize) -> bool,
+    ) -> bool {
+        if self.open.is_some() {
+            return false;
+        }
+        let (start, last) = (out.len(), self.last);
         self.prefix(out, at);
         if self.options.indent > 0 {
             let depth = self.depths.get(&at.tid).copied().unwrap_or_default();
             let indent = self.options.indent.saturating_mul(depth).min(MAX_INDENT);
             out.resize(out.len() + indent, b' ');
         }
+        let prefix = out.len() - start;
+        let written = write(out, prefix);
+        if !written {
+            out.truncate(start);
+            self.last = last;
+        }
+        written
     }
 
     /// From now on lines name their thread in this way.

@@ -16,7 +16,7 @@ use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::summary::{Column, Correction, OpenCall, Report, Sample, Summary};
-use crate::fast::quick::{self, Quick};
+use crate::fast::quick::{self, Quick, Verdict};
 use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
@@ -85,6 +85,13 @@ pub struct SummaryOptions {
     pub ltrace: bool,
     /// Whether a table is written at the end.
     pub table: bool,
+}
+
+/// How whole calls of a call point are shown, and counted, at once.
+#[derive(Debug)]
+pub(super) struct AtOnce {
+    line: Option<Quick>,
+    verdict: Option<Verdict>,
 }
 
 /// Turns events into text, or counts them.
@@ -342,11 +349,14 @@ impl Reporter {
     }
 
     /// How calls that are recorded as `wants` says are shown at once, if they are so simple.
-    pub(super) fn quick(&self, ask: &Ask<'_>, wants: &Wants, point: &Point) -> Option<Quick> {
+    pub(super) fn at_once(&self, ask: &Ask<'_>, wants: &Wants, point: &Point) -> Option<AtOnce> {
         if self.options.limit.is_some() {
             return None;
         }
-        Quick::of(ask, wants, self.name(point), &self.options.text)
+        let line = || Quick::of(ask, wants, self.name(point), &self.options.text);
+        let line = if self.options.lines { Some(line()?) } else { None };
+        let verdict = if self.counts() { Some(Verdict::of(ask, wants)?) } else { None };
+        Some(AtOnce { line, verdict })
     }
 
     /// A call that has returned before anything else was seen. Gives what the call around it counts as time of this one, if
@@ -354,12 +364,12 @@ impl Reporter {
     pub(super) fn whole(
         &mut self,
         point: PointId,
-        quick: &Quick,
+        at_once: &AtOnce,
         (call, ret): (&fast_ring::Call<'_>, &fast_ring::Call<'_>),
         at: Moment,
         took: u64,
     ) -> Option<Option<Sample>> {
-        if self.options.lines {
+        if let Some(quick) = &at_once.line {
             let mut done = false;
             let scratch = &mut self.line;
             self.out.write(|sink, out| {
@@ -371,10 +381,10 @@ impl Reporter {
         }
         self.calls += 1;
         self.ended += 1;
-        let correction = self.options.summary.as_ref().map(|options| options.correction.unwrap_or_default());
-        Some(correction.map(|correction| {
-            let failed = quick.has_failed(call, ret);
-            let sample = OpenCall::default().close(took, failed, &correction);
+        let correction = self.options.summary.as_ref().and_then(|options| options.correction);
+        Some(at_once.verdict.as_ref().map(|verdict| {
+            let failed = verdict.has_failed(call, ret);
+            let sample = OpenCall::default().close(took, failed, &correction.unwrap_or_default());
             self.tally().record(point.0, &sample);
             sample
         }))

@@ -134,10 +134,11 @@ impl Streams {
         }
     }
 
-    /// Lets writes end when `calls` are over; those to the files of processes are not interrupted.
+    /// Lets writes end when `calls` are over.
     pub(super) fn interrupt_by(&mut self, calls: &Interruptible) {
-        if let Destination::One(output) = &mut self.destination {
-            output.interrupt_by(calls.clone());
+        match &mut self.destination {
+            Destination::One(output) => output.interrupt_by(calls.clone()),
+            Destination::Each(files) => files.interrupt_by(calls),
         }
     }
 

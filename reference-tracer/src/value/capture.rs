@@ -4,7 +4,7 @@ use arch_abi::Addr;
 
 use super::decode::MAX_VALUE;
 use super::frame::Frame;
-use super::{Limits, RawCall, RawReturn, guess};
+use super::{Limits, RawCall, RawReturn, guess, sockaddr};
 use crate::memory::{NoMemory, Snapshot};
 use crate::proto::{Direction, Length, Lens, Plan, Type, TypeId, Types};
 
@@ -123,7 +123,11 @@ fn want(frame: &Frame<'_>, ty: TypeId, word: u64, limits: Limits, snapshot: &mut
     else {
         return;
     };
-    let limit = if is_string { limits.string } else { limits.array };
+    let limit = match types.get(ty) {
+        Type::Lens(Lens::SockAddr, _) => sockaddr::MAX_LEN,
+        _ if is_string => limits.string,
+        _ => limits.array,
+    };
     let bytes = count.min(limit.saturating_add(1)).saturating_mul(size);
     // What has an end may end before the page does, and then the next one is not needed.
     let bytes = if len.terminated {

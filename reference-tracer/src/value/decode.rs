@@ -244,6 +244,7 @@ impl<'a, 'e> Walk<'a, 'e> {
             Lens::Hide => {}
             Lens::Str => self.string(of, span, inherited),
             Lens::BitVec => self.bit_vector(of, span, inherited),
+            Lens::SockAddr => self.socket_address(of, span, inherited),
             Lens::Enum(names) if self.named(self.types().names(names), of, span) => {}
             // A number without a name is shown as what it is besides.
             Lens::Enum(_) if self.is_int(of) => self.value(

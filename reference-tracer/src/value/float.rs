@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use crate::text::digits;
-
 /// Appends `value` as glibc's `%a`.
 pub(super) fn hex(value: f64, out: &mut Vec<u8>) {
     let bits = value.to_bits();
@@ -39,30 +37,28 @@ pub(super) fn hex(value: f64, out: &mut Vec<u8>) {
 
 /// Appends `value` as `%f`.
 pub(crate) fn decimal(value: f64, out: &mut Vec<u8>) {
-    let bits = value.to_bits();
-    let exponent = i32::try_from(bits >> 52 & 0x7ff).unwrap_or(0);
-    let fraction = bits & ((1 << 52) - 1);
-    if value.is_sign_negative() {
-        out.push(b'-');
-    }
+    let sign = if value.is_sign_negative() { "-" } else { "" };
     // Writing to a Vec does not fail.
-    let _ = match exponent {
-        0x7ff if fraction != 0 => write!(out, "nan"),
-        // Below 2^53: with integers alone, which is several times as fast.
-        0..=1075 => {
-            let (significand, exponent) = match exponent {
-                0 => (fraction, 1),
-                _ => (fraction | 1 << 52, exponent),
-            };
-            let (whole, micros) = fixed(significand, 1075 - exponent);
-            digits::append(u64::try_from(whole).unwrap_or(u64::MAX), out);
-            let mut millionths = *b".000000";
-            digits::decimal(micros, &mut millionths[1..]);
-            out.extend_from_slice(&millionths);
-            return;
-        }
-        _ => write!(out, "{:.6}", value.abs()),
+    let _ = match millionths(value) {
+        Some((whole, micros)) => write!(out, "{sign}{whole}.{micros:06}"),
+        None if value.is_nan() => write!(out, "{sign}nan"),
+        None => write!(out, "{value:.6}"),
     };
+}
+
+/// The magnitude of a number below 2^53, as a whole part and millionths, rounded to even as printf does. With integers alone, which is several
+/// times as fast as `core::fmt`.
+pub(crate) fn millionths(value: f64) -> Option<(u64, u64)> {
+    let bits = value.to_bits();
+    let exponent = i32::try_from(bits >> 52 & 0x7ff).ok()?;
+    let fraction = bits & ((1 << 52) - 1);
+    let (significand, exponent) = match exponent {
+        0 => (fraction, 1),
+        1..=1075 => (fraction | 1 << 52, exponent),
+        _ => return None,
+    };
+    let (whole, micros) = fixed(significand, 1075 - exponent);
+    Some((u64::try_from(whole).ok()?, micros))
 }
 
 /// Appends an x87 extended number (Intel SDM, "Double Extended-Precision Format") as `%Lf`; one whose

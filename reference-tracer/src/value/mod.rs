@@ -22,6 +22,7 @@ mod pack;
 mod raw;
 mod sequence;
 mod show;
+mod sockaddr;
 
 #[cfg(test)]
 mod tests;
@@ -36,7 +37,7 @@ pub(crate) use decode::MAX_VALUE;
 pub use emit::{Base, Emit, Shape, Value};
 pub(crate) use errno::{name as errno_name, write as write_errno};
 pub(crate) use flags::write as flag_names;
-pub(crate) use float::decimal as write_float;
+pub(crate) use float::{decimal as write_float, millionths};
 pub(crate) use guess::{
     LOOK as GUESS_LOOK, may_be_address as guess_is_address, recorded_is_text as guess_is_text,
 };

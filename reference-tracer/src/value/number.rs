@@ -46,7 +46,7 @@ impl Walk<'_, '_> {
     /// The outer of two lenses on a number is the one that counts.
     pub(super) fn without_number_lenses(&self, mut ty: TypeId) -> TypeId {
         while let Type::Lens(lens, of) = self.types().get(ty)
-            && !matches!(lens, Lens::Str | Lens::BitVec | Lens::Hide)
+            && !matches!(lens, Lens::Str | Lens::BitVec | Lens::SockAddr | Lens::Hide)
         {
             ty = *of;
         }

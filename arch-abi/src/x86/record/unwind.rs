@@ -73,12 +73,14 @@ pub(super) fn tables(areas: &Areas, offset: usize) -> Tables {
 // DWARF, "Call Frame Information" and "DWARF Expressions"; psABI, "DWARF Register Number Mapping".
 const DW_CFA_NOP: u8 = 0;
 const DW_CFA_DEF_CFA: u8 = 0x0c;
-const DW_CFA_EXPRESSION: u8 = 0x10;
+const DW_CFA_VAL_EXPRESSION: u8 = 0x16;
 const DW_CFA_OFFSET: u8 = 0x80;
+const DW_OP_DEREF: u8 = 0x06;
 const DW_OP_CONST8U: u8 = 0x0e;
 const DW_OP_MINUS: u8 = 0x1c;
 const DW_OP_PLUS: u8 = 0x22;
 const DW_OP_XOR: u8 = 0x27;
+const DW_OP_LIT1: u8 = 0x31;
 const DW_OP_LIT8: u8 = 0x38;
 const RSP: u8 = 7;
 const RIP: u8 = 16;
@@ -132,29 +134,42 @@ impl Bytes {
         at
     }
 
-    /// One common entry, and a description for each area. Where the section begins, and where the descriptions do.
+    /// A common entry and a description for each area. Where the section begins, and where the descriptions do.
+    ///
+    /// That of return parts is one of signal frames ('S'). Its frame takes no room on the stack, so that the caller's begins where it
+    /// does, and GCC's unwinder, which knows frames by where they begin, would take it for the caller's when it looks for
+    /// the one with the handler; for a frame that a signal has interrupted it counts one byte less
+    /// (`libgcc/unwind-dw2.c`, `uw_identify_context`). Unwinders look up interrupted frames at the address itself, others at
+    /// that of the byte before: therefore the return address is told less 1, which lies in the call.
     fn eh_frame(&mut self, areas: &Areas) -> (Addr, [Addr; 2]) {
-        let cie = self.entry(|w| {
-            w.u32(0); // this is the common entry
-            w.bytes.extend(b"\x01zR\0");
-            // alignment factors of code, and of data: -8; the return address' column; what 'R' says: PCREL_SDATA4
+        let frame = self.common_entry(b"zR\0");
+        let entries = self.description(frame, &areas.entries, &[]);
+        // The CFA is on the expression's stack.
+        let mut value = vec![DW_OP_LIT8, DW_OP_MINUS, DW_OP_CONST8U];
+        value.extend(RETURN_ADDRESS.turned.to_le_bytes());
+        value.extend([DW_OP_XOR, DW_OP_CONST8U]);
+        value.extend(RETURN_ADDRESS.past.to_le_bytes());
+        value.extend([DW_OP_PLUS, DW_OP_DEREF, DW_OP_LIT1, DW_OP_MINUS]);
+        let length = u8::try_from(value.len()).unwrap_or(0); // one byte of LEB128
+        let mut rule = vec![DW_CFA_DEF_CFA, RSP, 0, DW_CFA_VAL_EXPRESSION, RIP, length];
+        rule.extend(value);
+        let signal_frames = self.common_entry(b"zRS\0");
+        let returns = self.description(signal_frames, &areas.returns, &rule);
+        self.u32(0);
+        self.u32(0);
+        (frame, [entries, returns])
+    }
+
+    /// The rules at a function's entry.
+    fn common_entry(&mut self, augmentation: &[u8]) -> Addr {
+        self.entry(|w| {
+            w.u32(0); // this is a common entry
+            w.bytes.push(1);
+            w.bytes.extend(augmentation);
+            // alignment factors of code, and of data: -8; the return address' column; what 'R' says
             w.bytes.extend([1, 0x78, RIP, 1, PCREL_SDATA4]);
             w.bytes.extend([DW_CFA_DEF_CFA, RSP, 8, DW_CFA_OFFSET | RIP, 1]);
-        });
-        let entries = self.description(cie, &areas.entries, &[]);
-        // The CFA is on the expression's stack.
-        let mut shadow = vec![DW_OP_LIT8, DW_OP_MINUS, DW_OP_CONST8U];
-        shadow.extend(RETURN_ADDRESS.turned.to_le_bytes());
-        shadow.extend([DW_OP_XOR, DW_OP_CONST8U]);
-        shadow.extend(RETURN_ADDRESS.past.to_le_bytes());
-        shadow.push(DW_OP_PLUS);
-        let length = u8::try_from(shadow.len()).unwrap_or(0); // one byte of LEB128
-        let mut rule = vec![DW_CFA_DEF_CFA, RSP, 0, DW_CFA_EXPRESSION, RIP, length];
-        rule.extend(shadow);
-        let returns = self.description(cie, &areas.returns, &rule);
-        self.u32(0);
-        self.u32(0);
-        (cie, [entries, returns])
+        })
     }
 
     fn description(&mut self, cie: Addr, area: &Range<Addr>, rule: &[u8]) -> Addr {

@@ -3,6 +3,7 @@
 use arch_abi::record::{Capture, Length, Pointer};
 use arch_abi::{Float, Place, Source as Register};
 
+use super::line::Name;
 use super::show::{
     Count, Failure, How, Memory, Number, Numbers, Show, Shown, Sign, Source, When, Word, mask,
 };
@@ -27,17 +28,12 @@ pub(super) fn quick(
     }
     let builder = Builder { ask, wants };
     let numbers = builder.numbers()?;
-    let args = (0..ask.plan.params.len()).filter_map(|index| match builder.param(index) {
-        Some(None) => None,
-        found => Some(found.flatten()),
-    });
     let mut text = Vec::new();
     name.write(&mut text);
     text.push(b'(');
     Some(Quick {
-        name_columns: crate::text::columns(&text),
-        name: text.into(),
-        args: args.collect::<Option<_>>()?,
+        name: Name::new(&text),
+        args: builder.params()?,
         result: builder.result()?,
         failure: builder.failure()?,
         numbers,
@@ -73,12 +69,22 @@ impl Builder<'_> {
         self.ask.types
     }
 
-    /// `Some(None)` for one that is not shown; `None` for one that is not simple.
-    fn param(&self, index: usize) -> Option<Option<Shown>> {
+    /// The parameters that are shown. `None`: one is not simple.
+    fn params(&self) -> Option<Box<[Shown]>> {
+        let params = &self.ask.plan.params;
+        let is_shown = |index: &usize| {
+            !matches!(
+                self.types().get(params[*index].param.ty),
+                Type::Lens(Lens::Hide, _)
+            )
+        };
+        let shown = (0..params.len()).filter(is_shown);
+        shown.map(|index| self.param(index)).collect()
+    }
+
+    /// `None`: it is not simple.
+    fn param(&self, index: usize) -> Option<Shown> {
         let PlannedParam { param, place } = &self.ask.plan.params[index];
-        if matches!(self.types().get(param.ty), Type::Lens(Lens::Hide, _)) {
-            return Some(None);
-        }
         if param.direction == Direction::InOut || param.pack.is_some() {
             return None;
         }
@@ -110,12 +116,12 @@ impl Builder<'_> {
             } | Show::Void
         );
         let filled = param.direction == Direction::Out && matches!(bare, Type::Pointer(_));
-        Some(Some(Shown {
+        Some(Shown {
             show,
             when: param.when.clone(),
             filled: filled.then_some(word),
             late: (is_late && follows).then_some(word),
-        }))
+        })
     }
 
     /// The one word that an argument is, or part of one.
@@ -163,11 +169,11 @@ impl Builder<'_> {
         self.value(ty, None, self.returned()?, When::Return)
     }
 
-    /// `Some(None)`: it does not fail. `None`: what tells that it has is not simple.
-    fn failure(&self) -> Option<Option<Failure>> {
+    /// What tells that a call has failed. `None`: that is not simple.
+    fn failure(&self) -> Option<Failure> {
         let plan = self.ask.plan;
         let sign = match &plan.prototype.failure {
-            None => return Some(None),
+            None => Sign::Never,
             Some(Fails::When(expr)) if reads_memory(expr) => return None,
             Some(Fails::When(expr)) => Sign::When(expr.clone()),
             Some(Fails::Returns(value)) => {
@@ -181,7 +187,7 @@ impl Builder<'_> {
         };
         let ret = self.wants.recording.ret.as_ref()?;
         let errno = ret.errno.map(|_| ret.ints).filter(|_| plan.prototype.errno);
-        Some(Some(Failure { sign, errno }))
+        Some(Failure { sign, errno })
     }
 
     /// What expressions may be about. `None`: one is about more.

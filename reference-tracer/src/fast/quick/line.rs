@@ -19,6 +19,34 @@ pub(super) struct Line {
     spare: Vec<u8>,
 }
 
+/// What a line begins with. Names are short: one of at most so many bytes is appended without a call.
+#[derive(Debug)]
+pub(super) struct Name {
+    short: [u8; SHORT],
+    /// All of it, where it is longer.
+    long: Box<[u8]>,
+    len: usize,
+    continued: usize,
+}
+
+const SHORT: usize = 32;
+
+impl Name {
+    pub(super) fn new(text: &[u8]) -> Self {
+        let mut short = [0; SHORT];
+        let is_short = text.len() <= SHORT;
+        if is_short {
+            short[..text.len()].copy_from_slice(text);
+        }
+        Self {
+            short,
+            long: if is_short { Box::default() } else { text.into() },
+            len: text.len(),
+            continued: text.len() - crate::text::columns(text),
+        }
+    }
+}
+
 impl Line {
     pub(super) fn new() -> Self {
         Self {
@@ -56,16 +84,12 @@ impl Line {
             .bytes
             .get_mut(self.len..)
             .and_then(|rest| rest.first_chunk_mut());
-        match place {
-            Some(place) => {
-                self.len += len;
-                Some(place)
-            }
-            None => {
-                self.over = true;
-                None
-            }
+        if place.is_some() {
+            self.len += len;
+        } else {
+            self.over = true;
         }
+        place
     }
 
     /// Appends a few bytes.
@@ -79,13 +103,51 @@ impl Line {
     /// Appends ASCII.
     #[inline]
     pub(super) fn ascii(&mut self, bytes: &[u8]) {
-        match self.bytes.get_mut(self.len..self.len + bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                self.len += bytes.len();
-            }
-            None => self.over = true,
+        if let Some(place) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+            place.copy_from_slice(bytes);
+            self.len += bytes.len();
+        } else {
+            self.over = true;
         }
+    }
+
+    /// Appends a name.
+    #[inline]
+    pub(super) fn name(&mut self, name: &Name) {
+        if name.long.is_empty() {
+            if let Some(place) = self.next(name.len) {
+                *place = name.short;
+            }
+        } else {
+            self.ascii(&name.long);
+        }
+        self.continued += name.continued;
+    }
+
+    /// Appends spaces.
+    #[inline]
+    pub(super) fn spaces(&mut self, mut count: usize) {
+        const AT_ONCE: usize = 16;
+        while count > 0 {
+            let some = count.min(AT_ONCE);
+            let Some(place) = self.next(some) else { return };
+            *place = [b' '; AT_ONCE];
+            count -= some;
+        }
+    }
+
+    /// Appends a number with six digits after its point.
+    pub(super) fn float(&mut self, value: f64) {
+        let Some((whole, micros)) = crate::value::millionths(value) else {
+            return self.slowly(|out| crate::value::write_float(value, out));
+        };
+        if value.is_sign_negative() {
+            self.put(b"-");
+        }
+        self.unsigned(whole);
+        let mut fraction = *b".000000";
+        digits::decimal(micros, &mut fraction[1..]);
+        self.put(&fraction);
     }
 
     /// Appends text.
@@ -208,9 +270,9 @@ fn is_plain(word: u64) -> bool {
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
     let bad = word
         | below(0x20)
-        | zero(word ^ u64::from(b'"') * ONES)
-        | zero(word ^ u64::from(b'\\') * ONES)
-        | zero(word ^ 0x7f * ONES);
+        | zero(word ^ (u64::from(b'"') * ONES))
+        | zero(word ^ (u64::from(b'\\') * ONES))
+        | zero(word ^ (0x7f * ONES));
     bad & HIGH == 0
 }
 

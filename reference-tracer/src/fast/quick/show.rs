@@ -366,10 +366,10 @@ impl How {
         match self {
             Self::Signed => line.signed(extended(bits, size)),
             Self::Unsigned => line.unsigned(bits),
-            Self::Pointer => line.pointer(bits),
             Self::Hex if bits != 0 => line.hex(bits),
             Self::Guess { signed } => guess(bits, size, *signed, line),
             Self::Byte if is_plain(bits) => line.put(&[b'\'', bits.to_le_bytes()[0], b'\'']),
+            Self::Double => line.float(f64::from_bits(bits)),
             Self::Bool if bits != 0 => line.put(b"true"),
             Self::Bool => line.put(b"false"),
             Self::Named(names, otherwise) => match names.binary_search_by_key(&bits, |(value, _)| *value) {
@@ -377,7 +377,7 @@ impl How {
                 Err(_) => return otherwise.show(bits, size, line),
             },
             Self::Code if bits != 0 => return None, // its name is asked for elsewhere
-            Self::Code => line.pointer(bits),
+            Self::Pointer | Self::Code => line.pointer(bits),
             Self::Hex | Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
             _ => line.slowly(|out| self.write(bits, size, out)),
         }
@@ -411,7 +411,6 @@ impl How {
             Self::Char => return write_char(low_half(bits), out),
             Self::Flags(names) => return flag_names(names, bits, mask(size), out),
             Self::Single => return write_float(f32::from_bits(low_half(bits)).into(), out),
-            Self::Double => return write_float(f64::from_bits(bits), out),
             _ => Ok(()),
         };
     }
@@ -439,6 +438,8 @@ pub(super) struct Failure {
 /// What tells that a call has failed.
 #[derive(Debug)]
 pub(super) enum Sign {
+    /// Nothing does.
+    Never,
     /// The bits of a word that count have this value.
     Returns { word: Word, mask: u64, value: u64 },
     /// This is not zero.
@@ -449,6 +450,7 @@ impl Failure {
     #[inline]
     pub(super) fn is(&self, records: &Records<'_>) -> bool {
         match &self.sign {
+            Sign::Never => false,
             Sign::Returns { word, mask, value } => {
                 records.word(*word).is_some_and(|word| word & mask == *value)
             }

@@ -470,8 +470,8 @@ impl Builder<'_> {
 /// Whether what one captures is there when the other is captured.
 fn covers(has: &Capture, wants: &Capture) -> bool {
     let enough = match (has.length, wants.length) {
-        (Length::Fixed(has), Length::Fixed(wants)) => has >= wants,
-        (Length::String { most: has }, Length::String { most: wants }) => has >= wants,
+        (Length::Fixed(has), Length::Fixed(wants))
+        | (Length::String { most: has }, Length::String { most: wants }) => has >= wants,
         (has, wants) => has == wants,
     };
     has.pointer == wants.pointer && enough

@@ -277,6 +277,7 @@ fn lens_named(word: &str) -> Option<Lens> {
         "hide" => Lens::Hide,
         "bool" => Lens::Bool,
         "bitvec" => Lens::BitVec,
+        "socket_address" => Lens::SockAddr,
         _ => return None,
     })
 }

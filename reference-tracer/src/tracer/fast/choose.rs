@@ -178,12 +178,12 @@ impl Space {
         if wants.recording.ret.is_none() {
             return Err("it does not return".into());
         }
-        let quick = choice.reporter.quick(&ask, &wants, point).map(Rc::new);
+        let at_once = choice.reporter.at_once(&ask, &wants, point).map(Rc::new);
         let recording = wants.recording.clone();
         let id = choice
             .recorder
             .kinds
-            .id(probe.point, &plan, wants, quick)
+            .id(probe.point, &plan, wants, at_once)
             .ok_or("there are too many call points")?;
         let stub = fast
             .stub(&self.memory, id, operand.word, &recording, self.arch)

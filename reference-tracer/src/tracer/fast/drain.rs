@@ -15,7 +15,6 @@ use super::lanes::{Chunk, Futex, Lanes};
 use super::pump::{PATIENCE, Pump};
 use super::{Engine, RecordOptions, marker};
 use crate::fast::fill::Moments;
-use crate::fast::quick::Quick;
 use crate::fast::wants::Wants;
 use crate::points::{PointId, Points};
 use crate::proto::Plan;
@@ -25,7 +24,7 @@ use crate::sys::{self, SharedWords};
 use crate::tracer::Tracer;
 use crate::memory::TargetMemory;
 use crate::tracer::hits::Buffers;
-use crate::tracer::reporter::{Clock, Reporter};
+use crate::tracer::reporter::{AtOnce, Clock, Reporter};
 use crate::tracer::space::Space;
 use crate::tracer::thread::{Pending, StackMap, Stacks, Thread};
 use crate::value::{RawReturn, Shown};
@@ -82,7 +81,7 @@ pub(super) struct Kind {
     pub(super) plan: Rc<Plan>,
     pub(super) wants: Rc<Wants>,
     /// How its calls are shown at once, where that can be.
-    pub(super) quick: Option<Rc<Quick>>,
+    pub(super) at_once: Option<Rc<AtOnce>>,
 }
 
 /// What records say, by their ids.
@@ -100,7 +99,7 @@ impl Kinds {
         point: PointId,
         plan: &Rc<Plan>,
         wants: Wants,
-        quick: Option<Rc<Quick>>,
+        at_once: Option<Rc<AtOnce>>,
     ) -> Option<u32> {
         let key = (point, wants.recording.clone());
         if let Some(&id) = self.ids.get(&key) {
@@ -112,7 +111,7 @@ impl Kinds {
             point,
             plan: Rc::clone(plan),
             wants: Rc::new(wants),
-            quick,
+            at_once,
         });
         self.ids.insert(key, id);
         Some(id)
@@ -124,7 +123,7 @@ impl Kinds {
         let mut wants = Wants::clone(&kind.wants);
         wants.recording.call.stamp = true;
         let recording = wants.recording.clone();
-        Some((self.id(kind.point, &kind.plan, wants, kind.quick)?, recording))
+        Some((self.id(kind.point, &kind.plan, wants, kind.at_once)?, recording))
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Kind> {
@@ -328,7 +327,7 @@ impl Lanes {
                 self.consumers[index].drain_calls(shapes, &Futex, |item| take(index, item))
             }
             _ => {
-                let part = |index, item: Result<Record<'_>, Damage>| take(index, item.map(Item::Part));
+                let part = |index, item: Result<Record<'_>, Damage>| take(index, item.map(Item::Record));
                 self.merge.drain(now, &mut self.consumers, shapes, &Futex, part).items
             }
         }
@@ -351,11 +350,11 @@ impl Sink<'_> {
     fn take(&mut self, tid: Tid, item: Result<Item<'_>, Damage>) {
         match item {
             Ok(Item::Whole(call, ret)) => self.whole(tid, &call, &ret),
-            Ok(Item::Part(Record::Call(call))) => self.call(tid, &call, false),
-            Ok(Item::Part(Record::TailCall(call))) => self.call(tid, &call, true),
-            Ok(Item::Part(Record::Return(ret))) => self.ret(tid, &ret),
+            Ok(Item::Record(Record::Call(call))) => self.call(tid, &call, false),
+            Ok(Item::Record(Record::TailCall(call))) => self.call(tid, &call, true),
+            Ok(Item::Record(Record::Return(ret))) => self.ret(tid, &ret),
             // What was lost is told at the end.
-            Ok(Item::Part(_)) => {}
+            Ok(_) => {}
             Err(damage) => {
                 if self.damaged.insert(tid) {
                     self.notes.push(format!(
@@ -385,7 +384,7 @@ impl Sink<'_> {
     /// Shows a whole call without making it a pending one first, where it is so simple and shows nothing of other calls.
     fn at_once(&mut self, tid: Tid, call: &Call<'_>, ret: &Call<'_>) -> bool {
         let Some(kind) = self.kinds.get(call.id) else { return false };
-        let (Some(quick), Some(thread)) = (&kind.quick, self.threads.get_mut(&tid)) else {
+        let (Some(at_once), Some(thread)) = (&kind.at_once, self.threads.get_mut(&tid)) else {
             return false;
         };
         let sp_after = thread.stack_at(call.stack_pointer).wrapping_add(8);
@@ -400,7 +399,7 @@ impl Sink<'_> {
             address: Addr::new(call.caller.unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
-        let Some(sample) = self.reporter.whole(kind.point, quick, (call, ret), at, took) else {
+        let Some(sample) = self.reporter.whole(kind.point, at_once, (call, ret), at, took) else {
             return false;
         };
         if let Some(sample) = sample

@@ -1,0 +1,269 @@
+//! Rings that fill up, with consumers of every kind.
+
+use crate::world::{Futex, Seen, Stub, World, now, one_ring};
+use arch_abi::record::{CallFields, Recording, ReturnFields};
+use fast_ring::format::block::{LIMIT, WAITING};
+use fast_ring::format::header::CONSUMER;
+use fast_ring::format::{CALL, CONSUMER_DIED, RETURN};
+use fast_ring::{Consumer, Layout, Note, OnFull, Record};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+extern "C" fn next(number: u64) -> u64 {
+    number + 1
+}
+type Next = extern "C" fn(u64) -> u64;
+
+fn recording() -> Recording {
+    Recording {
+        call: CallFields {
+            ints: 1,
+            ..CallFields::default()
+        },
+        ret: Some(ReturnFields {
+            ints: 1,
+            ..ReturnFields::default()
+        }),
+    }
+}
+
+fn small() -> Layout {
+    Layout::new(1, 4096, 128).unwrap()
+}
+
+struct Numbers {
+    world: World,
+    stub: Stub,
+}
+
+impl Numbers {
+    fn new(layout: Layout) -> Numbers {
+        let mut world = World::new(layout);
+        Numbers {
+            stub: world.stub(&recording(), next as *const () as u64),
+            world,
+        }
+    }
+
+    /// Calls with the numbers from 0.
+    fn call(&self, count: u64) {
+        // SAFETY: it is before `next`.
+        let through: Next = unsafe { self.stub.function() };
+        for number in 0..count {
+            assert_eq!(through(number), number + 1);
+        }
+    }
+}
+
+/// That records come in order, none is missing, and each is whole.
+#[derive(Default)]
+struct Order {
+    calls: u64,
+    returns: u64,
+}
+
+impl Order {
+    fn see(&mut self, record: &Seen) {
+        match record.kind {
+            CALL => {
+                assert_eq!(record.words, [self.calls]);
+                self.calls += 1;
+            }
+            RETURN => {
+                self.returns += 1;
+                assert_eq!(record.words, [self.returns]);
+                assert_eq!(self.returns, self.calls);
+            }
+            kind => panic!("{kind}"),
+        }
+    }
+
+    fn drain(&mut self, numbers: &Numbers, consumer: &mut Consumer<'_>) {
+        consumer.drain(&numbers.world.shapes, &Futex, |record| {
+            self.see(&Seen::of(&record.unwrap()).expect("no note"));
+        });
+    }
+}
+
+#[test]
+fn nothing_is_lost_with_a_slow_consumer() {
+    const CALLS: u64 = 200_000;
+    let numbers = Numbers::new(small());
+    let mut consumer = numbers.world.consumer(0);
+    let done = AtomicBool::new(false);
+    let mut order = Order::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _inside = numbers.world.enter(0);
+            numbers.call(CALLS);
+            done.store(true, Ordering::Release);
+        });
+        // It sleeps, so that it is to be woken, and reads so seldom that the ring is full.
+        loop {
+            let over = done.load(Ordering::Acquire);
+            numbers.world.region.beat();
+            order.drain(&numbers, &mut consumer);
+            if over {
+                break;
+            }
+            let block = numbers.world.block(0);
+            if block[WAITING / 8].load(Ordering::Relaxed) == 0 {
+                numbers
+                    .world
+                    .region
+                    .sleep([&consumer], &Futex, Duration::from_millis(1));
+            }
+        }
+    });
+    assert_eq!((order.calls, order.returns, consumer.lost()), (CALLS, CALLS, 0));
+}
+
+#[test]
+fn positions_wrap() {
+    for before in (8..400).step_by(24) {
+        let numbers = Numbers::new(small());
+        // A ring that was used before, so that the head is short of 2^64.
+        let reach = numbers.world.block(0)[LIMIT / 8].load(Ordering::Relaxed);
+        let head = 0_u64.wrapping_sub(before);
+        numbers.world.block(0)[LIMIT / 8].store(head.wrapping_add(reach), Ordering::Relaxed);
+        let mut consumer = numbers.world.consumer(0);
+        consumer.hand_over(Some(1));
+        let inside = numbers.world.enter(0);
+        numbers.call(20);
+        drop(inside);
+        let mut order = Order::default();
+        order.drain(&numbers, &mut consumer);
+        assert_eq!((order.calls, order.returns), (20, 20), "{before}");
+    }
+}
+
+/// How many records there are room for before one does not fit.
+fn filled(numbers: &Numbers) -> u64 {
+    let inside = numbers.world.enter(0);
+    numbers.call(1000);
+    drop(inside);
+    let lost = numbers.world.consumer(0).lost();
+    assert!(lost > 800, "{lost}");
+    lost
+}
+
+#[test]
+fn what_does_not_fit_is_counted_and_told() {
+    let numbers = Numbers::new(small());
+    numbers.world.region.set_on_full(OnFull::Drop);
+    let mut consumer = numbers.world.consumer(0);
+    let lost = filled(&numbers);
+    let mut order = Order::default();
+    order.drain(&numbers, &mut consumer);
+    // A call that was dropped has no return; one that was not may have lost its own.
+    let whole = order.returns;
+    assert!(order.calls - whole <= 1);
+    assert_eq!(whole + lost + (order.calls - whole), 1000 + (order.calls - whole));
+    let inside = numbers.world.enter(0);
+    // SAFETY: it is before `next`.
+    let through: Next = unsafe { numbers.stub.function() };
+    through(7);
+    drop(inside);
+    let mut seen = Vec::new();
+    consumer.drain(&numbers.world.shapes, &Futex, |record| {
+        seen.push(match record.unwrap() {
+            Record::Note(Note::Lost { total }) => (0, total),
+            record => Seen::of(&record).map(|seen| (seen.kind, seen.words[0])).unwrap(),
+        });
+    });
+    assert_eq!(seen, [(0, lost), (CALL, 7), (RETURN, 8)]);
+}
+
+#[test]
+fn nobody_waits_for_nobody() {
+    for gone in [0, u64::from(std::process::id()) | CONSUMER_DIED] {
+        let numbers = Numbers::new(small());
+        numbers.world.header(CONSUMER).store(gone, Ordering::Relaxed);
+        filled(&numbers);
+        assert_eq!(numbers.world.block(0)[WAITING / 8].load(Ordering::Relaxed), 0);
+    }
+}
+
+#[test]
+fn patience_ends_once_and_comes_back_with_the_beat() {
+    let mut numbers = Numbers::new(small());
+    let second = ticks(Duration::from_millis(100));
+    numbers.world.attend(second);
+    let start = Instant::now();
+    let lost = filled(&numbers);
+    let waited = start.elapsed();
+    // Once, not for each of the calls.
+    assert!(
+        waited >= Duration::from_millis(90) && waited < Duration::from_millis(100) * 50,
+        "{waited:?}"
+    );
+    let start = Instant::now();
+    numbers.world.region.beat();
+    let inside = numbers.world.enter(0);
+    numbers.call(10);
+    drop(inside);
+    assert!(start.elapsed() >= Duration::from_millis(90));
+    assert_eq!(numbers.world.consumer(0).lost(), lost + 10);
+}
+
+/// So much time in ticks.
+fn ticks(time: Duration) -> u64 {
+    let (start, ticks) = (Instant::now(), now());
+    while start.elapsed() < time {
+        std::thread::yield_now();
+    }
+    now() - ticks
+}
+
+#[test]
+fn a_consumer_that_goes_lets_a_waiting_thread_go_on() {
+    let numbers = Numbers::new(small());
+    let block = numbers.world.block(0);
+    std::thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            let _inside = numbers.world.enter(0);
+            numbers.call(1000);
+        });
+        while block[WAITING / 8].load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+        numbers.world.region.leave(&Futex);
+        calls.join().unwrap();
+    });
+    assert!(numbers.world.consumer(0).lost() > 800);
+}
+
+#[test]
+fn rings_of_several_threads_do_not_meet() {
+    const CALLS: u64 = 20_000;
+    const THREADS: usize = 6;
+    let numbers = Numbers::new(Layout::new(THREADS, 4096, 128).unwrap());
+    let mut consumers: Vec<_> = (0..THREADS).map(|ring| numbers.world.consumer(ring)).collect();
+    let mut orders: Vec<_> = (0..THREADS).map(|_| Order::default()).collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|ring| {
+                let numbers = &numbers;
+                scope.spawn(move || {
+                    let _inside = numbers.world.enter(ring);
+                    numbers.call(CALLS);
+                })
+            })
+            .collect();
+        let mut over = false;
+        while !over {
+            over = threads.iter().all(std::thread::ScopedJoinHandle::is_finished);
+            for (consumer, order) in consumers.iter_mut().zip(&mut orders) {
+                order.drain(&numbers, consumer);
+            }
+            numbers.world.region.beat();
+            numbers
+                .world
+                .region
+                .sleep(&consumers, &Futex, Duration::from_millis(1));
+        }
+    });
+    for (order, consumer) in orders.iter().zip(&consumers) {
+        assert_eq!((order.calls, order.returns, consumer.lost()), (CALLS, CALLS, 0));
+    }
+}
