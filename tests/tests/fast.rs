@@ -327,7 +327,7 @@ fn threads_and_forks() {
 
 fn attach(target: &Hot, options: &[&str]) -> rltrace_tests::Background {
     let rltrace = options.iter().fold(fast("callee"), Rltrace::arg);
-    rltrace.pid(target.pid()).start(NOTHING)
+    rltrace.ends_of_trace().pid(target.pid()).start(NOTHING)
 }
 
 #[track_caller]
@@ -373,7 +373,8 @@ fn engines_take_turns() {
     let mut target = Hot::start();
     for cycle in 0..cycles(12) {
         for engine in ["trap", "fast", "auto"] {
-            let rltrace = Rltrace::new().engine(engine).filter("callee").pid(target.pid());
+            let rltrace = Rltrace::new().engine(engine).filter("callee").ends_of_trace();
+            let rltrace = rltrace.pid(target.pid());
             let mut rltrace = rltrace.start(NOTHING);
             rltrace.wait_for("callee(");
             saw_only_right_calls(&rltrace.end_by(Signal::SIGINT));
@@ -537,7 +538,8 @@ fn a_slow_reader() {
 fn interrupts() {
     let program = Hot::program(Machine::X86_64);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-        let mut rltrace = fast("callee").with_input().start(Hot::command(&program));
+        let rltrace = fast("callee").ends_of_trace().with_input();
+        let mut rltrace = rltrace.start(Hot::command(&program));
         let input = rltrace.running.stdin();
         rltrace.wait_for("callee(");
         let command = process::children(rltrace.running.pid())[0];
@@ -630,7 +632,7 @@ fn restricted_programs() {
             let mut command = Command::new(refuses());
             let mut target = Running::start(command.args([what, how, "wait"]).stdin(Stdio::piped()));
             target.wait_for_out("ready");
-            let mut rltrace = fast("callee").pid(target.pid()).start(NOTHING);
+            let mut rltrace = fast("callee").ends_of_trace().pid(target.pid()).start(NOTHING);
             rltrace.wait_for("callee(");
             let traced = rltrace.end_by(Signal::SIGINT);
             saw_only_right_calls(&traced);
