@@ -109,6 +109,8 @@ fn the_compiler_proper() {
     let words = [
         compiler.out().trim(),
         "-quiet",
+        "-imultiarch",
+        "x86_64-linux-gnu",
         "-O1",
         "-D_GNU_SOURCE",
         source,
