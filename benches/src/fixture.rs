@@ -58,6 +58,26 @@ impl Fixtures {
         Ok(fixtures)
     }
 
+    /// Compiles what only the comparison of recording needs, beside what [`Fixtures::build`] has made.
+    ///
+    /// # Errors
+    ///
+    /// As [`Fixtures::build`].
+    pub fn build_recording(&self) -> Result<(), Error> {
+        self.write("audit.c", include_str!("../fixtures/audit.c"))?;
+        self.write("gaps.c", include_str!("../fixtures/gaps.c"))?;
+        self.write("compiled.cc", include_str!("../fixtures/compiled.cc"))?;
+        for (name, more) in [
+            ("libaudit_enter.so", &["-O2"][..]),
+            ("libaudit_exit.so", &["-O2", "-DEXIT"]),
+        ] {
+            let soname = format!("-Wl,-soname,{name}");
+            let flags = [&["-shared", "-fPIC", &soname][..], more].concat();
+            self.compile("audit.c", name, &flags)?;
+        }
+        self.program("gaps.c", "gaps", &["-pthread", "libwork.so"])
+    }
+
     /// Generates and compiles the program with [`IMPORTS`] imports, each of which it calls once.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ pub mod fixture;
 pub mod floor;
 pub mod machine;
 pub mod process;
+pub mod recording;
 pub mod report;
 pub mod results;
 mod sample;

@@ -77,7 +77,8 @@ impl Hot {
     /// `rltrace -e callee -p` of it.
     #[track_caller]
     pub fn attach(&self) -> Background {
-        Rltrace::new().filter("callee").pid(self.pid()).start(NOTHING)
+        let rltrace = Rltrace::new().filter("callee").ends_of_trace();
+        rltrace.pid(self.pid()).start(NOTHING)
     }
 
     /// Fails unless it lives, with no thread stopped or traced.

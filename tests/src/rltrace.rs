@@ -71,6 +71,7 @@ pub struct Rltrace {
     own_output: bool,
     with_input: bool,
     binary: Option<PathBuf>,
+    ends_of_trace: bool,
 }
 
 /// What `rltrace` did: how it ended, and the trace it wrote.
@@ -147,6 +148,14 @@ impl Rltrace {
         self
     }
 
+    /// Of the trace only the beginning and the end are looked at when the run is over: the target calls all the time, and what matters is not how
+    /// often.
+    #[must_use]
+    pub fn ends_of_trace(mut self) -> Self {
+        self.ends_of_trace = true;
+        self
+    }
+
     /// Standard input is a pipe ([`Running::stdin`]) instead of `/dev/null`.
     #[must_use]
     pub fn with_input(mut self) -> Self {
@@ -209,6 +218,7 @@ impl Rltrace {
         Background {
             running: Running::start(&mut process),
             file,
+            ends_of_trace: self.ends_of_trace,
             _directory: directory,
         }
     }
@@ -226,7 +236,34 @@ pub struct Background {
     /// The process.
     pub running: Running,
     file: PathBuf,
+    ends_of_trace: bool,
     _directory: TempDir,
+}
+
+/// How much is read of the beginning and of the end of a trace of which no more is wanted.
+const ENDS: u64 = 256 * 1024;
+
+/// A trace, or its first and last `most` bytes, whole lines both: what began in the one does not end in the other.
+fn read_trace(file: &Path, most: u64) -> std::io::Result<Trace> {
+    let mut file = std::fs::File::open(file)?;
+    let len = file.metadata()?.len();
+    let mut bytes = Vec::new();
+    if len / 2 <= most {
+        file.read_to_end(&mut bytes)?;
+        return Ok(Trace::parse(&String::from_utf8_lossy(&bytes)));
+    }
+    (&file).take(most).read_to_end(&mut bytes)?;
+    let first = String::from_utf8_lossy(&bytes).into_owned();
+    let mut trace = Trace::parse(first.rsplit_once('\n').map_or("", |(lines, _)| lines));
+    bytes.clear();
+    file.seek(SeekFrom::Start(len - most))?;
+    file.read_to_end(&mut bytes)?;
+    let last = String::from_utf8_lossy(&bytes);
+    let last = Trace::parse(last.split_once('\n').map_or("", |(_, lines)| lines));
+    trace.text.push('\n');
+    trace.text.push_str(&last.text);
+    trace.events.extend(last.events);
+    Ok(trace)
 }
 
 /// How far a growing file was searched.
@@ -294,15 +331,13 @@ impl Background {
         let Self {
             running,
             file,
+            ends_of_trace,
             _directory,
         } = self;
         let run = running.finish();
-        let text = std::fs::read(&file)
-            .map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into());
-        Traced {
-            run,
-            trace: Trace::parse(&text),
-        }
+        let most = if ends_of_trace { ENDS } else { u64::MAX };
+        let trace = read_trace(&file, most).unwrap_or_default();
+        Traced { run, trace }
     }
 }
 

@@ -327,7 +327,7 @@ fn threads_and_forks() {
 
 fn attach(target: &Hot, options: &[&str]) -> rltrace_tests::Background {
     let rltrace = options.iter().fold(fast("callee"), Rltrace::arg);
-    rltrace.pid(target.pid()).start(NOTHING)
+    rltrace.ends_of_trace().pid(target.pid()).start(NOTHING)
 }
 
 #[track_caller]
@@ -373,7 +373,8 @@ fn engines_take_turns() {
     let mut target = Hot::start();
     for cycle in 0..cycles(12) {
         for engine in ["trap", "fast", "auto"] {
-            let rltrace = Rltrace::new().engine(engine).filter("callee").pid(target.pid());
+            let rltrace = Rltrace::new().engine(engine).filter("callee").ends_of_trace();
+            let rltrace = rltrace.pid(target.pid());
             let mut rltrace = rltrace.start(NOTHING);
             rltrace.wait_for("callee(");
             saw_only_right_calls(&rltrace.end_by(Signal::SIGINT));
@@ -409,7 +410,7 @@ fn kills_of_the_tracer() {
 #[test]
 fn a_command_survives_the_kill_of_its_tracer() {
     let program = Hot::program(Machine::X86_64);
-    for ring in ["16K", "1M"] {
+    for ring in ["64K", "1M"] {
         let mut rltrace = fast("callee")
             .arg("--ring")
             .arg(ring)
@@ -486,7 +487,7 @@ fn calls_that_find_a_full_ring_are_dropped_and_counted() {
     let traced = fast("callee")
         .follow()
         .arg("--on-full=drop")
-        .arg("--ring=16K")
+        .arg("--ring=64K")
         .run(words(&program, &["lasting", "2", &calls.to_string()]));
     traced.expect_code(0);
     traced.assert(traced.run.out() == "done\n", "the program is unharmed");
@@ -518,7 +519,7 @@ fn calls_that_find_a_full_ring_are_dropped_and_counted() {
 fn a_slow_reader() {
     let program = calling("many_threads.c");
     let binary = rltrace_binary().display();
-    for ring in ["16K", "1M"] {
+    for ring in ["64K", "1M"] {
         let script = format!(
             "{binary} --engine fast --ring {ring} -f -e callee -o '|while read -r line; do echo \"$line\"; done' \
              {} lasting 2 15000",
@@ -537,7 +538,8 @@ fn a_slow_reader() {
 fn interrupts() {
     let program = Hot::program(Machine::X86_64);
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-        let mut rltrace = fast("callee").with_input().start(Hot::command(&program));
+        let rltrace = fast("callee").ends_of_trace().with_input();
+        let mut rltrace = rltrace.start(Hot::command(&program));
         let input = rltrace.running.stdin();
         rltrace.wait_for("callee(");
         let command = process::children(rltrace.running.pid())[0];
@@ -602,7 +604,7 @@ fn programs_that_restrict_themselves() {
         "strict",
     ] {
         for how in ["errno", "kill"] {
-            for ring in ["16K", "1M"] {
+            for ring in ["64K", "1M"] {
                 let rltrace = Rltrace::new().filter("callee").arg("--ring").arg(ring);
                 let traced = recorded(&rltrace, words(&refuses(), &[what, how]));
                 let calls = traced.trace.calls_of("callee").count();
@@ -630,7 +632,7 @@ fn restricted_programs() {
             let mut command = Command::new(refuses());
             let mut target = Running::start(command.args([what, how, "wait"]).stdin(Stdio::piped()));
             target.wait_for_out("ready");
-            let mut rltrace = fast("callee").pid(target.pid()).start(NOTHING);
+            let mut rltrace = fast("callee").ends_of_trace().pid(target.pid()).start(NOTHING);
             rltrace.wait_for("callee(");
             let traced = rltrace.end_by(Signal::SIGINT);
             saw_only_right_calls(&traced);

@@ -236,15 +236,20 @@ impl Fast {
     }
 }
 
-/// The runtime library of a sanitizer that a process has mapped, by its file's name. Such a one maps what it wants where it wants, over what
-/// is there (AddressSanitizer: its heap at 0x600000000000), or ends the program where it finds what it has not mapped (ThreadSanitizer).
+/// The sanitizer that a process has, or is about to have: one of those whose runtime library maps what it wants where it wants, over what is
+/// there (`AddressSanitizer`: its heap at 0x600000000000), or ends the program where it finds what it has not mapped (`ThreadSanitizer`).
 fn sanitizer(process: Tid) -> Option<String> {
-    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
-    let names = maps.lines().filter_map(|line| line.rsplit_once('/').map(|(_, name)| name));
-    let is_one = |name: &&str| {
-        ["libasan.so", "libhwasan.so", "libtsan.so", "libclang_rt."]
-            .iter()
-            .any(|start| name.starts_with(start))
-    };
-    names.into_iter().find(is_one).map(str::to_owned)
+    const LIBRARIES: [&[u8]; 4] = [b"libasan.so", b"libhwasan.so", b"libtsan.so", b"libclang_rt."];
+    const LINKED_IN: [&str; 4] = ["__asan_init", "__hwasan_init", "__tsan_init", "__msan_init"];
+    let file = std::fs::File::open(format!("/proc/{process}/exe")).ok()?;
+    let bytes = crate::sys::map_file(&file).ok()?;
+    let program = elf_plt::Object::parse(&bytes).ok()?;
+    let library = program.needed().iter().find(|name| {
+        let is_one = |start: &&[u8]| name.starts_with(start);
+        LIBRARIES.iter().any(is_one)
+    });
+    let linked_in = || LINKED_IN.into_iter().find(|name| matches!(program.lookup(name.as_bytes(), None), Ok(Some(_))));
+    library
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .or_else(|| linked_in().map(str::to_owned))
 }
