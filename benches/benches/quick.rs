@@ -4,7 +4,7 @@
 use arch_abi::{Addr, Arch};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fast_ring::{
-    Body, Captured, Consumer, End, Fields, Host, Layout, OneProcess, Producer, Record, Region, Shape, parse,
+    Body, Captured, Consumer, End, Fields, Host, Item, Layout, OneProcess, Producer, Region, Shape,
 };
 use reference_tracer::fast::quick::{Quick, Scratch, Verdict};
 use reference_tracer::fast::wants::{Ask, Stamps, Wants};
@@ -14,6 +14,7 @@ use reference_tracer::summary::{Correction, OpenCall, Summary};
 use reference_tracer::text::{CallName, Moment, TextOptions, TextSink, TimePrefix};
 use reference_tracer::value::Limits;
 use std::cell::RefCell;
+use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 
 /// Fewer than fit into the ring.
@@ -99,20 +100,10 @@ fn pairs<H: Host<AtomicU64>>(
     host: &H,
     mut sink: impl FnMut(&fast_ring::Call<'_>, &fast_ring::Call<'_>),
 ) {
-    let shapes = [shape];
-    let (mut first, mut len) = ([0; fast_ring::format::LONGEST_RECORD], 0);
-    consumer.drain_bytes(host, |bytes| {
-        let bytes = bytes.expect("no damage");
-        if len == 0 {
-            len = bytes.len();
-            first[..len].copy_from_slice(bytes);
-            return;
-        }
-        let call = parse(&first[..std::mem::take(&mut len)], &shapes[..]);
-        let (Ok(Record::Call(call)), Ok(Record::Return(ret))) = (call, parse(bytes, &shapes[..])) else {
-            panic!("a call and its return");
-        };
-        sink(&call, &ret);
+    consumer.drain_calls(&[shape][..], host, |item| match item.expect("no damage") {
+        Item::Whole(call, ret) => sink(&call, &ret),
+        // Those that lie on the ring's end.
+        item => drop(black_box(item)),
     });
 }
 

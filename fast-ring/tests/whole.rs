@@ -115,7 +115,7 @@ fn whole_calls_are_the_same_records() {
         let (mut plain, mut whole) = (one.consumer(), other.consumer());
         let mut pairs = 0;
         for _ in 0..2000 {
-            for _ in 0..random.below(ring_bytes as u64 / 208) + 1 {
+            for _ in 0..=random.below(ring_bytes as u64 / 208) {
                 let (kind, id, number) = (
                     random.below(4),
                     u32::try_from(random.below(3)).unwrap(),

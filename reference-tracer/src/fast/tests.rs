@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use arch_abi::record::{Capture, Count, Length, Pointer};
 use arch_abi::{Addr, Arch};
 
 use super::fill::{Moments, Recorded};
@@ -241,7 +242,7 @@ impl Lines {
 }
 
 /// What serves all functions: the lines, and how many functions and how many of their calls were shown at once.
-struct Count {
+struct Shared {
     lines: [Lines; OPTIONS.len()],
     ring: Ring,
     plans: usize,
@@ -281,20 +282,20 @@ fn compare(
     limits: Limits,
     cases: usize,
     random: &mut Random,
-    count: &mut Count,
+    shared: &mut Shared,
 ) -> Result<(), Reason> {
     let ask = Ask {
         limits,
         ..ask(prototypes.types(), plan)
     };
     let wants = Wants::of(&ask)?;
-    let quick = count
+    let quick = shared
         .lines
         .each_ref()
         .map(|lines| Quick::of(&ask, &wants, NAME, &lines.options));
     let counted = Counted::new(&ask)?;
-    count.plans += 1;
-    count.quick_plans += usize::from(quick[0].is_some());
+    shared.plans += 1;
+    shared.quick_plans += usize::from(quick[0].is_some());
     if cases == 0 {
         return Ok(());
     }
@@ -303,14 +304,14 @@ fn compare(
     for number in 0..cases {
         let machine = Machine::new(plan, random, &before, &after);
         let (trap, failed) = trapped(&ask, &machine);
-        counted.compare(&count.ring, &machine, failed);
-        let Count {
+        counted.compare(&shared.ring, &machine, failed);
+        let Shared {
             lines,
             ring,
             calls,
             quick_calls,
             ..
-        } = &mut *count;
+        } = &mut *shared;
         ring.record(&wants, &machine, (1, 2), |call, ret| {
             let fast = recorded(&ask, &wants, call, ret);
             let text = |text: &Text| {
@@ -368,7 +369,7 @@ const EACH: usize = 9;
 fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
     let mut random = Random(42);
     let mut prototypes = Prototypes::new();
-    let mut count = Count {
+    let mut shared = Shared {
         lines: OPTIONS.map(Lines::new),
         ring: Ring::new(),
         plans: 0,
@@ -387,7 +388,7 @@ fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
         let limits = if cases == 6 { &LIMITS[..] } else { &LIMITS[..1] };
         let found = limits
             .iter()
-            .try_for_each(|limits| compare(&prototypes, &plan, *limits, cases, &mut random, &mut count));
+            .try_for_each(|limits| compare(&prototypes, &plan, *limits, cases, &mut random, &mut shared));
         match found {
             Ok(()) => accepted += 1,
             Err(reason) => *refused.entry(reason).or_default() += 1,
@@ -400,15 +401,139 @@ fn every_prototype_of_ours_is_refused_or_gives_the_text_of_the_trap_engine() {
     for (reason, count) in &refused {
         println!("{count:6} {reason}");
     }
-    let Count {
+    let Shared {
         plans,
         quick_plans,
         calls,
         quick_calls,
         ..
-    } = count;
+    } = shared;
     println!("{quick_plans} of {plans} have lines made at once, {quick_calls} of {calls} calls");
     assert!(quick_calls * 10 > calls * 9, "{quick_calls} of {calls}");
     // What is refused is told by the types; a mistake there refuses much more.
     assert!(accepted > 19 * refused.values().sum::<usize>() / 2, "{accepted}");
+}
+
+/// A program that writes into its records gets other text, and no harm is done.
+#[test]
+fn damaged_records_do_no_harm() {
+    let mut random = Random(3);
+    let mut prototypes = Prototypes::new();
+    let (ring, mut lines) = (Ring::new(), Lines::new(OPTIONS[1]));
+    let (mut general, mut quickly) = (0, 0);
+    let before = World::new(&mut random);
+    let after = before.changed(&mut random);
+    for (soname, name, _) in Prototypes::embedded().filter(|(soname, _, _)| *soname == MOST_USED[0]) {
+        let plan = prototypes.plan(Arch::X86_64, &[soname], name);
+        let ask = ask(prototypes.types(), &plan);
+        let Ok(wants) = Wants::of(&ask) else { continue };
+        let quick = Quick::of(&ask, &wants, NAME, &lines.options);
+        for _ in 0..4 {
+            let machine = Machine::new(&plan, &mut random, &before, &after);
+            let mut damage = Random(random.next() | 1);
+            let spoil = |record: &mut [u8]| {
+                for _ in 0..damage.below(4) {
+                    let at = damage.below(record.len());
+                    record[at] = damage.next().to_le_bytes()[0];
+                }
+            };
+            ring.record_damaged(&wants, &machine, (1, 2), spoil, |call, ret| {
+                let _ = recorded(&ask, &wants, call, ret);
+                general += 1;
+                let (Some(quick), Some(ret)) = (&quick, ret) else {
+                    return;
+                };
+                let (at, mut line) = (
+                    Moment {
+                        tid: 1,
+                        time: 0,
+                        address: Addr::new(0),
+                    },
+                    Vec::new(),
+                );
+                let made = quick.whole_line(
+                    &mut lines.quick,
+                    &mut lines.scratch,
+                    &mut line,
+                    (call, ret),
+                    at,
+                    0,
+                );
+                assert_eq!(made, line.ends_with(b"\n"));
+                quickly += usize::from(made);
+            });
+        }
+    }
+    assert!(general > 1000 && quickly > 500, "{general} {quickly}");
+}
+
+/// A capture.
+fn capture(pointer: Pointer, length: Length) -> Capture {
+    Capture { pointer, length }
+}
+
+#[test]
+fn what_is_recorded_of_well_known_functions() {
+    let mut prototypes = Prototypes::new();
+    let mut wants = |name: &str, lines: bool| {
+        let plan = prototypes.plan(Arch::X86_64, &["libc.so.6"], name);
+        let ask = Ask {
+            lines,
+            stamps: Stamps::Both,
+            returns: if name == "_setjmp" {
+                Returns::Twice
+            } else {
+                Returns::Once
+            },
+            ..ask(prototypes.types(), &plan)
+        };
+        Wants::of(&ask).map(|wants| wants.recording)
+    };
+    let of_arg = |index| Count::Int {
+        index,
+        bytes: 8,
+        signed: false,
+    };
+    let write = wants("write", true).unwrap();
+    let bytes = Length::Counted {
+        count: of_arg(2),
+        element: 1,
+        most: 33,
+    };
+    assert_eq!(
+        (write.call.ints, &write.call.captures[..]),
+        (3, &[capture(Pointer::Int(1), bytes)][..])
+    );
+    let ret = write.ret.unwrap();
+    assert_eq!((ret.ints, ret.errno, ret.captures.len()), (1, Some(-64), 0));
+    let read = wants("read", true).unwrap();
+    assert_eq!(read.call.captures, []);
+    let filled = Length::Counted {
+        count: Count::Result {
+            bytes: 8,
+            signed: true,
+        },
+        element: 1,
+        most: 33,
+    };
+    assert_eq!(read.ret.unwrap().captures, [capture(Pointer::Int(1), filled)]);
+    let getenv = wants("getenv", true).unwrap();
+    let text = Length::String { most: 33 };
+    assert_eq!(getenv.call.captures, [capture(Pointer::Int(0), text)]);
+    assert_eq!(getenv.ret.unwrap().captures, [capture(Pointer::Result, text)]);
+    let printf = wants("printf", true).unwrap().call;
+    assert_eq!((printf.ints, printf.floats, printf.captures.len()), (6, 8, 8));
+    assert_eq!(wants("exit", true).unwrap().ret, None);
+    assert_eq!(wants("_setjmp", true), Err(Reason::ReturnsTwice));
+    assert_eq!(wants("vprintf", true), Err(Reason::VaList));
+    assert_eq!(wants("execv", true), Err(Reason::Nested));
+    // Of what is only counted the result tells whether it failed, and nothing else matters.
+    let counted = wants("write", false).unwrap();
+    assert_eq!((counted.call.ints, counted.call.captures.len()), (0, 0));
+    assert_eq!(
+        counted.ret.map(|ret| (ret.stamp, ret.ints, ret.errno)),
+        Some((true, 1, None))
+    );
+    let counted = wants("malloc", false).unwrap();
+    assert!(counted.call.stamp && counted.call.captures.is_empty());
 }

@@ -63,8 +63,8 @@ pub struct TextSink {
     open: Option<(i32, usize)>,
     /// The time of the last line, for `-r`.
     last: Option<u64>,
-    /// The last second of which the time of the day was asked for, and that.
-    clock: (Option<u64>, [u8; 8]),
+    /// The last second that stood in a line, and how.
+    second: (Option<u64>, Vec<u8>),
 }
 
 impl TextSink {
@@ -76,7 +76,7 @@ impl TextSink {
             depths: FxHashMap::default(),
             open: None,
             last: None,
-            clock: (None, [0; 8]),
+            second: (None, Vec::new()),
         }
     }
 
@@ -326,15 +326,11 @@ impl TextSink {
         match self.options.time {
             TimePrefix::None => {}
             TimePrefix::Clock => {
-                self.clock(out, seconds);
+                self.second(out, seconds);
                 out.push(b' ');
             }
-            TimePrefix::ClockMicros => {
-                self.clock(out, seconds);
-                millionths(now / 1000, b' ', out);
-            }
-            TimePrefix::Epoch => {
-                digits::append(seconds, out);
+            TimePrefix::ClockMicros | TimePrefix::Epoch => {
+                self.second(out, seconds);
                 millionths(now / 1000, b' ', out);
             }
             TimePrefix::Relative => {
@@ -350,21 +346,34 @@ impl TextSink {
         }
     }
 
-    /// Appends the time of the day. Of a second it is found out once: the offset of local time is a question to the C library.
-    fn clock(&mut self, out: &mut Vec<u8>, seconds: u64) {
-        if self.clock.0 != Some(seconds) {
-            let utc = i64::try_from(seconds).unwrap_or(i64::MAX);
-            let local = utc
-                .saturating_add((self.options.utc_offset)(utc))
-                .rem_euclid(24 * 60 * 60)
-                .unsigned_abs();
-            let mut text = *b"hh:mm:ss";
-            for (at, number) in [(0, local / 3600), (3, local / 60 % 60), (6, local % 60)] {
-                digits::decimal(number, &mut text[at..at + 2]);
+    /// Appends a second, as the time of the day or since the epoch. It is made once for all lines of that second: the offset of local time
+    /// is a question to the C library.
+    #[inline]
+    fn second(&mut self, out: &mut Vec<u8>, second: u64) {
+        if self.second.0 != Some(second) {
+            self.second.0 = Some(second);
+            self.second.1.clear();
+            if self.options.time == TimePrefix::Epoch {
+                digits::append(second, &mut self.second.1);
+            } else {
+                self.second.1.extend_from_slice(&self.clock(second));
             }
-            self.clock = (Some(seconds), text);
         }
-        out.extend_from_slice(&self.clock.1);
+        out.extend_from_slice(&self.second.1);
+    }
+
+    /// The time of the day.
+    fn clock(&self, second: u64) -> [u8; 8] {
+        let utc = i64::try_from(second).unwrap_or(i64::MAX);
+        let local = utc
+            .saturating_add((self.options.utc_offset)(utc))
+            .rem_euclid(24 * 60 * 60)
+            .unsigned_abs();
+        let mut text = *b"hh:mm:ss";
+        for (at, number) in [(0, local / 3600), (3, local / 60 % 60), (6, local % 60)] {
+            digits::decimal(number, &mut text[at..at + 2]);
+        }
+        text
     }
 }
 

@@ -3,7 +3,7 @@
 use arch_abi::{Place, Source};
 
 use super::{Builder, Moment, Reason};
-use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Pack, Type, TypeId, Width};
+use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Op, Pack, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
 use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields};
 
@@ -326,6 +326,11 @@ impl Builder<'_> {
                 let in_register = matches!(place.pieces(), [piece] if piece.source == Source::Int(0));
                 let (bytes, signed) = self.integer(self.ask.plan.prototype.ret)?;
                 in_register.then_some(Count::Result { bytes, signed })
+            }
+            // Either is enough: decoding takes the lesser.
+            Expr::Binary(Op::Min, operands) => {
+                let first = self.simple_count(&operands.0, moment);
+                first.or_else(|| self.simple_count(&operands.1, moment))
             }
             _ => None,
         }
