@@ -60,6 +60,12 @@ impl OpenCall {
         self.inner_ns = self.inner_ns.saturating_add(inner.duration_ns);
     }
 
+    /// A call made directly inside this one is over that was recorded inside the program, which cost next to nothing.
+    pub fn add_recorded(&mut self, inner: &Sample) {
+        self.inner_calls = self.inner_calls.saturating_add(inner.inner_calls);
+        self.inner_ns = self.inner_ns.saturating_add(inner.duration_ns);
+    }
+
     /// A traced call made directly inside this one was left without a return (`longjmp`, an exception).
     pub fn add_unreturned(&mut self, inner: &OpenCall) {
         self.inner_calls = self

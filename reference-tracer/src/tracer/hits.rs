@@ -159,6 +159,7 @@ impl Hit<'_> {
         pending.shown = Shown::default();
         pending.return_trap = None;
         pending.open = OpenCall::default();
+        pending.is_recorded = false;
     }
 
     /// The record of a call whose instruction has yet to push the return address: as if it had.

@@ -381,10 +381,9 @@ impl Reporter {
         }
         self.calls += 1;
         self.ended += 1;
-        let correction = self.options.summary.as_ref().and_then(|options| options.correction);
         Some(at_once.verdict.as_ref().map(|verdict| {
             let failed = verdict.has_failed(call, ret);
-            let sample = OpenCall::default().close(took, failed, &correction.unwrap_or_default());
+            let sample = OpenCall::default().close(took, failed, &Correction::default());
             self.tally().record(point.0, &sample);
             sample
         }))
@@ -400,7 +399,10 @@ impl Reporter {
         memory: &dyn TargetMemory,
     ) -> Option<Sample> {
         let options = self.options.summary.as_ref()?;
-        let correction = options.correction.unwrap_or_default();
+        let mut correction = options.correction.unwrap_or_default();
+        if pending.is_recorded {
+            correction.inside_ns = 0;
+        }
         let failed = has_failed(self.prototypes.types(), plan, &pending.call, ret, memory);
         let sample = pending.open.close(took, failed, &correction);
         self.tally().record(pending.point.0, &sample);

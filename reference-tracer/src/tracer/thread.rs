@@ -36,6 +36,8 @@ pub(super) struct Pending {
     pub(super) hidden: bool,
     /// The trap that it returns to.
     pub(super) return_trap: Option<TrapId>,
+    /// Whether it was recorded inside the program.
+    pub(super) is_recorded: bool,
     /// The memory that was recorded with it, inside the program.
     pub(super) recorded: Recorded,
     /// What the calls inside it took.

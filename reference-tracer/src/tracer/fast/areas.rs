@@ -26,7 +26,7 @@ const RESERVED: u64 = ENTRIES + Areas::RETURNS;
 const NAME: &[u8] = b"rltrace\0";
 const TRIES: u64 = 16;
 /// Stubs begin at multiples of this.
-const ALIGN: u64 = 32;
+const ALIGN: u64 = 64;
 
 /// Where stacks lie: the main thread's and those that mmap(2) gave, those in the heap and the data of a program at its usual
 /// place, and in those of one that is linked for a fixed place.

@@ -408,7 +408,7 @@ impl Sink<'_> {
                 .get_mut(&tid)
                 .and_then(|thread| thread.calls.iter_mut().next_back())
         {
-            around.open.add_inner(&sample);
+            around.open.add_recorded(&sample);
         }
         true
     }
@@ -517,7 +517,7 @@ impl Sink<'_> {
             .get_mut(&tid)
             .and_then(|thread| thread.calls.iter_mut().next_back());
         if let (Some(sample), Some((_, around))) = (sample, around) {
-            around.open.add_inner(&sample);
+            around.open.add_recorded(&sample);
         }
     }
 }
@@ -529,6 +529,7 @@ fn renew(pending: &mut Pending, point: PointId) {
     pending.shown = Shown::default();
     pending.return_trap = None;
     pending.open = OpenCall::default();
+    pending.is_recorded = true;
 }
 
 /// What does not change in a process: the parts of its objects that it cannot write.
