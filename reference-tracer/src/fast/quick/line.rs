@@ -2,15 +2,15 @@
 
 use crate::text::digits;
 
-/// The longest line that is made here.
-const MOST: usize = 8 << 10;
-
-/// A line in a place of fixed size: to append a few bytes is a bound and a store, and no call.
+/// A line in a place of fixed size, at the end of the output: to append a few bytes is a bound and a store, and no call. (Made elsewhere and
+/// copied, it took longer: a wide load waits for the narrow stores before it.)
 ///
-/// What does not fit makes it [`over`](Self::is_over): the line is of no use then.
+/// What does not fit makes it over-long: the line is of no use then.
 #[derive(Debug)]
 pub(super) struct Line {
-    bytes: Box<[u8; MOST]>,
+    /// The output, while a line is made.
+    bytes: Vec<u8>,
+    start: usize,
     len: usize,
     over: bool,
     /// Bytes that take no column: those of characters after the first.
@@ -50,7 +50,8 @@ impl Name {
 impl Line {
     pub(super) fn new() -> Self {
         Self {
-            bytes: Box::new([0; MOST]),
+            bytes: Vec::new(),
+            start: 0,
             len: 0,
             over: false,
             continued: 0,
@@ -58,23 +59,29 @@ impl Line {
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
+    /// Makes a line of at most `room` bytes at the end of `out`. Whether it was made: `make` could, and it has not become longer.
+    #[inline]
+    pub(super) fn append(
+        &mut self,
+        out: &mut Vec<u8>,
+        room: usize,
+        make: impl FnOnce(&mut Self) -> bool,
+    ) -> bool {
+        std::mem::swap(&mut self.bytes, out);
+        self.start = self.bytes.len();
+        self.len = self.start;
         self.over = false;
         self.continued = 0;
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.over
-    }
-
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len.min(MOST)]
+        self.bytes.resize(self.start + room, 0);
+        let made = make(self) && !self.over;
+        self.bytes.truncate(if made { self.len } else { self.start });
+        std::mem::swap(&mut self.bytes, out);
+        made
     }
 
     /// How many columns it takes.
     pub(super) fn columns(&self) -> usize {
-        self.len - self.continued
+        self.len - self.start - self.continued
     }
 
     /// The next `N` bytes, of which `len` will be part of the line.
@@ -287,32 +294,42 @@ mod tests {
             for at in 0..20 {
                 let mut bytes = *b"some text, some text";
                 bytes[at] = byte;
-                let (mut expected, mut text) = (Vec::new(), Vec::new());
-                crate::value::escape_bytes(&bytes, false, &mut text);
+                let mut expected = b"\"".to_vec();
+                crate::value::escape_bytes(&bytes, false, &mut expected);
                 expected.push(b'"');
-                expected.extend_from_slice(&text);
-                expected.push(b'"');
-                line.clear();
-                line.string(&bytes, false);
-                assert_eq!(line.bytes(), expected);
+                let mut out = Vec::new();
+                let made = line.append(&mut out, 100, |line| {
+                    line.string(&bytes, false);
+                    true
+                });
+                assert!(made);
+                assert_eq!(out, expected);
             }
         }
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_told() {
+    fn a_line_that_is_too_long_is_not_made() {
         let mut line = Line::new();
-        for _ in 0..MOST / 8 {
-            line.put(b"12345678");
-        }
-        assert!(!line.is_over());
-        line.put(b"9");
-        assert!(line.is_over());
-        line.clear();
-        line.string(&[b'a'; MOST], false);
-        assert!(line.is_over());
-        line.clear();
-        line.string("ž".as_bytes(), true);
-        assert_eq!((line.bytes(), line.columns()), ("\"ž\"...".as_bytes(), 6));
+        let mut fits = |count: usize| {
+            let mut out = b"before".to_vec();
+            let made = line.append(&mut out, 80, |line| {
+                (0..count).for_each(|_| line.put(b"12345678"));
+                true
+            });
+            assert_eq!(out.len(), 6 + if made { 8 * count } else { 0 });
+            made
+        };
+        assert_eq!([9, 10, 11].map(&mut fits), [true, true, false]);
+        let mut out = Vec::new();
+        assert!(!line.append(&mut out, 80, |line| {
+            line.string(&[b'a'; 100], false);
+            true
+        }));
+        assert!(line.append(&mut out, 80, |line| {
+            line.string("ž".as_bytes(), true);
+            line.columns() == 6
+        }));
+        assert_eq!(out, "\"ž\"...".as_bytes());
     }
 }
