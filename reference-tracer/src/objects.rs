@@ -38,6 +38,8 @@ pub struct Probe {
     pub at: FileAddr,
     /// What the call looks like there.
     pub site: Site,
+    /// The slot through which the instruction calls, if it does.
+    pub slot: Option<FileAddr>,
     /// Whether it is traced only if it leads to a library that was asked for ([`ObjectStore::leads_to_wanted`]).
     pub by_callee: bool,
 }
@@ -539,6 +541,7 @@ impl ObjectStore {
                 point,
                 at: addr,
                 site: Site::Entry,
+                slot: None,
                 by_callee: false,
             }
         };
@@ -687,19 +690,21 @@ impl Plan {
     }
 
     fn add(&mut self, point: &CallPoint<'_>, id: PointId, by_callee: bool, references: &References) {
-        let probe = |at, site| Probe {
+        let probe = |at, site, slot| Probe {
             point: id,
             at,
             site,
+            slot: Some(slot),
             by_callee,
         };
+        let entries = point.plt().iter();
         self.probes
-            .extend(point.plt().iter().map(|entry| probe(entry.addr, Site::Entry)));
-        for used in point.slots().iter().filter_map(|slot| references.of(slot.addr)) {
-            self.probes
-                .extend(used.calls.iter().map(|&at| probe(at, Site::Call)));
-            self.probes
-                .extend(used.jumps.iter().map(|&at| probe(at, Site::Entry)));
+            .extend(entries.map(|entry| probe(entry.addr, Site::Entry, entry.slot)));
+        for slot in point.slots().iter().map(|slot| slot.addr) {
+            let Some(used) = references.of(slot) else { continue };
+            let (calls, jumps) = (used.calls.iter(), used.jumps.iter());
+            self.probes.extend(calls.map(|&at| probe(at, Site::Call, slot)));
+            self.probes.extend(jumps.map(|&at| probe(at, Site::Entry, slot)));
         }
         // A loaded slot is met in the function, where the direct calls come by once more: they are
         // told by their call site, which knows the name that was called.

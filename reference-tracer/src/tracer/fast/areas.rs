@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use arch_abi::record::{Areas, Common, Hook, Interruption, Places, Recording, REMEMBERED, RETURN_ADDRESS, Resume, Shadow, Template, Unsupported};
 use arch_abi::{Addr, Arch};
-use ptrace_core::{Memory, Stopped};
+use ptrace_core::{Memory, Stopped, procfs};
 use rustc_hash::FxHashMap;
 
 use super::FastError;
@@ -48,6 +48,16 @@ const PIECE: u64 = 1 << 30;
 /// All that is kept beside the stacks.
 fn shadows() -> impl Iterator<Item = Shadow> {
     REMEMBERED.into_iter().chain([RETURN_ADDRESS])
+}
+
+/// Whether just this range is mapped, as a parallel stack is.
+fn is_left_over(stopped: &Stopped, at: Addr, len: u64) -> bool {
+    let maps = procfs::maps(stopped.tgid()).unwrap_or_default();
+    let is_it = |map: &procfs::Mapping| {
+        let private = map.readable && map.writable && !map.executable && !map.shared && !map.is_file();
+        private && map.start == at && map.end == at.wrapping_add(len)
+    };
+    maps.iter().any(is_it)
 }
 
 /// Whether a parallel stack may lie here.
@@ -100,7 +110,7 @@ impl Fast {
         let regs = stopped.regs()?;
         let arch = regs.arch();
         let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
-        spare_base(&regs)?;
+        spare_base(stopped, &regs)?;
         let layout = Chunk::layout(choice.recorder.options.ring)?;
         let mut fast = Self::reserve(stopped, arch, |areas| code.common(areas, &super::drain::ring_layout(&layout)))?;
         let made = fast.fill(stopped, memory, arch, choice);
@@ -159,7 +169,13 @@ impl Fast {
 
     fn map_parallel(&mut self, stopped: &Stopped, arch: Arch, at: u64, len: u64) -> Result<(), FastError> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        let at = map_at(stopped, arch, Addr::new(at), len, access)?;
+        let wanted = Addr::new(at);
+        let at = match map_at(stopped, arch, wanted, len, access) {
+            Ok(at) => at,
+            // What an earlier tracer has left behind, for frames that are still to return, serves as well.
+            Err(_) if is_left_over(stopped, wanted, len) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
         self.mapped.push((at, len));
         // A core dump through a pipe would write it all.
         let advice = libc::MADV_DONTDUMP.unsigned_abs().into();

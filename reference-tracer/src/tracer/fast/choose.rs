@@ -83,11 +83,10 @@ impl Space {
             return probes;
         };
         let hooks = self.hook_unwinders(&mut fast, object);
-        let range = object.range();
         let mut wanted = Vec::new();
         let mut others = Vec::new();
         for (at, probe) in probes {
-            match self.hook_one(&mut fast, stopped, store, range, (at, probe), choice) {
+            match self.hook_one(&mut fast, stopped, store, object, (at, probe), choice) {
                 Ok(place) => wanted.push((place, at, probe)),
                 Err(why) => {
                     let name = &store.points().get(probe.point).name;
@@ -120,16 +119,20 @@ impl Space {
 
     /// The places where an object asks for the code of an address, to unwind: what it is told is to know of stubs.
     fn hook_unwinders(&self, fast: &mut Fast, object: &Loaded) -> Vec<Wanted> {
-        let (start, end) = object.range();
         let mut places = Vec::new();
         for &(at, hook) in &object.file.unwinding {
             let at = object.base.resolve(at);
             let operand = Sites::operand(&self.memory, self.arch, at);
-            let Some(operand) = operand.filter(|operand| (start..end).contains(&operand.word)) else {
+            // What a tracer that has died left there goes on to the function, and knows its own stubs.
+            let Some((operand, original)) = operand.and_then(|operand| Some((operand, operand.naming(operand.word)?))) else {
                 continue;
             };
             if let Ok(stub) = fast.hook(&self.memory, hook, operand.word) {
-                places.push(Wanted { operand, stub });
+                places.push(Wanted {
+                    operand,
+                    original,
+                    stub,
+                });
             }
         }
         places
@@ -140,7 +143,7 @@ impl Space {
         fast: &mut Fast,
         stopped: &Stopped,
         store: &ObjectStore,
-        (start, end): (Addr, Addr),
+        object: &Loaded,
         (at, probe): (Addr, Probe),
         choice: &mut Choice<'_>,
     ) -> Result<Wanted, String> {
@@ -151,9 +154,11 @@ impl Space {
         if point.looks_at_its_caller() {
             return Err("it looks at its return address, or keeps all registers".into());
         }
-        let operand = Sites::operand(&self.memory, self.arch, at)
-            .filter(|operand| (start..end).contains(&operand.word))
-            .ok_or("its code names no slot of its object")?;
+        let slot = probe.slot.map(|slot| object.base.resolve(slot));
+        let operand = Sites::operand(&self.memory, self.arch, at);
+        let (slot, operand) = slot.zip(operand).ok_or("its code names no slot")?;
+        // It names another word where a tracer that has died has been.
+        let original = operand.naming(slot).ok_or("its slot is far from its code")?;
         let plan = choice.reporter.plan(probe.point, point, self.arch, || {
             self.candidates(stopped.tid().raw())
         });
@@ -186,9 +191,13 @@ impl Space {
             .id(probe.point, &plan, wants, at_once)
             .ok_or("there are too many call points")?;
         let stub = fast
-            .stub(&self.memory, id, operand.word, &recording, self.arch)
+            .stub(&self.memory, id, slot, &recording, self.arch)
             .map_err(|error| chain(&error))?;
-        Ok(Wanted { operand, stub })
+        Ok(Wanted {
+            operand,
+            original,
+            stub,
+        })
     }
 
     /// Where `errno` lies from the thread pointer on.

@@ -30,6 +30,9 @@ pub(in crate::tracer) struct Sites {
     pages: Vec<Page>,
 }
 
+/// An operand that is to be written: where, what, and what is to be known of it.
+type Write = (Addr, [u8; 4], Site);
+
 /// How cells are mapped near an address: as the copies of instructions are.
 pub(super) type MapCells<'a> = &'a mut dyn FnMut(Addr, usize) -> Option<Addr>;
 
@@ -43,6 +46,8 @@ const PAGE: usize = 4096;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) operand: arch_abi::RelativeOperand,
+    /// What its bytes are to be when it is put back.
+    pub(super) original: [u8; 4],
     pub(super) stub: Addr,
 }
 
@@ -56,7 +61,7 @@ impl Sites {
 
     /// Patches places. All threads of the process are stopped, or none can be at these places. Gives those that were.
     pub(super) fn patch(&mut self, memory: &Memory, wanted: &[Wanted], map: MapCells<'_>) -> Vec<Addr> {
-        let mut writes: Vec<(Addr, [u8; 4], Addr)> = Vec::new();
+        let mut writes: Vec<Write> = Vec::new();
         let mut by_stub = rustc_hash::FxHashMap::<Addr, Addr>::default();
         for place in wanted {
             let known = by_stub.get(&place.stub).copied();
@@ -66,7 +71,7 @@ impl Sites {
             };
             by_stub.insert(place.stub, cell);
             if let Some(bytes) = place.operand.naming(cell) {
-                writes.push((place.operand.at, bytes, cell));
+                writes.push((place.operand.at, bytes, Site { cell, original: place.original }));
             }
         }
         // The sort keeps the order of those at one place: the first counts.
@@ -80,20 +85,16 @@ impl Sites {
     }
 
     /// Writes operands that lie near to each other, by one read and one write of what is there.
-    fn write(&mut self, memory: &Memory, run: &[(Addr, [u8; 4], Addr)]) -> Option<Vec<Addr>> {
+    fn write(&mut self, memory: &Memory, run: &[Write]) -> Option<Vec<Addr>> {
         let (start, end) = (run.first()?.0, run.last()?.0.wrapping_add(4));
         let mut bytes = vec![0; usize::try_from(end.offset_from(start)?).ok()?];
         memory.read_exact(start, &mut bytes).ok()?;
-        let mut originals = Vec::with_capacity(run.len());
         for (at, operand, _) in run {
             let place = usize::try_from(at.offset_from(start)?).ok()?;
-            let place = bytes.get_mut(place..)?.first_chunk_mut::<4>()?;
-            originals.push(std::mem::replace(place, *operand));
+            *bytes.get_mut(place..)?.first_chunk_mut::<4>()? = *operand;
         }
         memory.write(start, &bytes).ok()?;
-        for ((at, _, cell), original) in run.iter().zip(originals) {
-            self.sites.insert(*at, Site { cell: *cell, original });
-        }
+        self.sites.extend(run.iter().map(|&(at, _, site)| (at, site)));
         Some(run.iter().map(|(at, ..)| *at).collect())
     }
 

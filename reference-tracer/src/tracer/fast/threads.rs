@@ -1,21 +1,28 @@
 //! Which ring a thread records in: its spare register leads there.
 
-use arch_abi::Regs;
-use ptrace_core::{Stopped, Tid};
+use arch_abi::{Addr, Regs};
+use ptrace_core::{Stopped, Tid, procfs};
 
 use super::areas::Fast;
 use super::{Choice, FastError, Recorder};
 
 /// The thread pointer, if the spare register is free for the engine.
-pub(super) fn spare_base(regs: &Regs) -> Result<u64, FastError> {
+pub(super) fn spare_base(stopped: &Stopped, regs: &Regs) -> Result<u64, FastError> {
     let layout = regs.abi().regs();
     let (Some(spare), Some(pointer)) = (layout.spare_base, layout.thread_pointer) else {
         return Err(FastError::Machine(regs.arch()));
     };
-    if regs.get(spare) != 0 {
+    if regs.get(spare) != 0 && !is_left_over(stopped, regs.get(spare)) {
         return Err(FastError::SpareRegister);
     }
     Ok(regs.get(pointer))
+}
+
+/// Whether an address is in rings that an earlier tracer has left behind.
+fn is_left_over(stopped: &Stopped, at: u64) -> bool {
+    let maps = procfs::maps(stopped.tgid()).unwrap_or_default();
+    let map = maps.iter().find(|map| map.contains(Addr::new(at)));
+    map.is_some_and(|map| map.name.as_encoded_bytes().starts_with(b"/memfd:rltrace"))
 }
 
 impl Fast {
@@ -28,7 +35,7 @@ impl Fast {
             return Err(FastError::Machine(regs.arch()));
         };
         let own = regs.get(spare);
-        if own != 0 && !self.is_block(own) {
+        if own != 0 && !self.is_block(own) && !is_left_over(stopped, own) {
             return Err(FastError::SpareRegister);
         }
         let owner = regs.get(pointer);
