@@ -26,8 +26,6 @@ pub struct Quick {
     limit: usize,
     columns: usize,
     duration: bool,
-    /// The longest line that is made here.
-    room: usize,
 }
 
 /// Whether a call has failed, told at once: for calls that are only counted.
@@ -86,15 +84,18 @@ impl Quick {
         took: u64,
     ) -> bool {
         sink.whole_line(out, at, |out, prefix| {
-            let values = (call, ret);
-            scratch
-                .0
-                .append(out, self.room, |line| self.line(line, values, prefix, took))
+            let line = &mut scratch.0;
+            if !self.line(line, (call, ret), prefix, took) {
+                return false;
+            }
+            out.extend_from_slice(line.bytes());
+            true
         })
     }
 
     /// Makes what follows the prefix, which takes so many columns.
     fn line(&self, line: &mut Line, (call, ret): (&Call<'_>, &Call<'_>), prefix: usize, took: u64) -> bool {
+        line.clear();
         line.name(&self.name);
         let records = Records::new(call, ret, &self.numbers, self.limit);
         let failed = self.failure.is(&records);
@@ -124,6 +125,6 @@ impl Quick {
             line.duration(took);
         }
         line.put(b"\n");
-        true
+        !line.is_over()
     }
 }

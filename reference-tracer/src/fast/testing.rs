@@ -395,7 +395,9 @@ impl Ring {
         consumer.drain_bytes(&self.host, |bytes| {
             records.push(bytes.expect("a record as it should be").to_vec());
         });
-        records.iter_mut().for_each(|record| damage(record));
+        for record in &mut records {
+            damage(record);
+        }
         let parsed = records.iter().map(|bytes| fast_ring::parse(bytes, &shapes[..]));
         let mut calls = parsed.filter_map(|record| match record {
             Ok(Record::Call(call) | Record::Return(call)) => Some(call),

@@ -8,6 +8,9 @@
 mod memory;
 mod reason;
 
+#[cfg(test)]
+mod tests;
+
 use arch_abi::{Arch, Place, Source};
 use fast_ring::{Fields, Shape};
 

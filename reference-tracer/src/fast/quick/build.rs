@@ -31,34 +31,16 @@ pub(super) fn quick(
     let mut text = Vec::new();
     name.write(&mut text);
     text.push(b'(');
-    let (args, result) = (builder.params()?, builder.result()?);
-    let columns = options.align.saturating_sub(1).min(MAX_ALIGN);
-    let values = args.iter().map(|arg| &arg.show).chain([&result]);
-    let room = values.map(|show| room(show, ask.limits.string)).sum::<usize>() + text.len() + columns;
     Some(Quick {
-        room: (room + AROUND).min(MOST),
         name: Name::new(&text),
-        args,
-        result,
+        args: builder.params()?,
+        result: builder.result()?,
         failure: builder.failure()?,
         numbers,
         limit: ask.limits.string,
-        columns,
+        columns: options.align.saturating_sub(1).min(MAX_ALIGN),
         duration: options.duration,
     })
-}
-
-/// The longest line that is made at once, and what is in it beside name and values.
-const MOST: usize = 8 << 10;
-const AROUND: usize = 96;
-
-/// How long a value mostly is at most.
-fn room(show: &Show, limit: usize) -> usize {
-    match show {
-        Show::Void | Show::Bits { .. } => 64,
-        // A byte that is no text takes four.
-        Show::Text { .. } | Show::GuessText { .. } => 64 + 4 * limit.min(MOST),
-    }
 }
 
 /// See [`Verdict::of`].
