@@ -345,8 +345,7 @@ impl<T> CallStack<T> {
 
     fn judge<W: StackWitness + ?Sized>(&self, frame: &Frame, sp: Addr, stacks: &mut W) -> Life {
         let slot = self.slot(frame);
-        let is_intact =
-            |stacks: &mut W| self.slot_size == 0 || stacks.holds(slot, frame.return_to);
+        let is_intact = |stacks: &mut W| self.slot_size == 0 || stacks.holds(slot, frame.return_to);
         match stacks.same_stack(slot, sp) {
             Some(false) => Life::Elsewhere,
             None if is_intact(stacks) => Life::Unknown,

@@ -271,7 +271,9 @@ pub(crate) fn futex_wait_any(words: &[&AtomicU64], seen: u32, at_most: std::time
     let Some(first) = words.first() else {
         return std::thread::sleep(at_most);
     };
-    let now = nix::time::ClockId::CLOCK_MONOTONIC.now().map(std::time::Duration::from);
+    let now = nix::time::ClockId::CLOCK_MONOTONIC
+        .now()
+        .map(std::time::Duration::from);
     let until = now.unwrap_or_default() + at_most;
     let time = libc::timespec {
         tv_sec: until.as_secs().cast_signed(),

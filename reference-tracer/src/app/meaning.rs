@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::{Refusal, calibrate, ltrace};
 use crate::cli::{self, Cli};
-use fast_ring::OnFull;
 use crate::filter::{Filter, FilterError, FilterSet};
 use crate::output::{Output, OutputError, PerProcess, Target, describe};
 use crate::selection::{Entry, Selection};
@@ -13,6 +12,7 @@ use crate::sys;
 use crate::text::{PidPrefix, TextOptions, TimePrefix, align_for};
 use crate::tracer::{Destination, RecordOptions, ReportOptions, SummaryOptions, Syscalls, TraceOptions};
 use crate::value::Limits;
+use fast_ring::OnFull;
 
 /// How the processes are traced.
 pub(super) fn trace_options(cli: &Cli) -> TraceOptions {

@@ -60,7 +60,8 @@ impl Tracer {
         {
             self.add_thread(tid, pid, &space, false);
         }
-        self.processes.insert(pid, Process::new(SharedSpace::clone(&space), true));
+        self.processes
+            .insert(pid, Process::new(SharedSpace::clone(&space), true));
         let threads: Vec<&Stopped> = stops.iter().map(|(stopped, _)| stopped).collect();
         let notes = self.refresh_all(&threads, &space);
         self.notes.extend(notes);

@@ -138,7 +138,13 @@ pub(super) fn map(
 }
 
 /// Maps memory that nobody needs to have room for, at exactly `at`.
-pub(super) fn map_at(stopped: &Stopped, arch: Arch, at: Addr, len: u64, prot: i32) -> Result<Addr, CodeError> {
+pub(super) fn map_at(
+    stopped: &Stopped,
+    arch: Arch,
+    at: Addr,
+    len: u64,
+    prot: i32,
+) -> Result<Addr, CodeError> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_FIXED_NOREPLACE;
     let args = [
         at.get(),

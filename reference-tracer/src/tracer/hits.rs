@@ -215,7 +215,11 @@ impl Hit<'_> {
         let return_to = pending.call.return_address;
         let never = point.returns == Returns::Never || plan.noreturn();
         // A call that was made by a jump from one that is recorded inside the program returns with that one.
-        let recorded = self.space.fast.as_ref().is_some_and(|fast| fast.is_return(return_to));
+        let recorded = self
+            .space
+            .fast
+            .as_ref()
+            .is_some_and(|fast| fast.is_return(return_to));
         let return_to = if recorded {
             self.thread.returns_to(0, pending.call.sp, true)
         } else {

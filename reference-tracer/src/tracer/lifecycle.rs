@@ -39,7 +39,12 @@ impl Tracer {
             self.take_over_from(former, tgid);
         }
         let of_process = |(_, thread): &(&Tid, &Thread)| thread.tgid == tgid;
-        let gone: Vec<Tid> = self.threads.iter().filter(of_process).map(|(tid, _)| *tid).collect();
+        let gone: Vec<Tid> = self
+            .threads
+            .iter()
+            .filter(of_process)
+            .map(|(tid, _)| *tid)
+            .collect();
         for tid in gone {
             self.forget_recorded(tid);
         }
@@ -221,7 +226,8 @@ impl Tracer {
                 .iter_mut()
                 .for_each(|(_, call)| call.call.tid = tid.raw());
         }
-        self.processes.insert(tgid, Process::new(SharedSpace::clone(&space), from.follow));
+        self.processes
+            .insert(tgid, Process::new(SharedSpace::clone(&space), from.follow));
         if from.follow {
             self.register(stopped, &space);
         } else if let Some(fast) = &space.borrow().fast {

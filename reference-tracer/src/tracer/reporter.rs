@@ -12,12 +12,12 @@ use super::streams::{Destination, Streams};
 use super::surroundings::Surroundings;
 use super::thread::Pending;
 use crate::derive::{Candidate, Derived};
+use crate::fast::quick::{self, Quick, Verdict};
+use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::summary::{Column, Correction, OpenCall, Report, Sample, Summary};
-use crate::fast::quick::{self, Quick, Verdict};
-use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -355,7 +355,11 @@ impl Reporter {
         }
         let line = || Quick::of(ask, wants, self.name(point), &self.options.text);
         let line = if self.options.lines { Some(line()?) } else { None };
-        let verdict = if self.counts() { Some(Verdict::of(ask, wants)?) } else { None };
+        let verdict = if self.counts() {
+            Some(Verdict::of(ask, wants)?)
+        } else {
+            None
+        };
         Some(AtOnce { line, verdict })
     }
 

@@ -3,7 +3,10 @@
 use std::ops::Range;
 use std::rc::Rc;
 
-use arch_abi::record::{Areas, Common, Hook, Interruption, Places, Recording, REMEMBERED, RETURN_ADDRESS, Resume, Shadow, Template, Unsupported};
+use arch_abi::record::{
+    Areas, Common, Hook, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, Shadow,
+    Template, Unsupported,
+};
 use arch_abi::{Addr, Arch};
 use ptrace_core::{Memory, Stopped, procfs};
 use rustc_hash::FxHashMap;
@@ -112,7 +115,9 @@ impl Fast {
         let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
         spare_base(stopped, &regs)?;
         let layout = Chunk::layout(choice.recorder.options.ring)?;
-        let mut fast = Self::reserve(stopped, arch, |areas| code.common(areas, &super::drain::ring_layout(&layout)))?;
+        let mut fast = Self::reserve(stopped, arch, |areas| {
+            code.common(areas, &super::drain::ring_layout(&layout))
+        })?;
         let made = fast.fill(stopped, memory, arch, choice);
         if made.is_err() {
             fast.remove(stopped, arch);
@@ -120,7 +125,11 @@ impl Fast {
         made.map(|()| fast)
     }
 
-    fn reserve(stopped: &Stopped, arch: Arch, common: impl FnOnce(&Areas) -> Result<Common, Unsupported>) -> Result<Self, FastError> {
+    fn reserve(
+        stopped: &Stopped,
+        arch: Arch,
+        common: impl FnOnce(&Areas) -> Result<Common, Unsupported>,
+    ) -> Result<Self, FastError> {
         let access = libc::PROT_READ | libc::PROT_EXEC;
         let mut at = Err(CodeError::NoRoom(Addr::new(FIRST)));
         for index in 0..TRIES {
@@ -154,7 +163,13 @@ impl Fast {
         })
     }
 
-    fn fill(&mut self, stopped: &Stopped, memory: &Memory, arch: Arch, choice: &mut Choice<'_>) -> Result<(), FastError> {
+    fn fill(
+        &mut self,
+        stopped: &Stopped,
+        memory: &Memory,
+        arch: Arch,
+        choice: &mut Choice<'_>,
+    ) -> Result<(), FastError> {
         memory.write(self.areas.entries.start, self.common.entries())?;
         memory.write(self.areas.returns.start, self.common.returns())?;
         memory.write(self.name, NAME)?;
@@ -179,7 +194,11 @@ impl Fast {
         self.mapped.push((at, len));
         // A core dump through a pipe would write it all.
         let advice = libc::MADV_DONTDUMP.unsigned_abs().into();
-        system_call(stopped, arch.abi().system_calls().madvise, [at.get(), len, advice, 0, 0, 0])?;
+        system_call(
+            stopped,
+            arch.abi().system_calls().madvise,
+            [at.get(), len, advice, 0, 0, 0],
+        )?;
         Ok(())
     }
 
@@ -242,15 +261,25 @@ impl Fast {
         Ok(template)
     }
 
-    fn place(&mut self, memory: &Memory, template: &Rc<Template>, id: u32, slot: Addr) -> Result<Addr, FastError> {
+    fn place(
+        &mut self,
+        memory: &Memory,
+        template: &Rc<Template>,
+        id: u32,
+        slot: Addr,
+    ) -> Result<Addr, FastError> {
         let stubs = Rc::make_mut(&mut self.stubs);
         let places = Places {
             entry: stubs.next_entry,
             ret: stubs.next_return,
         };
         let (first, second) = template.place(&places, id, slot);
-        let next_entry = places.entry.wrapping_add((first.len() as u64).next_multiple_of(ALIGN));
-        let next_return = places.ret.wrapping_add((second.len() as u64).next_multiple_of(ALIGN));
+        let next_entry = places
+            .entry
+            .wrapping_add((first.len() as u64).next_multiple_of(ALIGN));
+        let next_return = places
+            .ret
+            .wrapping_add((second.len() as u64).next_multiple_of(ALIGN));
         if next_entry > self.areas.entries.end || next_return > self.areas.returns.end {
             return Err(FastError::Full);
         }
@@ -289,7 +318,13 @@ impl Fast {
         }
         let placed = &self.stubs.placed;
         let in_returns = self.areas.returns.contains(&pc);
-        let start = |stub: &Placed| if in_returns { stub.places.ret } else { stub.places.entry };
+        let start = |stub: &Placed| {
+            if in_returns {
+                stub.places.ret
+            } else {
+                stub.places.entry
+            }
+        };
         let after = placed.partition_point(|stub| start(stub) <= pc);
         let stub = placed.get(after.checked_sub(1)?)?;
         stub.template.resume(&stub.places, pc, why)
@@ -305,12 +340,17 @@ impl Fast {
         }
     }
 
-    /// Unmaps everything. No thread is in a stub or will return into one.
-    pub(super) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
-        let chunks = std::mem::take(&mut self.chunks);
-        for (at, len) in chunks.iter().map(|chunk| chunk.range()) {
+    /// Unmaps the rings. No thread is in a stub, and the stubs are retired.
+    pub(super) fn unmap_rings(&mut self, stopped: &Stopped, arch: Arch) {
+        for chunk in std::mem::take(&mut self.chunks) {
+            let (at, len) = chunk.range();
             unmap(stopped, arch, at, len);
         }
+    }
+
+    /// Unmaps everything. No thread is in a stub or will return into one.
+    pub(super) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
+        self.unmap_rings(stopped, arch);
         for (at, len) in std::mem::take(&mut self.mapped) {
             unmap(stopped, arch, at, len);
         }

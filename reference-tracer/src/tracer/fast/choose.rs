@@ -47,7 +47,12 @@ impl Space {
         }
     }
 
-    fn try_fast(&self, first: &Stopped, threads: &[&Stopped], choice: &mut Choice<'_>) -> Result<Fast, FastError> {
+    fn try_fast(
+        &self,
+        first: &Stopped,
+        threads: &[&Stopped],
+        choice: &mut Choice<'_>,
+    ) -> Result<Fast, FastError> {
         if !self.may_call {
             return Err(FastError::Seccomp);
         }
@@ -124,7 +129,9 @@ impl Space {
             let at = object.base.resolve(at);
             let operand = Sites::operand(&self.memory, self.arch, at);
             // What a tracer that has died left there goes on to the function, and knows its own stubs.
-            let Some((operand, original)) = operand.and_then(|operand| Some((operand, operand.naming(operand.word)?))) else {
+            let Some((operand, original)) =
+                operand.and_then(|operand| Some((operand, operand.naming(operand.word)?)))
+            else {
                 continue;
             };
             if let Ok(stub) = fast.hook(&self.memory, hook, operand.word) {
@@ -231,7 +238,12 @@ impl Space {
 
 impl Fast {
     fn stamp_all(&mut self, memory: &ptrace_core::Memory, arch: Arch, recorder: &mut Recorder) {
-        let known: Vec<_> = self.stubs.by_slot.iter().map(|(&key, &stub)| (key, stub)).collect();
+        let known: Vec<_> = self
+            .stubs
+            .by_slot
+            .iter()
+            .map(|(&key, &stub)| (key, stub))
+            .collect();
         let mut new = rustc_hash::FxHashMap::default();
         for ((id, slot), stub) in known {
             let Some((id, recording)) = recorder.kinds.stamped(id) else {
@@ -257,7 +269,11 @@ fn sanitizer(process: Tid) -> Option<String> {
         let is_one = |start: &&[u8]| name.starts_with(start);
         LIBRARIES.iter().any(is_one)
     });
-    let linked_in = || LINKED_IN.into_iter().find(|name| matches!(program.lookup(name.as_bytes(), None), Ok(Some(_))));
+    let linked_in = || {
+        LINKED_IN
+            .into_iter()
+            .find(|name| matches!(program.lookup(name.as_bytes(), None), Ok(Some(_))))
+    };
     library
         .map(|name| String::from_utf8_lossy(name).into_owned())
         .or_else(|| linked_in().map(str::to_owned))

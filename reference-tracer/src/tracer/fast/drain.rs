@@ -16,13 +16,13 @@ use super::pump::{PATIENCE, Pump};
 use super::{Engine, RecordOptions, marker};
 use crate::fast::fill::Moments;
 use crate::fast::wants::Wants;
+use crate::memory::TargetMemory;
 use crate::points::{PointId, Points};
 use crate::proto::Plan;
 use crate::summary::OpenCall;
-use crate::text::Moment;
 use crate::sys::{self, SharedWords};
+use crate::text::Moment;
 use crate::tracer::Tracer;
-use crate::memory::TargetMemory;
 use crate::tracer::hits::Buffers;
 use crate::tracer::reporter::{AtOnce, Clock, Reporter};
 use crate::tracer::space::Space;
@@ -105,7 +105,9 @@ impl Kinds {
         if let Some(&id) = self.ids.get(&key) {
             return Some(id);
         }
-        let id = u32::try_from(self.kinds.len()).ok().filter(|&id| id < format::MAX_IDS)?;
+        let id = u32::try_from(self.kinds.len())
+            .ok()
+            .filter(|&id| id < format::MAX_IDS)?;
         self.shapes.push(wants.shape());
         self.kinds.push(Kind {
             point,
@@ -303,7 +305,9 @@ impl Tracer {
             damaged: &mut recorder.damaged,
             notes: &mut recorder.notes,
         };
-        recorder.lanes.drain(now, &recorder.kinds.shapes, |tid, item| sink.take(tid, item))
+        recorder
+            .lanes
+            .drain(now, &recorder.kinds.shapes, |tid, item| sink.take(tid, item))
     }
 }
 
@@ -328,7 +332,9 @@ impl Lanes {
             }
             _ => {
                 let part = |index, item: Result<Record<'_>, Damage>| take(index, item.map(Item::Record));
-                self.merge.drain(now, &mut self.consumers, shapes, &Futex, part).items
+                self.merge
+                    .drain(now, &mut self.consumers, shapes, &Futex, part)
+                    .items
             }
         }
     }
@@ -383,7 +389,9 @@ impl Sink<'_> {
 
     /// Shows a whole call without making it a pending one first, where it is so simple and shows nothing of other calls.
     fn at_once(&mut self, tid: Tid, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        let Some(kind) = self.kinds.get(call.id) else { return false };
+        let Some(kind) = self.kinds.get(call.id) else {
+            return false;
+        };
         let (Some(at_once), Some(thread)) = (&kind.at_once, self.threads.get_mut(&tid)) else {
             return false;
         };
@@ -414,9 +422,13 @@ impl Sink<'_> {
     }
 
     fn call(&mut self, tid: Tid, call: &Call<'_>, by_jump: bool) {
-        let Some(kind) = self.kinds.get(call.id) else { return };
+        let Some(kind) = self.kinds.get(call.id) else {
+            return;
+        };
         let time = self.time(call.stamp);
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         self.reporter.out.focus(thread.tgid);
         let mut pending = self.buffers.pool.pop().unwrap_or_default();
         renew(&mut pending, kind.point);
@@ -453,25 +465,36 @@ impl Sink<'_> {
             call: &recorded,
             constant: &Constants(&space),
         };
-        self.reporter.entry(self.points, pending, &kind.plan, &memory, &space);
+        self.reporter
+            .entry(self.points, pending, &kind.plan, &memory, &space);
         pending.recorded = recorded;
         pending.started = time;
     }
 
     fn ret(&mut self, tid: Tid, ret: &Call<'_>) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         self.reporter.out.focus(thread.tgid);
         let sp_after = thread.stack_at(ret.stack_pointer).wrapping_add(8);
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let space = Rc::clone(&thread.space);
         let space = space.borrow();
         let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
-        thread.calls.returned(marker(ret.id), sp_after, &mut stacks, &mut closed);
+        thread
+            .calls
+            .returned(marker(ret.id), sp_after, &mut stacks, &mut closed);
         self.close(tid, &mut closed, Some(ret), &space);
         self.buffers.closed = closed;
     }
 
-    fn close(&mut self, tid: Tid, closed: &mut Vec<Closed<Box<Pending>>>, ret: Option<&Call<'_>>, space: &Space) {
+    fn close(
+        &mut self,
+        tid: Tid,
+        closed: &mut Vec<Closed<Box<Pending>>>,
+        ret: Option<&Call<'_>>,
+        space: &Space,
+    ) {
         for Closed {
             token: pending,
             how,
@@ -490,19 +513,26 @@ impl Sink<'_> {
     /// around it, whose record has that one's fields.
     fn show_return(&mut self, tid: Tid, pending: &Pending, entry: Addr, ret: &Call<'_>, space: &Space) {
         let own = entry == marker(ret.id);
-        let Some(kind) = self.kinds.get(ret.id) else { return };
+        let Some(kind) = self.kinds.get(ret.id) else {
+            return;
+        };
         let plan = if own {
             Rc::clone(&kind.plan)
         } else {
-            self.reporter
-                .plan(pending.point, self.points.get(pending.point), space.arch, Vec::new)
+            self.reporter.plan(
+                pending.point,
+                self.points.get(pending.point),
+                space.arch,
+                Vec::new,
+            )
         };
         let mut raw = RawReturn {
             time: self.time(ret.stamp),
             ..RawReturn::default()
         };
         let mut recorded = std::mem::take(&mut self.buffers.recorded);
-        kind.wants.fill_return(ret, &pending.call, &mut raw, &mut recorded);
+        kind.wants
+            .fill_return(ret, &pending.call, &mut raw, &mut recorded);
         let memory = Moments {
             ret: own.then_some(&recorded),
             call: &pending.recorded,

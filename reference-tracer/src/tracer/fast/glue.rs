@@ -4,6 +4,8 @@ use arch_abi::record::{Interruption, Resume};
 use arch_abi::{Addr, Regs};
 use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
 
+use rustc_hash::FxHashSet;
+
 use super::{Choice, FastError};
 use crate::tracer::Tracer;
 use crate::tracer::linkage::{Note, chain};
@@ -50,7 +52,11 @@ impl Tracer {
 
     /// A new program has no thread pointer before its dynamic linker has set one, and does not record before that.
     pub(in crate::tracer) fn await_thread_pointer(&mut self, stopped: &Stopped) -> Result<(), Error> {
-        let Some(thread) = self.threads.get_mut(&stopped.tid()).filter(|thread| thread.system_calls_left > 0) else {
+        let Some(thread) = self
+            .threads
+            .get_mut(&stopped.tid())
+            .filter(|thread| thread.system_calls_left > 0)
+        else {
             return Ok(());
         };
         thread.system_calls_left -= 1;
@@ -60,7 +66,10 @@ impl Tracer {
             thread.system_calls_left = 0;
             self.recorder.lanes.set_owner(stopped.tid(), pointer);
         } else if thread.system_calls_left == 0 {
-            self.notes.push(format!("tid {}: it has no thread pointer, and its calls are not recorded", stopped.tid()));
+            self.notes.push(format!(
+                "tid {}: it has no thread pointer, and its calls are not recorded",
+                stopped.tid()
+            ));
         }
         Ok(())
     }
@@ -113,13 +122,23 @@ impl Tracer {
     }
 
     /// A signal, or a fault of recording code itself, stops a thread. `true`: it was the latter, and is dealt with.
-    pub(in crate::tracer) fn leave_stub(&mut self, stopped: &Stopped, regs: &mut Regs, signal: Signal) -> Result<bool, Error> {
+    pub(in crate::tracer) fn leave_stub(
+        &mut self,
+        stopped: &Stopped,
+        regs: &mut Regs,
+        signal: Signal,
+    ) -> Result<bool, Error> {
         let Some(thread) = self.threads.get(&stopped.tid()) else {
             return Ok(false);
         };
         let space = SharedSpace::clone(&thread.space);
         let mut space = space.borrow_mut();
-        let Space { fast: Some(fast), arch, .. } = &mut *space else {
+        let Space {
+            fast: Some(fast),
+            arch,
+            ..
+        } = &mut *space
+        else {
             return Ok(false);
         };
         let pc = regs.pc();
@@ -145,13 +164,12 @@ impl Tracer {
         go_on(stopped, regs, resume)
     }
 
-
     /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. Calls that are under way return through theirs
     /// without being recorded; where there is none, all is unmapped.
     pub(in crate::tracer) fn stop_recording(&mut self, held: &[(Stopped, Stop)]) {
-        let mut busy = rustc_hash::FxHashSet::default();
+        let (mut busy, mut inside) = (FxHashSet::default(), FxHashSet::default());
         for (stopped, _) in held {
-            self.leave_ring(stopped, &mut busy);
+            self.leave_ring(stopped, &mut busy, &mut inside);
         }
         for (stopped, _) in held {
             let Some(thread) = self.threads.get(&stopped.tid()) else {
@@ -165,6 +183,8 @@ impl Tracer {
                 fast.retire(&memory);
                 if !busy.contains(&stopped.tgid()) {
                     fast.remove(stopped, arch);
+                } else if !inside.contains(&stopped.tgid()) {
+                    fast.unmap_rings(stopped, arch);
                 }
             }
         }
@@ -174,8 +194,8 @@ impl Tracer {
     }
 
     /// Takes a stopped thread out of recording code and gives it back its register. Notes in `busy` the processes whose threads
-    /// are in calls that return through stubs, or may be.
-    fn leave_ring(&mut self, stopped: &Stopped, busy: &mut rustc_hash::FxHashSet<Tid>) {
+    /// are in calls that return through stubs, or may be, and in `inside` those with a thread that could not be taken out.
+    fn leave_ring(&mut self, stopped: &Stopped, busy: &mut FxHashSet<Tid>, inside: &mut FxHashSet<Tid>) {
         let Some(thread) = self.threads.get(&stopped.tid()) else {
             return;
         };
@@ -190,6 +210,9 @@ impl Tracer {
             in_stub = fast.is_code(regs.pc());
         }
         let released: Result<bool, FastError> = fast.release(stopped);
+        if in_stub || !matches!(released, Ok(true)) {
+            inside.insert(stopped.tgid());
+        }
         if in_stub || !thread.calls.is_empty() || !matches!(released, Ok(true)) {
             busy.insert(stopped.tgid());
         }
@@ -219,6 +242,8 @@ fn go_on(stopped: &Stopped, regs: &mut Regs, resume: Option<Resume>) -> Result<b
 /// The address that could not be accessed: `si_addr`.
 fn fault_address(stopped: &Stopped) -> Result<Option<Addr>, Error> {
     let bytes = stopped.siginfo()?.bytes();
-    let word = bytes.get(16..24).and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+    let word = bytes
+        .get(16..24)
+        .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
     Ok(word.map(|word| Addr::new(u64::from_le_bytes(word))))
 }

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arch_abi::{Addr, Arch};
@@ -63,7 +63,11 @@ pub(super) struct Chunk {
 impl Chunk {
     /// The sizes of the shared memory for rings of `ring_bytes`.
     pub(super) fn layout(ring_bytes: usize) -> Result<Layout, FastError> {
-        Ok(Layout::new(RINGS + 1, ring_bytes, fast_ring::format::LONGEST_RECORD)?)
+        Ok(Layout::new(
+            RINGS + 1,
+            ring_bytes,
+            fast_ring::format::LONGEST_RECORD,
+        )?)
     }
 
     /// Makes shared memory in the process of `stopped`. At `name`, a string of that process, it has its name.
@@ -196,7 +200,11 @@ impl Default for Lanes {
 fn empty_region() -> Region<'static> {
     static WORDS: std::sync::OnceLock<Vec<AtomicU64>> = std::sync::OnceLock::new();
     let layout = Layout::new(1, 64, 16).unwrap_or_else(|error| unreachable!("{error}"));
-    let words = WORDS.get_or_init(|| std::iter::repeat_with(AtomicU64::default).take(layout.words()).collect());
+    let words = WORDS.get_or_init(|| {
+        std::iter::repeat_with(AtomicU64::default)
+            .take(layout.words())
+            .collect()
+    });
     Region::create(words, layout).unwrap_or_else(|error| unreachable!("{error}"))
 }
 
@@ -254,7 +262,10 @@ impl Lanes {
             return;
         };
         let chunk = &lane.chunk;
-        let (ring, data) = (chunk.region.ring(lane.ring), chunk.region.layout().data_at(lane.ring));
+        let (ring, data) = (
+            chunk.region.ring(lane.ring),
+            chunk.region.layout().data_at(lane.ring),
+        );
         if let (Some(ring), Some(data)) = (ring, data) {
             ring.bind(chunk.at.wrapping_add(data as u64).get(), chunk.at.get(), owner);
         }

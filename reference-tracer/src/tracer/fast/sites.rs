@@ -71,7 +71,14 @@ impl Sites {
             };
             by_stub.insert(place.stub, cell);
             if let Some(bytes) = place.operand.naming(cell) {
-                writes.push((place.operand.at, bytes, Site { cell, original: place.original }));
+                writes.push((
+                    place.operand.at,
+                    bytes,
+                    Site {
+                        cell,
+                        original: place.original,
+                    },
+                ));
             }
         }
         // The sort keeps the order of those at one place: the first counts.

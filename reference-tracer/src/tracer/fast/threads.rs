@@ -28,7 +28,11 @@ fn is_left_over(stopped: &Stopped, at: u64) -> bool {
 impl Fast {
     /// Lets a stopped thread record, into a ring of its own. One that uses the register itself is left alone: stubs
     /// pass its calls through.
-    pub(in crate::tracer) fn register(&mut self, stopped: &Stopped, choice: &mut Choice<'_>) -> Result<(), FastError> {
+    pub(in crate::tracer) fn register(
+        &mut self,
+        stopped: &Stopped,
+        choice: &mut Choice<'_>,
+    ) -> Result<(), FastError> {
         let mut regs = stopped.regs()?;
         let layout = regs.abi().regs();
         let (Some(spare), Some(pointer)) = (layout.spare_base, layout.thread_pointer) else {
@@ -95,6 +99,7 @@ impl Recorder {
     /// A thread has ended, and its ring was drained. What it lost is told.
     pub(in crate::tracer) fn forget(&mut self, tid: Tid) -> Option<String> {
         let lost = self.lanes.take_back(tid);
-        (lost > 0).then(|| format!("tid {tid}: {lost} calls and returns were lost, because its ring was full"))
+        (lost > 0)
+            .then(|| format!("tid {tid}: {lost} calls and returns were lost, because its ring was full"))
     }
 }
