@@ -112,9 +112,29 @@ impl Thread {
 pub(super) struct StackMap {
     /// Start, end, and whether it is the main thread's stack.
     ranges: Vec<(Addr, Addr, bool)>,
+    /// Pieces of the address space where nothing was found. What a record says of the stack pointer is its low half only: on a stack far away
+    /// from that of the last stop it leads nowhere, and that is not to be looked up for every call.
+    nowhere: std::collections::VecDeque<u64>,
 }
 
+/// How many pieces are remembered, and how long each is.
+const NOWHERE: usize = 64;
+const PIECE: u64 = 1 << 16;
+
 impl StackMap {
+    /// Reads the mappings again, unless it was in vain for this address before.
+    fn look_for(&mut self, at: Addr, tgid: Tid) {
+        let piece = at.get() / PIECE;
+        if self.find(at).is_some() || self.nowhere.contains(&piece) {
+            return;
+        }
+        self.read(tgid);
+        if self.find(at).is_none() {
+            self.nowhere.push_front(piece);
+            self.nowhere.truncate(NOWHERE);
+        }
+    }
+
     fn find(&self, at: Addr) -> Option<&(Addr, Addr, bool)> {
         self.ranges
             .iter()
@@ -138,9 +158,8 @@ pub(super) struct Stacks<'a> {
 
 impl StackWitness for Stacks<'_> {
     fn same_stack(&mut self, frame: Addr, now: Addr) -> Option<bool> {
-        if self.map.find(frame).is_none() || self.map.find(now).is_none() {
-            self.map.read(self.tgid);
-        }
+        self.map.look_for(frame, self.tgid);
+        self.map.look_for(now, self.tgid);
         let (frame, now) = (self.map.find(frame)?, self.map.find(now)?);
         if frame.0 != now.0 {
             return Some(false);
