@@ -1,6 +1,7 @@
 //! Kills the tracer at random moments of attaching and of leaving, and counts the targets that die of it.
 //!
-//! `cargo run -p rltrace-tests --example random_kills -- [KILLS]` prints both counts, and how each target ended.
+//! `cargo run -p rltrace-tests --example random_kills -- [KILLS]` prints both counts, and how each target ended; with
+//! `RLTRACE_ENGINE=fast` of the engine inside the program.
 //! ARCHITECTURE.md says which instants remain.
 
 use std::thread::sleep;

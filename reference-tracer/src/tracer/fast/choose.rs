@@ -161,6 +161,9 @@ impl Space {
         if point.looks_at_its_caller() {
             return Err("it looks at its return address, or keeps all registers".into());
         }
+        if self.numbers_its_slot(at) {
+            return Err("its PLT entry hands a number on in a register that stubs use".into());
+        }
         let slot = probe.slot.map(|slot| object.base.resolve(slot));
         let operand = Sites::operand(&self.memory, self.arch, at);
         let (slot, operand) = slot.zip(operand).ok_or("its code names no slot")?;
@@ -205,6 +208,13 @@ impl Space {
             original,
             stub,
         })
+    }
+
+    /// Whether a PLT entry leaves the number of its slot in r11 for the resolver, as those of mold do: `endbr64`, `mov $number, %r11d`,
+    /// `jmp *slot(%rip)`.
+    fn numbers_its_slot(&self, at: Addr) -> bool {
+        let mut entry = [0; 6];
+        self.memory.read(at, &mut entry).is_ok() && entry == [0xf3, 0x0f, 0x1e, 0xfa, 0x41, 0xbb]
     }
 
     /// Where `errno` lies from the thread pointer on.
