@@ -227,7 +227,7 @@ pub trait Abi: Sync + std::fmt::Debug {
 
     /// The operand by which code that starts at `at`, where the bytes `code` lie, loads the address that it goes to next: of the
     /// first instruction that names a memory word, within a few. `None` where the ABI has no operands relative to
-    /// the program counter, or there is no such operand.
+    /// the program counter, there is no such operand, or a number was put into a register before, which whoever is gone to is to find there.
     fn loaded_operand(&self, _code: &[u8], _at: Addr) -> Option<RelativeOperand> {
         None
     }

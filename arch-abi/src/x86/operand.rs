@@ -1,6 +1,6 @@
 //! The operand through which a piece of a procedure linkage table, or a call without one, gets its address.
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
+use iced_x86::{Decoder, DecoderOptions, Instruction, OpKind};
 
 use crate::abi::RelativeOperand;
 use crate::addr::Addr;
@@ -17,6 +17,10 @@ pub(super) fn loaded(code: &[u8], at: Addr) -> Option<RelativeOperand> {
         }
         decoder.decode_out(&mut instruction);
         if instruction.is_invalid() {
+            return None;
+        }
+        // mold's entries leave the slot's number there for the resolver: `mov $number, %r11d`, `jmp *slot(%rip)`.
+        if instruction.op0_kind() == OpKind::Register && instruction.op1_kind() == OpKind::Immediate32 {
             return None;
         }
         if instruction.is_ip_rel_memory_operand() {
@@ -61,5 +65,9 @@ mod tests {
         }
         assert_eq!(loaded(&[0x90, 0x90, 0x90, 0xff, 0x25, 0, 0, 0, 0], at), None);
         assert_eq!(loaded(&[0xff, 0x25], at), None);
+        let mold = [
+            0xf3, 0x0f, 0x1e, 0xfa, 0x41, 0xbb, 7, 0, 0, 0, 0xff, 0x25, 0xe2, 0x2f, 0, 0,
+        ];
+        assert_eq!(loaded(&mold, at), None);
     }
 }

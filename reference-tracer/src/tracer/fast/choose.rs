@@ -161,12 +161,11 @@ impl Space {
         if point.looks_at_its_caller() {
             return Err("it looks at its return address, or keeps all registers".into());
         }
-        if self.numbers_its_slot(at) {
-            return Err("its PLT entry hands a number on in a register that stubs use".into());
-        }
         let slot = probe.slot.map(|slot| object.base.resolve(slot));
         let operand = Sites::operand(&self.memory, self.arch, at);
-        let (slot, operand) = slot.zip(operand).ok_or("its code names no slot")?;
+        let (slot, operand) = slot.zip(operand).ok_or(
+            "its code names no slot, or leaves a number for the resolver in a register that stubs use",
+        )?;
         // It names another word where a tracer that has died has been.
         let original = operand.naming(slot).ok_or("its slot is far from its code")?;
         let plan = choice.reporter.plan(probe.point, point, self.arch, || {
@@ -208,13 +207,6 @@ impl Space {
             original,
             stub,
         })
-    }
-
-    /// Whether a PLT entry leaves the number of its slot in r11 for the resolver, as those of mold do: `endbr64`, `mov $number, %r11d`,
-    /// `jmp *slot(%rip)`.
-    fn numbers_its_slot(&self, at: Addr) -> bool {
-        let mut entry = [0; 6];
-        self.memory.read(at, &mut entry).is_ok() && entry == [0xf3, 0x0f, 0x1e, 0xfa, 0x41, 0xbb]
     }
 
     /// Where `errno` lies from the thread pointer on.
