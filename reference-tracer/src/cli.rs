@@ -219,7 +219,7 @@ pub struct Cli {
     #[arg(long, help_heading = help::PROCESSES, hide_short_help = true)]
     pub no_handoff: bool,
 
-    /// How to meet calls: trap, fast (inside the program), auto
+    /// Meet calls by a trap, or fast: recorded inside; or auto
     ///
     /// `trap` stops the program at each call. `fast` records calls inside the program, without a stop, and meets those by traps that
     /// cannot be recorded; where nothing can be, it says why. `auto` is the same without a word.
@@ -227,11 +227,11 @@ pub struct Cli {
     pub engine: Engine,
 
     /// What to do when a thread's ring is full: wait, or drop calls and count them
-    #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", hide_default_value = true, hide_possible_values = true, help_heading = help::PROCESSES)]
+    #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", hide_short_help = true, hide_default_value = true, hide_possible_values = true, help_heading = help::PROCESSES)]
     pub on_full: OnFull,
 
     /// The size of each thread's ring: a power of two from 64K to 256M (default: 1M)
-    #[arg(long, value_name = "SIZE", value_parser = values::ring, default_value = "1M", hide_default_value = true, help_heading = help::PROCESSES)]
+    #[arg(long, value_name = "SIZE", value_parser = values::ring, default_value = "1M", hide_short_help = true, hide_default_value = true, help_heading = help::PROCESSES)]
     pub ring: usize,
 
     /// Tell of the tracer's own work: error, warn, info, debug or trace

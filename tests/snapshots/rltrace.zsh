@@ -49,6 +49,12 @@ _rltrace() {
 '*--env=[Set VAR for the command; without \`=\`\: unset it]:VAR=VAL:_default' \
 '--limit=[Leave after N calls; the command runs on]:N:_default' \
 '--for=[Leave after SECONDS; the command runs on]:SECONDS:_default' \
+'--engine=[How to meet calls\: trap, fast (inside the program), auto]:ENGINE:((auto\:"Inside the program where that is safe, otherwise by traps"
+trap\:"By traps"
+fast\:"As \`Auto\`, and what must be met by traps is told"))' \
+'--on-full=[What to do when a thread'\''s ring is full\: wait, or drop calls and count them]:WHAT:((wait\:"Wait for the tracer"
+drop\:"Go on, and count what is lost"))' \
+'--ring=[The size of each thread'\''s ring\: a power of two from 64K to 256M (default\: 1M)]:SIZE:_default' \
 '-D+[Tell of the tracer'\''s own work\: error, warn, info, debug or trace]:LEVEL:_default' \
 '--debug=[Tell of the tracer'\''s own work\: error, warn, info, debug or trace]:LEVEL:_default' \
 '--generate=[Print a man page, or what makes a shell complete options, and exit]:WHAT:((man\:"The manual page"
