@@ -336,6 +336,51 @@ impl<'m, W: Word> Consumer<'m, W> {
         record
     }
 
+    /// Takes what is loaded, with its return if it is a call and that follows it, no later than `until`.
+    pub(crate) fn take_call<S: Shapes + ?Sized>(
+        &mut self,
+        shapes: &S,
+        until: u64,
+    ) -> Result<Item<'_>, Damage> {
+        let max_record = self.ring.layout().max_record();
+        if self.damage.is_none()
+            && let Some((_, after)) = whole(self.copied(), max_record)
+            && whole(after, max_record).is_none()
+            && self.is_more_than(after.len())
+        {
+            // The return may lie behind what was copied: then it is copied once more, from the call on.
+            self.copy_more();
+        }
+        let start = self.next;
+        let pair = |copied: &'_ [u8]| {
+            let (record, after) = whole(copied, max_record)?;
+            let (next, _) = whole(after, max_record)?;
+            let (_, ret) = parse_pair(record, next, shapes)?;
+            let in_time = ret.stamp.is_none_or(|stamp| stamp <= until);
+            in_time.then_some((record.len(), next.len()))
+        };
+        let lengths = if self.damage.is_none() {
+            pair(self.copied())
+        } else {
+            None
+        };
+        let Some((first, second)) = lengths else {
+            return self.take(shapes).map(Item::Record);
+        };
+        self.advance(first + second);
+        let bytes = self.copy.get(start..start + first + second).unwrap_or_default();
+        let (record, next) = bytes.split_at_checked(first).unwrap_or_default();
+        let found = parse_pair(record, next, shapes).ok_or(Damage::Length { first: 0, bytes: 0 });
+        found.map(|(call, ret)| Item::Whole(call, ret))
+    }
+
+    /// Tells the producer how far it was read, if that is much further than it knows.
+    pub(crate) fn release_much(&mut self, host: &impl Host<W>) {
+        if self.tail.wrapping_sub(self.released) >= self.stride() {
+            self.release(host);
+        }
+    }
+
     /// Goes on by so many bytes of what was copied.
     #[inline]
     fn advance(&mut self, bytes: usize) {

@@ -3,7 +3,7 @@
 use crate::consumer::Consumer;
 use crate::damage::Damage;
 use crate::host::Host;
-use crate::record::Record;
+use crate::record::{Item, Record};
 use crate::shape::Shapes;
 use crate::word::Word;
 use std::cmp::Reverse;
@@ -65,6 +65,26 @@ impl Merge {
         host: &impl Host<W>,
         mut sink: impl FnMut(usize, Result<Record<'_>, Damage>),
     ) -> Merged {
+        self.drain_calls(now, rings, shapes, host, |index, item| match item {
+            Ok(Item::Whole(call, ret)) => {
+                sink(index, Ok(Record::Call(call)));
+                sink(index, Ok(Record::Return(ret)));
+            }
+            Ok(Item::Record(record)) => sink(index, Ok(record)),
+            Err(damage) => sink(index, Err(damage)),
+        })
+    }
+
+    /// As [`drain`](Merge::drain), with a call and its return as one item, where nothing lies between them: neither in their ring nor, as far as
+    /// their time stamps tell, in another. Both count.
+    pub fn drain_calls<W: Word, S: Shapes + ?Sized>(
+        &mut self,
+        now: u64,
+        rings: &mut [Consumer<'_, W>],
+        shapes: &S,
+        host: &impl Host<W>,
+        mut sink: impl FnMut(usize, Result<Item<'_>, Damage>),
+    ) -> Merged {
         self.last.resize(self.last.len().max(rings.len()), 0);
         let settled = self.settled(now, rings);
         // What no ring has records before: those that were read to their end count here, the others in `next`.
@@ -81,13 +101,20 @@ impl Merge {
             let Some(ring) = rings.get_mut(index) else {
                 continue;
             };
-            sink(index, ring.take(shapes));
-            done.items += 1;
-            done.late += usize::from(time < self.shown);
+            let others = self.next.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
+            let item = ring.take_call(shapes, others.min(floor));
+            let (items, time) = match &item {
+                Ok(Item::Whole(_, ret)) => (2, ret.stamp.map_or(time, |stamp| stamp.max(time))),
+                _ => (1, time),
+            };
+            sink(index, item);
+            done.items += items;
+            done.late += if time < self.shown { items } else { 0 };
             self.shown = self.shown.max(time);
             if let Some(last) = self.last.get_mut(index) {
                 *last = time;
             }
+            ring.release_much(host);
             self.queue(index, now, rings, shapes, settled, &mut floor);
         }
         for ring in rings {

@@ -331,10 +331,8 @@ impl Lanes {
                 self.consumers[index].drain_calls(shapes, &Futex, |item| take(index, item))
             }
             _ => {
-                let part = |index, item: Result<Record<'_>, Damage>| take(index, item.map(Item::Record));
-                self.merge
-                    .drain(now, &mut self.consumers, shapes, &Futex, part)
-                    .items
+                let rings = &mut self.consumers;
+                self.merge.drain_calls(now, rings, shapes, &Futex, take).items
             }
         }
     }
