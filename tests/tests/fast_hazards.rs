@@ -267,6 +267,7 @@ fn a_program_that_uses_gs_itself() {
     }
 }
 
+/// Where SIGSEGV is not blocked: the kernel unblocks it and resets its handler when a stub's read faults (README, "Limits").
 #[test]
 fn pointers_to_nothing() {
     let library = library("takes_text.c", &[]);
@@ -274,7 +275,7 @@ fn pointers_to_nothing() {
         .flags(["-O1"])
         .uses(&library)
         .build();
-    for part in ["", "handled", "blocked", "ignored"] {
+    for part in ["", "handled"] {
         let more: &[&str] = if part.is_empty() { &[] } else { &[part] };
         same_text(&plain("takes_*"), words(&program, more));
         same_text(&plain("takes_*").arg("-s").arg("200"), words(&program, more));

@@ -120,10 +120,12 @@ pub(super) struct StackMap {
 /// How many pieces are remembered, and how long each is.
 const NOWHERE: usize = 64;
 const PIECE: u64 = 1 << 16;
+/// How far down from its end the main thread's stack may reach.
+const MAIN_STACK: u64 = 128 << 20;
 
 impl StackMap {
     /// Reads the mappings again, unless it was in vain for this address before.
-    fn look_for(&mut self, at: Addr, tgid: Tid) {
+    pub(super) fn look_for(&mut self, at: Addr, tgid: Tid) {
         let piece = at.get() / PIECE;
         if self.find(at).is_some() || self.nowhere.contains(&piece) {
             return;
@@ -143,7 +145,16 @@ impl StackMap {
 
     fn read(&mut self, tgid: Tid) {
         let maps = procfs::maps(tgid).unwrap_or_default();
-        let range = |map: procfs::Mapping| (map.start, map.end, map.name == "[stack]");
+        if maps.is_empty() {
+            return; // the process is gone, and has not moved its stacks
+        }
+        let range = |map: procfs::Mapping| {
+            let is_main = map.name == "[stack]";
+            // It grows down, and nothing else is put where it may grow to (mm/util.c, `mmap_base`: at least 128 MiB).
+            let room = if is_main { MAIN_STACK } else { 0 };
+            let start = map.end.get().saturating_sub(room).min(map.start.get());
+            (Addr::new(start), map.end, is_main)
+        };
         self.ranges = maps.into_iter().map(range).collect();
     }
 }

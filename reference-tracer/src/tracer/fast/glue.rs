@@ -77,6 +77,8 @@ impl Tracer {
     /// Keeps the half of the stack pointer that records do not tell.
     fn note_stack(&mut self, stopped: &Stopped) {
         if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
+            // What it has recorded may be read when its process is gone.
+            thread.stacks.look_for(regs.sp(), stopped.tgid());
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
             let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
             if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
