@@ -80,7 +80,7 @@ pub struct SystemCalls {
     pub close: u64,
     /// madvise(2).
     pub madvise: u64,
-    /// memfd_create(2).
+    /// `memfd_create(2)`.
     pub memfd_create: u64,
 }
 

@@ -96,7 +96,7 @@ pub struct Point {
 
 impl Point {
     /// Whether the function must find its true return address on the stack: the dynamic linker's functions that ask which object calls
-    /// (dlsym(3): `RTLD_NEXT`; dlopen(3): its `DT_RUNPATH`; the namespace of dl_iterate_phdr(3)), and profilers, which note who was called
+    /// (dlsym(3): `RTLD_NEXT`; dlopen(3): its `DT_RUNPATH`; the namespace of `dl_iterate_phdr(3)`), and profilers, which note who was called
     /// and keep all registers for a caller whose arguments are still in them (GCC's option `-pg`).
     #[must_use]
     pub fn looks_at_its_caller(&self) -> bool {

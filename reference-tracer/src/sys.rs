@@ -178,7 +178,7 @@ fn map_words(place: Option<SharedWords>, bytes: usize, flags: i32, fd: i32) -> s
 }
 
 /// Sees to it that the kernel sets `FUTEX_OWNER_DIED` in each region's word that holds this thread's id, when the thread ends in
-/// whatever way (set_robust_list(2)). Each of `regions` has that word and room for its entry of the list at the places that
+/// whatever way (`set_robust_list(2)`). Each of `regions` has that word and room for its entry of the list at the places that
 /// `fast_ring::format::header` tells. It must be called by the thread that attends, again whenever there are other regions; the C
 /// library's own list of this thread, for mutexes that this program does not use, gives way.
 pub(crate) fn tell_of_death(regions: &[SharedWords]) {
@@ -192,7 +192,7 @@ pub(crate) fn tell_of_death(regions: &[SharedWords]) {
     }
     static HEAD: Head = Head {
         next: AtomicU64::new(0),
-        offset: CONSUMER as i64 - ENTRY as i64,
+        offset: (CONSUMER as u64).wrapping_sub(ENTRY as u64).cast_signed(),
         pending: 0,
     };
     let end = &raw const HEAD as u64; // the list is a ring

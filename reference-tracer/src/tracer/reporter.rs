@@ -363,8 +363,8 @@ impl Reporter {
         Some(AtOnce { line, verdict })
     }
 
-    /// A call that has returned before anything else was seen. Gives what the call around it counts as time of this one, if
-    /// anything; `None`: it is to be shown in the general way.
+    /// A call that has returned before anything else was seen. What the call around it counts as time of this one is added to `around`.
+    /// `false`: it is to be shown in the general way.
     pub(super) fn whole(
         &mut self,
         point: PointId,
@@ -372,7 +372,8 @@ impl Reporter {
         (call, ret): (&fast_ring::Call<'_>, &fast_ring::Call<'_>),
         at: Moment,
         took: u64,
-    ) -> Option<Option<Sample>> {
+        around: Option<&mut OpenCall>,
+    ) -> bool {
         if let Some(quick) = &at_once.line {
             let mut done = false;
             let scratch = &mut self.line;
@@ -380,17 +381,20 @@ impl Reporter {
                 done = quick.whole_line(sink, scratch, out, (call, ret), at, took);
             });
             if !done {
-                return None;
+                return false;
             }
         }
         self.calls += 1;
         self.ended += 1;
-        Some(at_once.verdict.as_ref().map(|verdict| {
+        if let Some(verdict) = &at_once.verdict {
             let failed = verdict.has_failed(call, ret);
             let sample = OpenCall::default().close(took, failed, &Correction::default());
             self.tally().record(point.0, &sample);
-            sample
-        }))
+            if let Some(around) = around {
+                around.add_recorded(&sample);
+            }
+        }
+        true
     }
 
     /// Counts a call that has returned.

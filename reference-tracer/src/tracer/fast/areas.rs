@@ -19,7 +19,7 @@ use crate::tracer::code::{CodeError, map_at, system_call, unmap};
 use crate::tracer::fast::Choice;
 
 /// Where stubs may lie: addresses that neither the kernel nor a program takes by itself, tried one after the other. They are above the shadow of
-/// an `AddressSanitizer` that is linked into the program (LLVM: `asan_mapping.h`, "Default Linux/x86_64 mapping").
+/// an `AddressSanitizer` that is linked into the program (LLVM: `asan_mapping.h`, "Default `Linux/x86_64` mapping").
 const FIRST: u64 = 0x1100_0000_0000;
 /// Room for entries, as much as return parts have in proportion; only what is used takes memory.
 const ENTRIES: u64 = 2 * Areas::RETURNS;

@@ -64,10 +64,10 @@ impl Space {
         fast.stamped = several;
         for stopped in threads {
             if let Err(error) = fast.register(stopped, choice) {
-                threads.iter().for_each(|stopped| {
+                for stopped in threads {
                     choice.recorder.lanes.take_back(stopped.tid());
                     let _ = fast.release(stopped);
-                });
+                }
                 fast.remove(first, self.arch);
                 return Err(error);
             }

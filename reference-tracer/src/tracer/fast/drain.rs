@@ -87,7 +87,7 @@ pub(super) struct Kind {
 /// What records say, by their ids.
 #[derive(Debug, Default)]
 pub(in crate::tracer) struct Kinds {
-    kinds: Vec<Kind>,
+    all: Vec<Kind>,
     shapes: Vec<Shape>,
     ids: FxHashMap<(PointId, Recording), u32>,
 }
@@ -105,11 +105,11 @@ impl Kinds {
         if let Some(&id) = self.ids.get(&key) {
             return Some(id);
         }
-        let id = u32::try_from(self.kinds.len())
+        let id = u32::try_from(self.all.len())
             .ok()
             .filter(|&id| id < format::MAX_IDS)?;
         self.shapes.push(wants.shape());
-        self.kinds.push(Kind {
+        self.all.push(Kind {
             point,
             plan: Rc::clone(plan),
             wants: Rc::new(wants),
@@ -129,7 +129,7 @@ impl Kinds {
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Kind> {
-        self.kinds.get(usize::try_from(id).ok()?)
+        self.all.get(usize::try_from(id).ok()?)
     }
 }
 
@@ -168,7 +168,6 @@ impl Ticks {
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
         reason = "a time since the start, of at most some weeks, in nanoseconds"
     )]
     fn nanoseconds(&self, stamp: u64) -> u64 {
@@ -405,18 +404,11 @@ impl Sink<'_> {
             address: Addr::new(call.caller.unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
-        let Some(sample) = self.reporter.whole(kind.point, at_once, (call, ret), at, took) else {
-            return false;
-        };
-        if let Some(sample) = sample
-            && let Some((_, around)) = self
-                .threads
-                .get_mut(&tid)
-                .and_then(|thread| thread.calls.iter_mut().next_back())
-        {
-            around.open.add_recorded(&sample);
-        }
-        true
+        let thread = self.threads.get_mut(&tid);
+        let around = thread.and_then(|thread| thread.calls.iter_mut().next_back());
+        let around = around.map(|(_, pending)| &mut pending.open);
+        self.reporter
+            .whole(kind.point, at_once, (call, ret), at, took, around)
     }
 
     fn call(&mut self, tid: Tid, call: &Call<'_>, by_jump: bool) {

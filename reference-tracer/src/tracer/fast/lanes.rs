@@ -180,7 +180,7 @@ struct Lane {
 pub(in crate::tracer) struct Lanes {
     /// The reading side of each.
     pub(super) consumers: Vec<Consumer<'static>>,
-    lanes: Vec<Option<Lane>>,
+    owners: Vec<Option<Lane>>,
     pub(super) merge: Merge,
     /// A region that nobody records in: what stands in place of a ring that was given up.
     empty: Region<'static>,
@@ -190,7 +190,7 @@ impl Default for Lanes {
     fn default() -> Self {
         Self {
             consumers: Vec::new(),
-            lanes: Vec::new(),
+            owners: Vec::new(),
             merge: Merge::new(WINDOW),
             empty: empty_region(),
         }
@@ -211,18 +211,18 @@ fn empty_region() -> Region<'static> {
 impl Lanes {
     /// Whether no thread records.
     pub(in crate::tracer) fn is_empty(&self) -> bool {
-        self.lanes.iter().all(Option::is_none)
+        self.owners.iter().all(Option::is_none)
     }
 
     /// The thread whose ring this is.
     pub(super) fn owner(&self, index: usize) -> Option<Tid> {
-        Some(self.lanes.get(index)?.as_ref()?.tid)
+        Some(self.owners.get(index)?.as_ref()?.tid)
     }
 
     /// The index of a thread's ring.
     pub(super) fn of(&self, tid: Tid) -> Option<usize> {
         let is_of = |lane: &Option<Lane>| lane.as_ref().is_some_and(|lane| lane.tid == tid);
-        self.lanes.iter().position(is_of)
+        self.owners.iter().position(is_of)
     }
 
     /// Gives a thread a ring of one of `chunks`; `None` if all are taken. `owner` is its thread pointer. Gives the
@@ -243,22 +243,19 @@ impl Lanes {
             chunk: Rc::clone(chunk),
             ring,
         });
-        match self.lanes.iter().position(Option::is_none) {
-            Some(index) => {
-                self.merge.forget(index);
-                (self.lanes[index], self.consumers[index]) = (lane, consumer);
-            }
-            None => {
-                self.lanes.push(lane);
-                self.consumers.push(consumer);
-            }
+        if let Some(index) = self.owners.iter().position(Option::is_none) {
+            self.merge.forget(index);
+            (self.owners[index], self.consumers[index]) = (lane, consumer);
+        } else {
+            self.owners.push(lane);
+            self.consumers.push(consumer);
         }
         Some(block)
     }
 
     /// A thread has its thread pointer now.
     pub(super) fn set_owner(&self, tid: Tid, owner: u64) {
-        let Some(lane) = self.of(tid).and_then(|index| self.lanes[index].as_ref()) else {
+        let Some(lane) = self.of(tid).and_then(|index| self.owners[index].as_ref()) else {
             return;
         };
         let chunk = &lane.chunk;
@@ -275,7 +272,7 @@ impl Lanes {
     pub(super) fn take_back(&mut self, tid: Tid) -> u64 {
         let Some(index) = self.of(tid) else { return 0 };
         let lost = self.consumers[index].lost();
-        if let Some(lane) = self.lanes[index].take() {
+        if let Some(lane) = self.owners[index].take() {
             if let Some(ring) = lane.chunk.region.ring(lane.ring) {
                 ring.bind(0, 0, 0);
             }

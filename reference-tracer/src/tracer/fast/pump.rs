@@ -84,7 +84,7 @@ fn run(shared: &Shared, waker: &Waker) {
             thread::park_timeout(BEAT);
             continue;
         }
-        let words: Vec<_> = regions.iter().map(|region| region.asleep_word()).collect();
+        let words: Vec<_> = regions.iter().map(Region::asleep_word).collect();
         sys::futex_wait_any(&words, 1, BEAT);
         if shared.armed.swap(false, Ordering::SeqCst) {
             waker.wake();

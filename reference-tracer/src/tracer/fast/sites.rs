@@ -107,18 +107,19 @@ impl Sites {
 
     /// A cell that holds the stub's address, in reach of the place.
     fn cell(&mut self, memory: &Memory, place: &Wanted, map: MapCells<'_>) -> Option<Addr> {
-        let in_reach = |page: &&mut Page| page.next < page.end && place.operand.naming(page.next).is_some();
-        let page = match self.pages.iter_mut().find(in_reach) {
-            Some(page) => page,
-            None => {
-                let start = map(place.operand.at, PAGE)?;
-                self.pages.push(Page {
-                    next: start,
-                    end: start.wrapping_add(PAGE as u64),
-                });
-                self.pages.last_mut()?
-            }
+        let in_reach = |page: &&Page| page.next < page.end && place.operand.naming(page.next).is_some();
+        let known = self.pages.iter().position(|page| in_reach(&page));
+        let index = if let Some(index) = known {
+            index
+        } else {
+            let start = map(place.operand.at, PAGE)?;
+            self.pages.push(Page {
+                next: start,
+                end: start.wrapping_add(PAGE as u64),
+            });
+            self.pages.len() - 1
         };
+        let page = self.pages.get_mut(index)?;
         let cell = page.next;
         memory.write(cell, &place.stub.get().to_le_bytes()).ok()?;
         page.next = cell.wrapping_add(8);
