@@ -1,7 +1,7 @@
 //! From a raw record to ltrace's text.
 //!
 //! An engine makes a [`RawCall`] at a call's entry and a [`RawReturn`] at its return. What to capture
-//! for them is known ahead: the [`Plan`](crate::proto::Plan) tells whether floating-point registers
+//! for them is known ahead: the [`Plan`] tells whether floating-point registers
 //! and how much stack are wanted, and [`wants_at_entry`] and [`wants_at_return`] tell which memory,
 //! so that one vectored read fills a [`Snapshot`](crate::memory::Snapshot). A [`Decoder`] shows the
 //! record. It reads no process, only what was captured and, for deep structures, a
