@@ -219,7 +219,7 @@ pub struct Cli {
     #[arg(long, help_heading = help::PROCESSES, hide_short_help = true)]
     pub no_handoff: bool,
 
-    /// Meet calls by a trap, or fast: recorded inside; or auto
+    /// Meet calls by trap, fast (inside the program), auto
     ///
     /// `trap` stops the program at each call. `fast` records calls inside the program, without a stop, and meets those by traps that
     /// cannot be recorded; where nothing can be, it says why. `auto` is the same without a word.

@@ -19,7 +19,7 @@ complete -c rltrace -s u -l user -d 'Run the command as this user' -r
 complete -c rltrace -s E -l env -d 'Set VAR for the command; without `=`: unset it' -r
 complete -c rltrace -l limit -d 'Leave after N calls; the command runs on' -r
 complete -c rltrace -l for -d 'Leave after SECONDS; the command runs on' -r
-complete -c rltrace -l engine -d 'Meet calls by a trap, or fast: recorded inside; or auto' -r -f -a "auto\t'Inside the program where that is safe, otherwise by traps'
+complete -c rltrace -l engine -d 'Meet calls by trap, fast (inside the program), auto' -r -f -a "auto\t'Inside the program where that is safe, otherwise by traps'
 trap\t'By traps'
 fast\t'As `Auto`, and what must be met by traps is told'"
 complete -c rltrace -l on-full -d 'What to do when a thread\'s ring is full: wait, or drop calls and count them' -r -f -a "wait\t'Wait for the tracer'

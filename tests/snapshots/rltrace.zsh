@@ -49,7 +49,7 @@ _rltrace() {
 '*--env=[Set VAR for the command; without \`=\`\: unset it]:VAR=VAL:_default' \
 '--limit=[Leave after N calls; the command runs on]:N:_default' \
 '--for=[Leave after SECONDS; the command runs on]:SECONDS:_default' \
-'--engine=[Meet calls by a trap, or fast\: recorded inside; or auto]:ENGINE:((auto\:"Inside the program where that is safe, otherwise by traps"
+'--engine=[Meet calls by trap, fast (inside the program), auto]:ENGINE:((auto\:"Inside the program where that is safe, otherwise by traps"
 trap\:"By traps"
 fast\:"As \`Auto\`, and what must be met by traps is told"))' \
 '--on-full=[What to do when a thread'\''s ring is full\: wait, or drop calls and count them]:WHAT:((wait\:"Wait for the tracer"

@@ -134,6 +134,8 @@ impl Builder<'_> {
         let types = self.ask.types;
         match lens {
             Lens::Hide => Ok(()),
+            // Its family says how much of it there is, and for a result another number in memory.
+            Lens::SockAddr => Err(Reason::Length),
             Lens::Str => self.string(of, around, at),
             Lens::BitVec => self.bit_vector(of, at),
             Lens::Enum(_) if matches!(types.get(types.bare(of)), Type::Int(_)) => self.value(of, None, at),
