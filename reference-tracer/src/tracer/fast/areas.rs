@@ -63,11 +63,14 @@ fn is_left_over(stopped: &Stopped, at: Addr, len: u64) -> bool {
     maps.iter().any(is_it)
 }
 
-/// Whether a parallel stack may lie here.
-pub(super) fn is_parallel(at: Addr) -> bool {
-    let lowest = shadows().map(|shadow| shadow.turned).min();
-    // What is below this was never a stack with a bit turned over.
-    at.get() >= lowest.unwrap_or(0) && at.get() < 1 << 47
+/// Whether recording code of a thread whose stack pointer is `sp` keeps something at `at`: for the place on the stack where that points, or
+/// one next to it. Any other address is the program's, and nothing is to be mapped there.
+pub(super) fn is_parallel(at: Addr, sp: Addr) -> bool {
+    const NEAR: u64 = 64;
+    shadows().any(|shadow| {
+        let place = at.wrapping_sub(shadow.past).get() ^ shadow.turned;
+        place.abs_diff(sp.get()) <= NEAR
+    })
 }
 
 /// A stub as it lies in the process.

@@ -156,7 +156,7 @@ impl Tracer {
             return go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
         }
         if let Some(at) = fault_address(stopped)?
-            && super::areas::is_parallel(at)
+            && super::areas::is_parallel(at, regs.sp())
             && fast.map_around(stopped, *arch, at.get())
         {
             return Ok(true);
