@@ -71,7 +71,8 @@ fn a_stack_is_one_read() {
     };
     let (plain, with_stacks) = (stack(&["--no-handoff"]), stack(&["--no-handoff", "-w0"]));
     let more = with_stacks - plain;
-    assert!((0.9..2.0).contains(&more), "{more} system calls for a stack");
+    // What is done by the clock differs from run to run.
+    assert!((0.5..2.0).contains(&more), "{more} system calls for a stack");
 }
 
 #[test]
