@@ -304,9 +304,7 @@ impl<'m, W: Word> Consumer<'m, W> {
     /// All that was copied was taken but so many bytes. Gives room back, if that is much.
     fn taken(&mut self, left: usize, host: &impl Host<W>) {
         self.advance((self.end - self.next).saturating_sub(left));
-        if self.tail.wrapping_sub(self.released) >= self.stride() {
-            self.release(host);
-        }
+        self.release_much(host);
     }
 
     /// How far it reads before it gives room back: an eighth of the ring.

@@ -58,20 +58,26 @@ impl Space {
     pub(super) fn errno(&mut self, regs: &Regs) -> Option<i32> {
         // The kernel keeps an i386 thread's pointer where no register set shows it.
         let thread = (regs.arch() == Arch::X86_64).then(|| regs.get(x86_64::FS_BASE))?;
-        if matches!(self.errno_place, ErrnoPlace::NotAsked) {
-            self.errno_place = self.find_errno().map_or(ErrnoPlace::Unknown, ErrnoPlace::At);
-        }
-        let ErrnoPlace::At(place) = self.errno_place else {
-            return None;
-        };
+        let place = self.errno_place()?;
         let mut value = [0; 4];
         let at = Addr::new(place.resolve(thread));
         self.memory.read_exact(at, &mut value).ok()?;
         Some(i32::from_le_bytes(value))
     }
 
+    /// Where the threads' `errno` lies; looked for once.
+    pub(super) fn errno_place(&mut self) -> Option<errno::Place> {
+        if matches!(self.errno_place, ErrnoPlace::NotAsked) {
+            self.errno_place = self.find_errno().map_or(ErrnoPlace::Unknown, ErrnoPlace::At);
+        }
+        match self.errno_place {
+            ErrnoPlace::At(place) => Some(place),
+            _ => None,
+        }
+    }
+
     /// Where the C library's `__errno_location` says that `errno` lies.
-    pub(super) fn find_errno(&self) -> Option<errno::Place> {
+    fn find_errno(&self) -> Option<errno::Place> {
         self.objects.iter().find_map(|object| {
             let at = object.base.resolve(object.file.errno_function?);
             let mut code = [0; errno::CODE];

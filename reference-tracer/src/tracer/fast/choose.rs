@@ -8,12 +8,13 @@ use ptrace_core::{Stopped, Tid};
 use super::areas::Fast;
 use super::sites::{Sites, Wanted};
 use super::{Engine, FastError, Recorder};
+use crate::derive::errno::Place;
 use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::objects::{ObjectStore, Probe};
 use crate::points::Kind;
 use crate::tracer::linkage::chain;
 use crate::tracer::reporter::Reporter;
-use crate::tracer::space::{ErrnoPlace, Loaded, Space};
+use crate::tracer::space::{Loaded, Space};
 
 /// What the choice is made with.
 pub(in crate::tracer) struct Choice<'a> {
@@ -171,7 +172,7 @@ impl Space {
         let plan = choice.reporter.plan(probe.point, point, self.arch, || {
             self.candidates(stopped.tid().raw())
         });
-        let errno = self.errno_offset();
+        let errno = self.errno_place().and_then(Place::from_thread);
         let stamps = match choice.reporter.stamps() {
             Stamps::None if fast.stamped => Stamps::Call,
             stamps => stamps,
@@ -207,17 +208,6 @@ impl Space {
             original,
             stub,
         })
-    }
-
-    /// Where `errno` lies from the thread pointer on.
-    fn errno_offset(&mut self) -> Option<i32> {
-        if matches!(self.errno_place, ErrnoPlace::NotAsked) {
-            self.errno_place = self.find_errno().map_or(ErrnoPlace::Unknown, ErrnoPlace::At);
-        }
-        match self.errno_place {
-            ErrnoPlace::At(place) => place.from_thread(),
-            _ => None,
-        }
     }
 
     /// Lets the calls of a process that has one thread, and is to have more, be stamped with the time: the order of

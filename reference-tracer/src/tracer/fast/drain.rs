@@ -224,7 +224,7 @@ impl Recorder {
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a time of less than a second"
+        reason = "a time of some seconds"
     )]
     pub(super) fn patience(&mut self, clock: &Clock) -> u64 {
         let ticks = self.ticks.get_or_insert_with(|| Ticks::start(clock));
