@@ -113,7 +113,7 @@ impl Derived {
                 return false;
             }
             let object = self.object(&candidate());
-            let name = object.and_then(|object| object.with(|elf, _| named(elf, at)));
+            let name = object.and_then(|object| object.with(|elf, _| named(&object, elf, at)));
             self.code_names.insert((key, at), name);
         }
         match self.code_names.get(&(key, at)) {
@@ -172,11 +172,10 @@ impl Derived {
 }
 
 /// The function that covers an address, and how far into it that is.
-fn named(elf: &Elf<'_>, at: FileAddr) -> Option<Box<[u8]>> {
-    let functions = elf.functions().ok()?;
-    let function = functions.containing(at)?;
-    let mut name = function.public().name.to_vec();
-    let within = at.offset_from(function.addr()).filter(|&within| within != 0);
+fn named(object: &ObjectCode, elf: &Elf<'_>, at: FileAddr) -> Option<Box<[u8]>> {
+    let function = object.containing(elf, at)?;
+    let mut name = function.name.to_vec();
+    let within = at.offset_from(function.addr).filter(|&within| within != 0);
     if let Some(within) = within {
         name.extend_from_slice(format!("+{within:#x}").as_bytes());
     }
