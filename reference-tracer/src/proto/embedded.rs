@@ -4,8 +4,9 @@
 //! its own types, so that what one of them names does not change what the other says.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, BuildHasherDefault};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::builtin;
 use super::parser::{Item, Scope, parse_line};
@@ -61,6 +62,36 @@ impl Table {
 pub(super) struct Embedded {
     curated: FxHashMap<&'static str, Typedef>,
     generated: FxHashMap<&'static str, Typedef>,
+    names: Names,
+}
+
+/// The names of all generated prototypes, once many were looked for that may be in any text: as hashes, sorted.
+#[derive(Debug, Default)]
+struct Names {
+    asked: u32,
+    hashes: Vec<u64>,
+}
+
+impl Names {
+    /// To gather the names takes as long as so many searches of all texts.
+    const MANY: u32 = 24;
+
+    /// Whether one of the texts may be about `name`.
+    fn may_have(&mut self, name: &str) -> bool {
+        let hasher = BuildHasherDefault::<FxHasher>::default();
+        self.asked = self.asked.saturating_add(1);
+        if self.asked < Self::MANY {
+            return true;
+        }
+        if self.hashes.is_empty() {
+            let names = GENERATED
+                .iter()
+                .flat_map(|(_, text)| body(text).lines().filter_map(key));
+            self.hashes.extend(names.map(|name| hasher.hash_one(name)));
+            self.hashes.sort_unstable();
+        }
+        self.hashes.binary_search(&hasher.hash_one(name)).is_ok()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +174,7 @@ impl Embedded {
         name: &str,
         types: &mut Types,
     ) -> Option<Prototype> {
-        if sonames.iter().any(|soname| generated(soname).is_empty()) {
+        if sonames.iter().any(|soname| generated(soname).is_empty()) || !self.names.may_have(name) {
             return None;
         }
         GENERATED
@@ -445,6 +476,19 @@ mod tests {
         let (types, embedded) = (&mut Types::default(), &mut Embedded::default());
         let sonames = ["libc.so.6", "libmine.so"];
         assert!(embedded.in_generated(&sonames, "lzma_code", types).is_none());
+    }
+
+    #[test]
+    fn what_is_looked_for_everywhere_is_found_however_many_were() {
+        let (types, embedded) = (&mut Types::default(), &mut Embedded::default());
+        let names = GENERATED
+            .iter()
+            .flat_map(|(_, text)| body(text).lines().filter_map(key).take(3));
+        for name in names {
+            assert!(embedded.in_generated(&[], name, types).is_some(), "{name}");
+            assert!(embedded.in_generated(&[], &format!("{name}'"), types).is_none());
+        }
+        assert!(!embedded.names.hashes.is_empty());
     }
 
     #[test]
