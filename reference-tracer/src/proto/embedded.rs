@@ -65,32 +65,39 @@ pub(super) struct Embedded {
     names: Names,
 }
 
-/// The names of all generated prototypes, once many were looked for that may be in any text: as hashes, sorted.
+/// Which of the generated texts have a name, once many were looked for that may be in any of them.
 #[derive(Debug, Default)]
 struct Names {
     asked: u32,
-    hashes: Vec<u64>,
+    /// The hash of each name with the number of its text, sorted.
+    texts: Vec<(u64, usize)>,
 }
 
 impl Names {
     /// To gather the names takes as long as so many searches of all texts.
     const MANY: u32 = 24;
 
-    /// Whether one of the texts may be about `name`.
-    fn may_have(&mut self, name: &str) -> bool {
+    /// The numbers of the texts that may be about `name`, in order.
+    fn about(&mut self, name: &str) -> Vec<usize> {
         let hasher = BuildHasherDefault::<FxHasher>::default();
         self.asked = self.asked.saturating_add(1);
         if self.asked < Self::MANY {
-            return true;
+            return (0..GENERATED.len()).collect();
         }
-        if self.hashes.is_empty() {
-            let names = GENERATED
-                .iter()
-                .flat_map(|(_, text)| body(text).lines().filter_map(key));
-            self.hashes.extend(names.map(|name| hasher.hash_one(name)));
-            self.hashes.sort_unstable();
+        if self.texts.is_empty() {
+            for (number, (_, text)) in GENERATED.iter().enumerate() {
+                let names = body(text).lines().filter_map(key);
+                self.texts
+                    .extend(names.map(|name| (hasher.hash_one(name), number)));
+            }
+            self.texts.sort_unstable();
         }
-        self.hashes.binary_search(&hasher.hash_one(name)).is_ok()
+        let hash = hasher.hash_one(name);
+        let start = self.texts.partition_point(|&(other, _)| other < hash);
+        let same = self.texts[start..]
+            .iter()
+            .take_while(|&&(other, _)| other == hash);
+        same.map(|&(_, number)| number).collect()
     }
 }
 
@@ -174,12 +181,15 @@ impl Embedded {
         name: &str,
         types: &mut Types,
     ) -> Option<Prototype> {
-        if sonames.iter().any(|soname| generated(soname).is_empty()) || !self.names.may_have(name) {
+        if sonames.iter().any(|soname| generated(soname).is_empty()) {
             return None;
         }
-        GENERATED
-            .iter()
-            .find_map(|(_, text)| self.in_text(Table::Generated, text, name, types))
+        let mut texts = self
+            .names
+            .about(name)
+            .into_iter()
+            .map(|number| GENERATED[number].1);
+        texts.find_map(|text| self.in_text(Table::Generated, text, name, types))
     }
 
     fn in_text(
@@ -485,10 +495,12 @@ mod tests {
             .iter()
             .flat_map(|(_, text)| body(text).lines().filter_map(key).take(3));
         for name in names {
-            assert!(embedded.in_generated(&[], name, types).is_some(), "{name}");
+            let found = embedded.in_generated(&[], name, types).expect(name);
+            let first = Embedded::default().in_generated(&[], name, types).expect(name);
+            assert_eq!(found.params.len(), first.params.len(), "{name}");
             assert!(embedded.in_generated(&[], &format!("{name}'"), types).is_none());
         }
-        assert!(!embedded.names.hashes.is_empty());
+        assert!(!embedded.names.texts.is_empty());
     }
 
     #[test]
