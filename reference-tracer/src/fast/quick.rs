@@ -10,8 +10,8 @@ mod show;
 
 use fast_ring::Call;
 
-use self::line::{Line, Name};
-use self::show::{Failure, Numbers, Records, Show, Shown};
+use self::line::{Line, Name, Page};
+use self::show::{Failure, Numbers, Records, Value};
 use super::wants::{Ask, Wants};
 use crate::text::{CallName, Moment, TextOptions, TextSink};
 
@@ -19,8 +19,8 @@ use crate::text::{CallName, Moment, TextOptions, TextSink};
 #[derive(Debug)]
 pub struct Quick {
     name: Name,
-    args: Box<[Shown]>,
-    result: Show,
+    args: Box<[Value]>,
+    result: Value,
     failure: Failure,
     numbers: Numbers,
     limit: usize,
@@ -53,11 +53,11 @@ impl Verdict {
 
 /// Where lines are made. One serves all call points.
 #[derive(Debug)]
-pub struct Scratch(Line);
+pub struct Scratch(Page);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(Line::new())
+        Self(Page::new())
     }
 }
 
@@ -84,47 +84,49 @@ impl Quick {
         took: u64,
     ) -> bool {
         sink.whole_line(out, at, |out, prefix| {
-            let line = &mut scratch.0;
-            if !self.line(line, (call, ret), prefix, took) {
-                return false;
+            let line = self.line(scratch.0.line(), (call, ret), prefix, took);
+            let line = line.filter(|line| !line.is_over());
+            let is_made = line.is_some();
+            if let Some(line) = line {
+                line.append_to(out);
             }
-            out.extend_from_slice(line.bytes());
-            true
+            is_made
         })
     }
 
-    /// Makes what follows the prefix, which takes so many columns.
-    fn line(&self, line: &mut Line, (call, ret): (&Call<'_>, &Call<'_>), prefix: usize, took: u64) -> bool {
-        line.clear();
-        line.name(&self.name);
+    /// Makes what follows the prefix, which takes so many columns. `None`: it can't be made here.
+    #[inline]
+    fn line<'p>(
+        &self,
+        line: Line<'p>,
+        (call, ret): (&Call<'_>, &Call<'_>),
+        prefix: usize,
+        took: u64,
+    ) -> Option<Line<'p>> {
         let records = Records::new(call, ret, &self.numbers, self.limit);
         let failed = self.failure.is(&records);
+        let mut line = line.name(&self.name);
         let mut any = false;
-        for shown in &self.args {
-            if !shown.is_there(&records) {
+        for value in &self.args {
+            if !value.is_there(&records) {
                 continue;
             }
             if any {
-                line.put(b", ");
+                line = line.put(b", ");
             }
             any = true;
-            if !shown.show(&records, failed, line) {
-                return false;
-            }
+            line = value.show(&records, failed, line)?;
         }
-        line.put(b") ");
-        line.spaces(self.columns.saturating_sub(prefix + line.columns()));
-        line.put(b"= ");
-        if self.result.show(&records, line).is_none() {
-            return false;
-        }
+        line = line.put(b") ");
+        let columns = prefix + line.columns();
+        line = line.spaces(self.columns.saturating_sub(columns)).put(b"= ");
+        line = self.result.show(&records, false, line)?;
         if failed {
-            self.failure.why(&records, line);
+            line = self.failure.why(&records, line);
         }
         if self.duration {
-            line.duration(took);
+            line = line.duration(took);
         }
-        line.put(b"\n");
-        !line.is_over()
+        Some(line.put(b"\n"))
     }
 }

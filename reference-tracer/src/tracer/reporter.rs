@@ -94,6 +94,28 @@ pub(super) struct AtOnce {
     verdict: Option<Verdict>,
 }
 
+/// What was counted, by process where each has its own output.
+#[derive(Debug, Default)]
+struct Summaries {
+    all: Vec<(i32, Summary)>,
+    places: FxHashMap<i32, usize>,
+    /// The place of the last one: mostly it is the next one, too.
+    last: usize,
+}
+
+impl Summaries {
+    #[inline]
+    fn of(&mut self, key: i32) -> &mut Summary {
+        if self.all.get(self.last).is_none_or(|(last, _)| *last != key) {
+            self.last = *self.places.entry(key).or_insert(self.all.len());
+            if self.last == self.all.len() {
+                self.all.push((key, Summary::new()));
+            }
+        }
+        &mut self.all[self.last].1
+    }
+}
+
 /// Turns events into text, or counts them.
 pub(super) struct Reporter {
     pub(super) out: Streams,
@@ -102,8 +124,7 @@ pub(super) struct Reporter {
     prototypes: Prototypes,
     derived: RefCell<Derived>,
     plans: Vec<Option<Rc<Plan>>>,
-    /// What was counted, by process where each has its own output.
-    summaries: FxHashMap<i32, Summary>,
+    summaries: Summaries,
     /// The processes whose tables are written.
     tables: FxHashSet<i32>,
     scratch: Scratch,
@@ -129,7 +150,7 @@ impl Reporter {
             prototypes,
             derived: RefCell::default(),
             plans: Vec::new(),
-            summaries: FxHashMap::default(),
+            summaries: Summaries::default(),
             tables: FxHashSet::default(),
             scratch: Scratch::default(),
             args: Vec::new(),
@@ -418,7 +439,7 @@ impl Reporter {
     }
 
     fn tally(&mut self) -> &mut Summary {
-        self.summaries.entry(self.out.key()).or_default()
+        self.summaries.of(self.out.key())
     }
 
     /// Whether it matters how long calls take.
@@ -539,7 +560,7 @@ impl Reporter {
     pub(super) fn summary(&self, points: &Points) -> Option<Report> {
         let options = self.options.summary.as_ref()?;
         let mut all = Summary::new();
-        for summary in self.summaries.values() {
+        for (_, summary) in &self.summaries.all {
             all.merge(summary);
         }
         if let Some(correction) = options.correction {
@@ -555,8 +576,7 @@ impl Reporter {
         };
         let mut report = self
             .summaries
-            .entry(self.out.key())
-            .or_default()
+            .of(self.out.key())
             .report(|key| points.get(PointId(key)).counted_as());
         report.correction = options.correction;
         let table = if options.ltrace {
@@ -574,7 +594,13 @@ impl Reporter {
             return self.write_table(points);
         }
         let ended = |pid: &i32| self.tables.contains(pid);
-        let left: Vec<i32> = self.summaries.keys().copied().filter(|pid| !ended(pid)).collect();
+        let left: Vec<i32> = self
+            .summaries
+            .all
+            .iter()
+            .map(|(pid, _)| *pid)
+            .filter(|pid| !ended(pid))
+            .collect();
         for pid in left {
             self.out.focus(Tid::new(pid));
             self.write_table(points);

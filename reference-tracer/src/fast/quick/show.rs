@@ -1,7 +1,5 @@
 //! One value: where it is in the records, and how it is shown.
 
-use arch_abi::record::CallFields;
-use arrayvec::ArrayVec;
 use fast_ring::{Call, Capture, End};
 
 use super::line::Line;
@@ -15,9 +13,6 @@ use crate::value::{
 pub(super) struct Records<'a> {
     call: &'a Call<'a>,
     ret: &'a Call<'a>,
-    /// The captures of both.
-    at_call: ArrayVec<Capture<'a>, { CallFields::CAPTURES }>,
-    at_return: ArrayVec<Capture<'a>, { CallFields::CAPTURES }>,
     numbers: &'a Numbers,
     /// The most bytes of a string that are shown.
     limit: usize,
@@ -129,22 +124,12 @@ pub(super) enum How {
 impl<'a> Records<'a> {
     #[inline]
     pub(super) fn new(call: &'a Call<'a>, ret: &'a Call<'a>, numbers: &'a Numbers, limit: usize) -> Self {
-        let mut records = Self {
+        Self {
             call,
             ret,
-            at_call: ArrayVec::new(),
-            at_return: ArrayVec::new(),
             numbers,
             limit,
-        };
-        // More than a record can have would not be looked at.
-        let sides = [(call, &mut records.at_call), (ret, &mut records.at_return)];
-        for (record, captures) in sides {
-            for capture in record.captures.iter() {
-                let _ = captures.try_push(capture);
-            }
         }
-        records
     }
 
     #[inline]
@@ -159,11 +144,12 @@ impl<'a> Records<'a> {
 
     #[inline]
     fn capture(&self, memory: Memory) -> Option<Capture<'a>> {
-        let captures = match memory.when {
-            When::Call => &self.at_call,
-            When::Return => &self.at_return,
+        let record = match memory.when {
+            When::Call => self.call,
+            When::Return => self.ret,
         };
-        captures.get(usize::from(memory.index)).copied()
+        // There are few: from one to the next is less than to note down where each is.
+        record.captures.iter().nth(memory.index.into())
     }
 
     fn number(&self, number: Option<Number>) -> Option<i64> {
@@ -183,7 +169,7 @@ impl<'a> Records<'a> {
     /// Whether what lies at a pointer may be captured at the return, too: then that is shown.
     fn is_filled(&self, pointer: Word) -> bool {
         let Some(at) = self.word(pointer) else { return true };
-        let filled = self.numbers.filled.iter().zip(&self.at_return);
+        let filled = self.numbers.filled.iter().zip(self.ret.captures.iter());
         // A little more than was captured: the zeros that end a string are not.
         filled.into_iter().any(|(&word, capture)| {
             let start = self.word(word).unwrap_or(0);
@@ -228,7 +214,110 @@ fn extended(bits: u64, size: u8) -> i64 {
     (bits << shift).cast_signed() >> shift
 }
 
-/// One argument.
+/// One argument, or the result.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// A number.
+    Plain(Plain),
+    /// Something else.
+    Other(Box<Shown>),
+}
+
+/// A number in an integer register that is always shown.
+#[derive(Debug)]
+pub(super) struct Plain {
+    when: When,
+    index: u8,
+    /// How many of the word's upper bits are not of it.
+    unused: u8,
+    how: Digits,
+}
+
+/// How a number is shown.
+#[derive(Debug, Clone, Copy)]
+enum Digits {
+    Signed,
+    Unsigned,
+    Hex,
+    Pointer,
+    Guess,
+    GuessUnsigned,
+}
+
+impl Value {
+    pub(super) fn new(shown: Shown) -> Self {
+        match Plain::of(&shown) {
+            Some(plain) => Self::Plain(plain),
+            None => Self::Other(Box::new(shown)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_there(&self, records: &Records<'_>) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Other(shown) => shown.is_there(records),
+        }
+    }
+
+    /// `None`: it can't be shown here.
+    #[inline]
+    pub(super) fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>) -> Option<Line<'p>> {
+        match self {
+            Self::Plain(plain) => plain.show(records, line),
+            Self::Other(shown) => shown.show(records, failed, line),
+        }
+    }
+}
+
+impl Plain {
+    fn of(shown: &Shown) -> Option<Self> {
+        let is_bare = shown.when.is_none() && shown.filled.is_none() && shown.late.is_none();
+        let Show::Bits {
+            from: Source::Word(word),
+            size,
+            how,
+        } = &shown.show
+        else {
+            return None;
+        };
+        let how = match how {
+            How::Signed => Digits::Signed,
+            How::Unsigned => Digits::Unsigned,
+            How::Hex => Digits::Hex,
+            How::Pointer => Digits::Pointer,
+            How::Guess { signed: true } => Digits::Guess,
+            How::Guess { signed: false } => Digits::GuessUnsigned,
+            _ => return None,
+        };
+        (is_bare && !word.float && (1..=8).contains(size)).then_some(Self {
+            when: word.when,
+            index: word.index,
+            unused: 64 - 8 * size,
+            how,
+        })
+    }
+
+    #[inline]
+    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Option<Line<'p>> {
+        let words = match self.when {
+            When::Call => &records.call.words,
+            When::Return => &records.ret.words,
+        };
+        let high = words.get(self.index.into())? << self.unused;
+        let (bits, signed) = (high >> self.unused, high.cast_signed() >> self.unused);
+        Some(match self.how {
+            Digits::Signed => line.signed(signed),
+            Digits::Unsigned => line.unsigned(bits),
+            Digits::Hex => hex(bits, line),
+            Digits::Pointer => line.pointer(bits),
+            Digits::Guess => guess(bits, signed, line),
+            Digits::GuessUnsigned => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
+        })
+    }
+}
+
+/// What is not only a number, or not always there.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) show: Show,
@@ -249,51 +338,44 @@ impl Shown {
         }
     }
 
-    /// `false`: it can't be shown here.
+    /// `None`: it can't be shown here.
     #[inline]
-    pub(super) fn show(&self, records: &Records<'_>, failed: bool, line: &mut Line) -> bool {
+    fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>) -> Option<Line<'p>> {
         if let Some(pointer) = self.filled.filter(|_| failed) {
-            let Some(at) = records.word(pointer) else {
-                return false;
-            };
-            line.pointer(at);
-            return true;
+            return Some(line.pointer(records.word(pointer)?));
         }
         if let Some(pointer) = self.late
             && records.is_filled(pointer)
         {
-            return false;
+            return None;
         }
-        self.show.show(records, line).is_some()
+        self.show.show(records, line)
     }
 }
 
 impl Show {
     /// `None`: it can't be shown here.
     #[inline]
-    pub(super) fn show(&self, records: &Records<'_>, line: &mut Line) -> Option<()> {
+    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Option<Line<'p>> {
         match self {
-            Self::Void => line.put(b"<void>"),
+            Self::Void => Some(line.put(b"<void>")),
             Self::Bits {
                 from: Source::Word(word),
                 size,
                 how,
-            } => how.show(low(records.word(*word)?, *size), *size, line)?,
+            } => how.show(low(records.word(*word)?, *size), *size, line),
             Self::Bits {
                 from: Source::Behind(pointer, memory),
                 size,
                 how,
-            } => {
-                let bytes = records.capture(*memory)?.bytes;
-                match bytes.get(..usize::from(*size)) {
-                    Some(bytes) => {
-                        let mut word = [0; 8];
-                        word.get_mut(..bytes.len())?.copy_from_slice(bytes);
-                        how.show(u64::from_le_bytes(word), *size, line)?;
-                    }
-                    None => line.pointer(records.word(*pointer)?),
+            } => match records.capture(*memory)?.bytes.get(..usize::from(*size)) {
+                Some(bytes) => {
+                    let mut word = [0; 8];
+                    word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                    how.show(u64::from_le_bytes(word), *size, line)
                 }
-            }
+                None => Some(line.pointer(records.word(*pointer)?)),
+            },
             Self::Text {
                 pointer,
                 memory,
@@ -309,27 +391,38 @@ impl Show {
                 let capture = records.capture(*memory);
                 match count.filter(|_| at != 0) {
                     // A stub captures nothing where nothing can be shown.
-                    Some(count) => text(at, &capture?, count, *terminated, records.limit, line),
-                    None => line.pointer(at),
+                    Some(count) => Some(text(at, &capture?, count, *terminated, records.limit, line)),
+                    None => Some(line.pointer(at)),
                 }
             }
             Self::GuessText { number, memory } => {
                 let bits = records.word(number.word)?;
                 let capture = records.capture(*memory)?;
                 if guess_is_address(bits) && guess_is_text(bits, capture.bytes, capture.end == End::Whole) {
-                    text(bits, &capture, usize::MAX, true, records.limit, line);
+                    Some(text(bits, &capture, usize::MAX, true, records.limit, line))
                 } else {
-                    guess(bits, 8, number.signed, line);
+                    let value = if number.signed {
+                        bits.cast_signed()
+                    } else {
+                        i64::try_from(bits).unwrap_or_default()
+                    };
+                    Some(guess(bits, value, line))
                 }
             }
         }
-        Some(())
     }
 }
 
 /// A string of at most `count` bytes, of which those of `capture` are known.
 #[inline]
-fn text(at: u64, capture: &Capture<'_>, count: usize, terminated: bool, limit: usize, line: &mut Line) {
+fn text<'p>(
+    at: u64,
+    capture: &Capture<'_>,
+    count: usize,
+    terminated: bool,
+    limit: usize,
+    line: Line<'p>,
+) -> Line<'p> {
     let known = capture.bytes.len();
     let wanted = count.min(limit.saturating_add(1));
     let has_end = terminated && capture.end == End::Whole && known < wanted;
@@ -342,32 +435,33 @@ fn text(at: u64, capture: &Capture<'_>, count: usize, terminated: bool, limit: u
     line.string(
         capture.bytes.get(..shown).unwrap_or_default(),
         !(ended && shown == whole),
-    );
+    )
 }
 
-/// A number of which it is not known what it is.
+/// A number of which it is not known what it is: its bits, and what they are as a number; 0 if that is too large for one.
 #[inline]
-fn guess(bits: u64, size: u8, signed: bool, line: &mut Line) {
-    let value = if signed {
-        extended(bits, size)
-    } else {
-        i64::try_from(bits).unwrap_or_default()
-    };
+fn guess(bits: u64, value: i64, line: Line<'_>) -> Line<'_> {
     if (-10000..=10000).contains(&value) {
-        line.signed(value);
+        line.signed(value)
     } else {
-        line.hex(bits);
+        line.hex(bits)
     }
+}
+
+#[inline]
+fn hex(bits: u64, line: Line<'_>) -> Line<'_> {
+    if bits == 0 { line.put(b"0") } else { line.hex(bits) }
 }
 
 impl How {
     #[inline]
-    fn show(&self, bits: u64, size: u8, line: &mut Line) -> Option<()> {
-        match self {
+    fn show<'p>(&self, bits: u64, size: u8, line: Line<'p>) -> Option<Line<'p>> {
+        Some(match self {
             Self::Signed => line.signed(extended(bits, size)),
             Self::Unsigned => line.unsigned(bits),
-            Self::Hex if bits != 0 => line.hex(bits),
-            Self::Guess { signed } => guess(bits, size, *signed, line),
+            Self::Hex => hex(bits, line),
+            Self::Guess { signed: true } => guess(bits, extended(bits, size), line),
+            Self::Guess { signed: false } => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
             Self::Byte if is_plain(bits) => line.put(&[b'\'', bits.to_le_bytes()[0], b'\'']),
             Self::Double => line.float(f64::from_bits(bits)),
             Self::Bool if bits != 0 => line.put(b"true"),
@@ -378,10 +472,9 @@ impl How {
             },
             Self::Code if bits != 0 => return None, // its name is asked for elsewhere
             Self::Pointer | Self::Code => line.pointer(bits),
-            Self::Hex | Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
+            Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
             _ => line.slowly(|out| self.write(bits, size, out)),
-        }
-        Some(())
+        })
     }
 
     /// What is not so frequent.
@@ -460,10 +553,11 @@ impl Failure {
 
     /// Appends the reason, where it is known.
     #[cold]
-    pub(super) fn why(&self, records: &Records<'_>, line: &mut Line) {
+    pub(super) fn why<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
         let errno = self.errno.and_then(|index| records.ret.words.get(index.into()));
-        if let Some(errno) = errno {
-            line.slowly(|out| write_errno(low_half(errno).cast_signed(), out));
+        match errno {
+            Some(errno) => line.slowly(|out| write_errno(low_half(errno).cast_signed(), out)),
+            None => line,
         }
     }
 }
