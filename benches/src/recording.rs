@@ -95,11 +95,13 @@ const fn way(
     }
 }
 
-const LARGE_RING: &str = "--ring=256M";
+/// Room for several bursts.
+const LARGE_RING: &str = "--ring=32M";
 
 /// All ways.
 pub const WAYS: [Way; 13] = [
     way("untraced", "nothing", "–", Tool::Bare, 20_000_000),
+    way("untraced, in bursts", "nothing", "–", Tool::Bare, 2_000_000),
     way(
         "uftrace record",
         "two times, 2 arguments, result",
@@ -113,13 +115,6 @@ pub const WAYS: [Way; 13] = [
         "to files by a thread; text later",
         Tool::Uftrace(&[]),
         2_000_000,
-    ),
-    way(
-        "uftrace record --nop",
-        "nothing",
-        "–",
-        Tool::Uftrace(&["--nop"]),
-        4_000_000,
     ),
     way(
         "LD_AUDIT, entries",
@@ -152,14 +147,14 @@ pub const WAYS: [Way; 13] = [
     way(
         "rltrace --engine fast, recorded",
         "2 arguments, result",
-        "into a ring of 256 MiB; text beside it and later",
+        "into a ring; text in the rests between bursts of calls",
         Tool::Rltrace(&["--engine=fast", LARGE_RING]),
         2_000_000,
     ),
     way(
         "rltrace --engine fast -T, recorded",
         "two times, 2 arguments, result",
-        "into a ring of 256 MiB; text beside it and later",
+        "into a ring; text in the rests between bursts of calls",
         Tool::Rltrace(&["--engine=fast", LARGE_RING, "-T"]),
         2_000_000,
     ),
@@ -231,9 +226,14 @@ impl Way {
         }
         let slow = self.tool == Tool::Ltrace || self.name.contains("trap");
         // What is about the loop's function alone.
-        let of_the_loop = self.name.contains("recorded")
-            || matches!(self.tool, Tool::Audit(_) | Tool::Uftrace(&["-A", ..]));
+        let of_the_loop =
+            self.is_in_bursts() || matches!(self.tool, Tool::Audit(_) | Tool::Uftrace(&["-A", ..]));
         !slow && !of_the_loop
+    }
+
+    /// Whether the calls come with rests in between.
+    fn is_in_bursts(&self) -> bool {
+        self.name.contains("recorded") || self.name.contains("bursts")
     }
 
     fn line(&self, place: &Place, subject: Subject) -> Line {
@@ -241,12 +241,8 @@ impl Way {
         let (function, program) = (subject == Subject::Loop, self.program(place, subject));
         let prefix = match self.tool {
             Tool::Bare => return program,
-            Tool::Uftrace(options) => Line::new(["uftrace", "record", "--force"])
-                .and(if options.contains(&"--nop") {
-                    vec![]
-                } else {
-                    vec!["-d".into(), place.scratch.join("uftrace.data")]
-                })
+            Tool::Uftrace(options) => Line::new(["uftrace", "record", "--force", "-d"])
+                .and([place.scratch.join("uftrace.data")])
                 .and(options.iter().copied()),
             Tool::Audit(library) => {
                 let library = place.fixtures.path(library);
@@ -294,9 +290,10 @@ impl Way {
                     .and(["-o", "/dev/null"]);
             }
         };
+        let kind = if self.is_in_bursts() { "bursts" } else { "ints" };
         Line::new([place.fixtures.path("loop")])
             .and([place.scratch.join("report")])
-            .and(["ints".to_owned(), calls.to_string(), threads.to_owned()])
+            .and([kind.to_owned(), calls.to_string(), threads.to_owned()])
     }
 
     /// One run; it counts only if every call is in what was written, where that is text.

@@ -73,6 +73,7 @@ impl Quick {
     ///
     /// `false`: nothing was appended, and the line is to be made in the general way: another one is open, or this call has a value that
     /// is not so simple.
+    #[inline]
     #[must_use]
     pub fn whole_line(
         &self,

@@ -386,6 +386,7 @@ impl Reporter {
 
     /// A call that has returned before anything else was seen. What the call around it counts as time of this one is added to `around`.
     /// `false`: it is to be shown in the general way.
+    #[inline]
     pub(super) fn whole(
         &mut self,
         point: PointId,
