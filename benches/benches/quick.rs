@@ -174,7 +174,7 @@ fn lines(c: &mut Criterion) {
                 if out.len() > 256 << 10 {
                     out.clear();
                 }
-                let (start, end) = (call.stamp.unwrap_or(0), ret.stamp.unwrap_or(0));
+                let (start, end) = (call.stamp().unwrap_or(0), ret.stamp().unwrap_or(0));
                 let at = Moment {
                     tid: 1,
                     time: 1_700_000_000_000_000_000 + start,
@@ -194,10 +194,10 @@ fn counts(c: &mut Criterion) {
     let verdict = Verdict::of(&ask, &wants).expect("it is simple");
     let mut summary = Summary::new();
     measure(c, "count of a call", wants.shape(), EXAMPLES[1], |call, ret| {
-        let took = ret.stamp.unwrap_or(0).saturating_sub(call.stamp.unwrap_or(0));
+        let took = ret.stamp().unwrap_or(0).saturating_sub(call.stamp().unwrap_or(0));
         let failed = verdict.has_failed(call, ret);
         summary.record(
-            call.id,
+            call.id(),
             &OpenCall::default().close(took, failed, &Correction::default()),
         );
     });

@@ -319,7 +319,7 @@ impl<'m, W: Word> Consumer<'m, W> {
 
     /// Takes what is loaded.
     #[inline]
-    pub(crate) fn take<S: Shapes + ?Sized>(&mut self, shapes: &S) -> Result<Record<'_>, Damage> {
+    pub(crate) fn take<'a, S: Shapes + ?Sized>(&'a mut self, shapes: &'a S) -> Result<Record<'a>, Damage> {
         if let Some(damage) = self.damage.take() {
             return Err(damage);
         }
@@ -335,11 +335,11 @@ impl<'m, W: Word> Consumer<'m, W> {
     }
 
     /// Takes what is loaded, with its return if it is a call and that follows it, no later than `until`.
-    pub(crate) fn take_call<S: Shapes + ?Sized>(
-        &mut self,
-        shapes: &S,
+    pub(crate) fn take_call<'a, S: Shapes + ?Sized>(
+        &'a mut self,
+        shapes: &'a S,
         until: u64,
-    ) -> Result<Item<'_>, Damage> {
+    ) -> Result<Item<'a>, Damage> {
         let max_record = self.ring.layout().max_record();
         if self.damage.is_none()
             && let Some((_, after)) = whole(self.copied(), max_record)
@@ -354,7 +354,7 @@ impl<'m, W: Word> Consumer<'m, W> {
             let (record, after) = whole(copied, max_record)?;
             let (next, _) = whole(after, max_record)?;
             let (_, ret) = parse_pair(record, next, shapes)?;
-            let in_time = ret.stamp.is_none_or(|stamp| stamp <= until);
+            let in_time = ret.stamp().is_none_or(|stamp| stamp <= until);
             in_time.then_some((record.len(), next.len()))
         };
         let lengths = if self.damage.is_none() {

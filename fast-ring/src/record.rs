@@ -1,8 +1,13 @@
 //! A record as its reader sees it.
 
+use std::fmt;
+
+use crate::damage::Damage;
 use crate::format::{
     CAPTURE_BITS, CAPTURE_CUT, CAPTURE_FAULT, CAPTURE_HEAD_BYTES, CAPTURE_NULL, CAPTURE_WHOLE,
 };
+use crate::parse::First;
+use crate::shape::Fields;
 
 /// One record, in memory that nobody else writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +38,7 @@ impl Record<'_> {
     #[must_use]
     pub fn stamp(&self) -> Option<u64> {
         match *self {
-            Record::Call(call) | Record::TailCall(call) | Record::Return(call) => call.stamp,
+            Record::Call(call) | Record::TailCall(call) | Record::Return(call) => call.stamp(),
             Record::Note(
                 Note::ThreadStart { stamp, .. } | Note::ThreadEnd { stamp, .. } | Note::Clock { stamp, .. },
             ) => Some(stamp),
@@ -84,23 +89,108 @@ pub enum Note {
 }
 
 /// A call or a return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+///
+/// What it tells is taken from the record's bytes when it is asked for: a reader that wants little of it pays for little.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Call<'a> {
+    first: First,
+    bytes: &'a [u8],
+    fields: &'a Fields,
+}
+
+impl<'a> Call<'a> {
+    /// The record in `bytes`, which begins with `first` and has these fields. `None`: it has not.
+    #[inline]
+    pub(crate) fn new(first: First, bytes: &'a [u8], fields: &'a Fields) -> Result<Call<'a>, Damage> {
+        let fixed = fields.fixed_bytes();
+        if fields.captures == 0 && bytes.len() == fixed {
+            return Ok(Call { first, bytes, fields });
+        }
+        let Some(captures) = bytes.get(fixed..) else {
+            return Err(first.length());
+        };
+        if !Captures(captures).are(fields.captures) {
+            return Err(Damage::Capture { id: first.id() });
+        }
+        Ok(Call { first, bytes, fields })
+    }
+
     /// The call point.
-    pub id: u32,
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.first.id()
+    }
+
     /// The low half of the stack pointer, the same at a call and its return.
-    pub stack_pointer: u32,
+    #[inline]
+    #[must_use]
+    pub fn stack_pointer(&self) -> u32 {
+        self.first.stack_pointer()
+    }
+
     /// When, in ticks of the producer's clock.
-    pub stamp: Option<u64>,
+    #[inline]
+    #[must_use]
+    pub fn stamp(&self) -> Option<u64> {
+        if self.fields.stamp { self.word(1) } else { None }
+    }
+
     /// The return address.
-    pub caller: Option<u64>,
+    #[inline]
+    #[must_use]
+    pub fn caller(&self) -> Option<u64> {
+        let at = 1 + usize::from(self.fields.stamp);
+        if self.fields.caller { self.word(at) } else { None }
+    }
+
     /// Words of integer registers and of the stack.
-    pub words: Words<'a>,
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> Words<'a> {
+        self.part(self.fields.words_at(), self.fields.words)
+    }
+
     /// Words of floating-point registers: the bits of a `double`, or of a `float` in the low half.
-    pub floats: Words<'a>,
+    #[inline]
+    #[must_use]
+    pub fn floats(&self) -> Words<'a> {
+        self.part(self.fields.floats_at(), self.fields.floats)
+    }
+
     /// Captured memory.
-    pub captures: Captures<'a>,
+    #[inline]
+    #[must_use]
+    pub fn captures(&self) -> Captures<'a> {
+        Captures(self.bytes.get(self.fields.fixed_bytes()..).unwrap_or_default())
+    }
+
+    /// A word of the record, the first being 0. Which one is which, the record's [`Fields`] tell ([`Fields::words_at`],
+    /// [`Fields::floats_at`]).
+    #[inline]
+    #[must_use]
+    pub fn word(&self, index: usize) -> Option<u64> {
+        Words(self.bytes).get(index)
+    }
+
+    fn part(&self, at: usize, count: u8) -> Words<'a> {
+        let end = at + usize::from(count);
+        Words(self.bytes.get(at * 8..end * 8).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("id", &self.id())
+            .field("stack_pointer", &self.stack_pointer())
+            .field("stamp", &self.stamp())
+            .field("caller", &self.caller())
+            .field("words", &self.words())
+            .field("floats", &self.floats())
+            .field("captures", &self.captures())
+            .finish()
+    }
 }
 
 /// Words of a record.
@@ -126,9 +216,11 @@ impl<'a> Words<'a> {
     }
 
     /// One of them.
+    #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u64> {
-        let bytes = self.0.get(index.checked_mul(8)?..)?;
+        let at = index.checked_mul(8)?;
+        let bytes = self.0.get(at..at.checked_add(8)?)?;
         Some(u64::from_le_bytes(*bytes.first_chunk()?))
     }
 
@@ -192,11 +284,6 @@ pub struct Capture<'a> {
 pub struct Captures<'a>(&'a [u8]);
 
 impl<'a> Captures<'a> {
-    /// The captures that fill `bytes`. To be checked by [`Captures::are`].
-    pub(crate) fn new(bytes: &'a [u8]) -> Captures<'a> {
-        Captures(bytes)
-    }
-
     /// Whether there are so many, and the last one ends where the bytes end. Each has at least a word.
     #[inline]
     pub(crate) fn are(self, count: u8) -> bool {

@@ -17,14 +17,24 @@ pub struct Fields {
 
 impl Fields {
     /// Bytes of a record up to its captures: with them, this is what every record of this shape has at least.
+    #[inline]
     #[must_use]
-    pub fn fixed_bytes(&self) -> usize {
-        let words = 1
-            + usize::from(self.stamp)
-            + usize::from(self.caller)
-            + usize::from(self.words)
-            + usize::from(self.floats);
-        words * 8
+    pub const fn fixed_bytes(&self) -> usize {
+        (self.floats_at() + self.floats as usize) * 8
+    }
+
+    /// Where the words of integer registers and of the stack begin: after so many words of the record.
+    #[inline]
+    #[must_use]
+    pub const fn words_at(&self) -> usize {
+        1 + self.stamp as usize + self.caller as usize
+    }
+
+    /// Where those of floating-point registers begin.
+    #[inline]
+    #[must_use]
+    pub const fn floats_at(&self) -> usize {
+        self.words_at() + self.words as usize
     }
 }
 

@@ -98,7 +98,7 @@ fn number(record: &Record<'_>) -> u64 {
     let Record::Call(call) = record else {
         panic!("{record:?}")
     };
-    let (number, check) = (call.words.get(0).unwrap(), call.words.get(1).unwrap());
+    let (number, check) = (call.words().get(0).unwrap(), call.words().get(1).unwrap());
     assert_eq!(number, !check, "torn");
     number
 }

@@ -80,9 +80,9 @@ fn read(consumer: &mut Consumer<'_>, next: &mut u64) {
         let Ok(Record::Call(call)) = record else {
             panic!("{record:?}")
         };
-        assert!(call.words.iter().all(|word| word == *next), "{call:?} for {next}");
+        assert!(call.words().iter().all(|word| word == *next), "{call:?} for {next}");
         assert!(
-            call.captures
+            call.captures()
                 .iter()
                 .all(|capture| capture.bytes == TEXT && capture.end == End::Cut)
         );

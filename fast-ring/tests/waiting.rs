@@ -242,10 +242,11 @@ fn the_bytes_of_records_are_read_again() {
     let mut rest = &file[..];
     for _ in 0..3 {
         let (record, after) = split(rest).unwrap();
-        let Ok(Record::Call(call)) = parse(record, &shapes()[..]) else {
+        let shapes = shapes();
+        let Ok(Record::Call(call)) = parse(record, &shapes[..]) else {
             panic!("{record:?}")
         };
-        assert!(call.words.iter().eq([1, 2, 3]));
+        assert!(call.words().iter().eq([1, 2, 3]));
         rest = after;
     }
     assert!(rest.is_empty() && split(rest).is_err());

@@ -1,5 +1,10 @@
 //! A line that is being made.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
+)]
+
 use crate::text::digits;
 
 /// The longest line that is made here.
@@ -98,7 +103,7 @@ impl Line<'_> {
     }
 
     /// Appends the line to `out`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn append_to(self, out: &mut Vec<u8>) {
         /// Most lines are not longer. So many bytes are copied without a call.
         const SHORT: usize = 64;
@@ -122,7 +127,7 @@ impl Line<'_> {
     }
 
     /// Appends the first `len` of these bytes.
-    #[inline]
+    #[inline(always)]
     fn some<const N: usize>(mut self, bytes: &[u8; N], len: usize) -> Self {
         let place = self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut);
         if let Some(place) = place {
@@ -135,7 +140,7 @@ impl Line<'_> {
     }
 
     /// Appends a few bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn put<const N: usize>(self, bytes: &[u8; N]) -> Self {
         self.some(bytes, N)
     }
@@ -169,7 +174,7 @@ impl Line<'_> {
     }
 
     /// Appends spaces.
-    #[inline]
+    #[inline(always)]
     pub(super) fn spaces(mut self, mut count: usize) -> Self {
         const AT_ONCE: usize = 16;
         while count > 0 && self.len < MOST {
@@ -199,7 +204,7 @@ impl Line<'_> {
         self.ascii(bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn unsigned(self, number: u64) -> Self {
         if number < 10 {
             return self.put(&[b'0' + (number % 10) as u8]);
@@ -218,21 +223,21 @@ impl Line<'_> {
         line.put(&digits::last_eight(number))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn signed(self, number: i64) -> Self {
         let line = if number < 0 { self.put(b"-") } else { self };
         line.unsigned(number.unsigned_abs())
     }
 
     /// Appends a number in base 16, with `0x`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn hex(self, number: u64) -> Self {
         self.put(b"0x")
             .some(&digits::hex(number), digits::hex_len(number))
     }
 
     /// Appends a pointer.
-    #[inline]
+    #[inline(always)]
     pub(super) fn pointer(self, at: u64) -> Self {
         if at == 0 { self.put(b"nil") } else { self.hex(at) }
     }

@@ -1,6 +1,11 @@
 //! One value: where it is in the records, and how it is shown.
 
-use fast_ring::{Call, Capture, End};
+#![allow(
+    clippy::inline_always,
+    reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
+)]
+
+use fast_ring::{Call, Capture, End, Words};
 
 use super::line::Line;
 use crate::proto::expr::Env;
@@ -13,6 +18,8 @@ use crate::value::{
 pub(super) struct Records<'a> {
     call: &'a Call<'a>,
     ret: &'a Call<'a>,
+    at_call: Words<'a>,
+    at_return: Words<'a>,
     numbers: &'a Numbers,
     /// The most bytes of a string that are shown.
     limit: usize,
@@ -127,6 +134,8 @@ impl<'a> Records<'a> {
         Self {
             call,
             ret,
+            at_call: call.words(),
+            at_return: ret.words(),
             numbers,
             limit,
         }
@@ -134,11 +143,12 @@ impl<'a> Records<'a> {
 
     #[inline]
     fn word(&self, word: Word) -> Option<u64> {
-        let record = match word.when {
-            When::Call => self.call,
-            When::Return => self.ret,
+        let words = match (word.when, word.float) {
+            (When::Call, false) => self.at_call,
+            (When::Return, false) => self.at_return,
+            (When::Call, true) => self.call.floats(),
+            (When::Return, true) => self.ret.floats(),
         };
-        let words = if word.float { &record.floats } else { &record.words };
         words.get(word.index.into())
     }
 
@@ -149,7 +159,7 @@ impl<'a> Records<'a> {
             When::Return => self.ret,
         };
         // There are few: from one to the next is less than to note down where each is.
-        record.captures.iter().nth(memory.index.into())
+        record.captures().iter().nth(memory.index.into())
     }
 
     fn number(&self, number: Option<Number>) -> Option<i64> {
@@ -169,7 +179,7 @@ impl<'a> Records<'a> {
     /// Whether what lies at a pointer may be captured at the return, too: then that is shown.
     fn is_filled(&self, pointer: Word) -> bool {
         let Some(at) = self.word(pointer) else { return true };
-        let filled = self.numbers.filled.iter().zip(self.ret.captures.iter());
+        let filled = self.numbers.filled.iter().zip(self.ret.captures().iter());
         // A little more than was captured: the zeros that end a string are not.
         filled.into_iter().any(|(&word, capture)| {
             let start = self.word(word).unwrap_or(0);
@@ -261,7 +271,7 @@ impl Value {
     }
 
     /// `None`: it can't be shown here.
-    #[inline]
+    #[inline(always)]
     pub(super) fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>) -> Option<Line<'p>> {
         match self {
             Self::Plain(plain) => plain.show(records, line),
@@ -298,11 +308,11 @@ impl Plain {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Option<Line<'p>> {
         let words = match self.when {
-            When::Call => &records.call.words,
-            When::Return => &records.ret.words,
+            When::Call => records.at_call,
+            When::Return => records.at_return,
         };
         let high = words.get(self.index.into())? << self.unused;
         let (bits, signed) = (high >> self.unused, high.cast_signed() >> self.unused);
@@ -339,7 +349,6 @@ impl Shown {
     }
 
     /// `None`: it can't be shown here.
-    #[inline]
     fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>) -> Option<Line<'p>> {
         if let Some(pointer) = self.filled.filter(|_| failed) {
             return Some(line.pointer(records.word(pointer)?));
@@ -439,7 +448,7 @@ fn text<'p>(
 }
 
 /// A number of which it is not known what it is: its bits, and what they are as a number; 0 if that is too large for one.
-#[inline]
+#[inline(always)]
 fn guess(bits: u64, value: i64, line: Line<'_>) -> Line<'_> {
     if (-10000..=10000).contains(&value) {
         line.signed(value)
@@ -448,7 +457,7 @@ fn guess(bits: u64, value: i64, line: Line<'_>) -> Line<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn hex(bits: u64, line: Line<'_>) -> Line<'_> {
     if bits == 0 { line.put(b"0") } else { line.hex(bits) }
 }
@@ -554,7 +563,7 @@ impl Failure {
     /// Appends the reason, where it is known.
     #[cold]
     pub(super) fn why<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
-        let errno = self.errno.and_then(|index| records.ret.words.get(index.into()));
+        let errno = self.errno.and_then(|index| records.at_return.get(index.into()));
         match errno {
             Some(errno) => line.slowly(|out| write_errno(low_half(errno).cast_signed(), out)),
             None => line,

@@ -414,22 +414,22 @@ impl Sink<'_> {
     /// Shows a whole call without making it a pending one first, where it is so simple and shows nothing of other calls.
     #[inline]
     fn at_once(&mut self, thread: &mut Thread, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        let Some(kind) = self.kinds.get(call.id) else {
+        let Some(kind) = self.kinds.get(call.id()) else {
             return false;
         };
         let Some(at_once) = &kind.at_once else {
             return false;
         };
-        let sp_after = thread.stack_at(call.stack_pointer).wrapping_add(8);
+        let sp_after = thread.stack_at(call.stack_pointer()).wrapping_add(8);
         if thread.calls.is_left_by(sp_after) {
             return false;
         }
         self.reporter.out.focus(thread.tgid);
-        let (began, ended) = (self.time(call.stamp), self.time(ret.stamp));
+        let (began, ended) = (self.time(call.stamp()), self.time(ret.stamp()));
         let at = Moment {
             tid: thread.tid.raw(),
             time: began,
-            address: Addr::new(call.caller.unwrap_or(0)),
+            address: Addr::new(call.caller().unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
         let around = thread.calls.iter_mut().next_back();
@@ -439,21 +439,21 @@ impl Sink<'_> {
     }
 
     fn call(&mut self, thread: &mut Thread, call: &Call<'_>, by_jump: bool) {
-        let Some(kind) = self.kinds.get(call.id) else {
+        let Some(kind) = self.kinds.get(call.id()) else {
             return;
         };
-        let time = self.time(call.stamp);
+        let time = self.time(call.stamp());
         self.reporter.out.focus(thread.tgid);
         let mut pending = self.buffers.pool.pop().unwrap_or_default();
         renew(&mut pending, kind.point);
         let raw = &mut pending.call;
         kind.wants.fill_call(call, raw, &mut pending.recorded);
         (raw.tid, raw.call_point, raw.time) = (thread.tid.raw(), kind.point.0, time);
-        raw.sp = thread.stack_at(call.stack_pointer);
+        raw.sp = thread.stack_at(call.stack_pointer());
         let frame = Frame {
-            return_to: thread.returns_to(call.id, raw.sp, by_jump),
+            return_to: thread.returns_to(call.id(), raw.sp, by_jump),
             sp_after: raw.sp.wrapping_add(8),
-            entry: marker(call.id),
+            entry: marker(call.id()),
         };
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let space = Rc::clone(&thread.space);
@@ -483,14 +483,14 @@ impl Sink<'_> {
 
     fn ret(&mut self, thread: &mut Thread, ret: &Call<'_>) {
         self.reporter.out.focus(thread.tgid);
-        let sp_after = thread.stack_at(ret.stack_pointer).wrapping_add(8);
+        let sp_after = thread.stack_at(ret.stack_pointer()).wrapping_add(8);
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let space = Rc::clone(&thread.space);
         let space = space.borrow();
         let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
         thread
             .calls
-            .returned(marker(ret.id), sp_after, &mut stacks, &mut closed);
+            .returned(marker(ret.id()), sp_after, &mut stacks, &mut closed);
         self.close(thread, &mut closed, Some(ret), &space);
         self.buffers.closed = closed;
     }
@@ -526,8 +526,8 @@ impl Sink<'_> {
         ret: &Call<'_>,
         space: &Space,
     ) {
-        let own = entry == marker(ret.id);
-        let Some(kind) = self.kinds.get(ret.id) else {
+        let own = entry == marker(ret.id());
+        let Some(kind) = self.kinds.get(ret.id()) else {
             return;
         };
         let plan = if own {
@@ -541,7 +541,7 @@ impl Sink<'_> {
             )
         };
         let mut raw = RawReturn {
-            time: self.time(ret.stamp),
+            time: self.time(ret.stamp()),
             ..RawReturn::default()
         };
         let mut recorded = std::mem::take(&mut self.buffers.recorded);
