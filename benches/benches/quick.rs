@@ -87,10 +87,10 @@ fn record<H: Host<AtomicU64>>(producer: &mut Producer<'_, '_, AtomicU64, H>, sha
         end: End::Whole,
     }; 4];
     for number in 0..BATCH {
-        let outcome = producer.call(0, &body(shape.call, &words, &captures, number * 100));
+        let outcome = producer.call(0, &body(*shape.call, &words, &captures, number * 100));
         assert_eq!(outcome, Ok(fast_ring::Outcome::Recorded));
         let ret = shape.ret.expect("these return");
-        let outcome = producer.ret(0, &body(ret, &[0x5555_5555_aabb, 0], &result, number * 100 + 50));
+        let outcome = producer.ret(0, &body(*ret, &[0x5555_5555_aabb, 0], &result, number * 100 + 50));
         assert_eq!(outcome, Ok(fast_ring::Outcome::Recorded));
     }
 }

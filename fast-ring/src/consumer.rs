@@ -288,9 +288,9 @@ impl<'m, W: Word> Consumer<'m, W> {
         let words = usize::try_from(len / 8).unwrap_or(0);
         let data = self.ring.data_from(self.tail);
         let data = data.get(..words).unwrap_or_default();
-        let copy = self.copy.chunks_exact_mut(8);
-        for (to, from) in copy.zip(data) {
-            to.copy_from_slice(&from.load(Ordering::Relaxed).to_le_bytes());
+        let (copy, _) = self.copy.as_chunks_mut();
+        for (to, from) in copy.iter_mut().zip(data) {
+            *to = from.load(Ordering::Relaxed).to_le_bytes();
         }
         (self.next, self.end) = (0, (data.len() * 8).min(self.copy.len()));
     }

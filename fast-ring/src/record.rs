@@ -1,13 +1,14 @@
 //! A record as its reader sees it.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::damage::Damage;
 use crate::format::{
     CAPTURE_BITS, CAPTURE_CUT, CAPTURE_FAULT, CAPTURE_HEAD_BYTES, CAPTURE_NULL, CAPTURE_WHOLE,
 };
 use crate::parse::First;
-use crate::shape::Fields;
+use crate::shape::Parts;
 
 /// One record, in memory that nobody else writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,24 +96,27 @@ pub enum Note {
 pub struct Call<'a> {
     first: First,
     bytes: &'a [u8],
-    fields: &'a Fields,
+    parts: &'a Parts,
 }
 
 impl<'a> Call<'a> {
-    /// The record in `bytes`, which begins with `first` and has these fields. `None`: it has not.
+    /// The record in `bytes`, which begins with `first` and has these parts, or why it has not.
     #[inline]
-    pub(crate) fn new(first: First, bytes: &'a [u8], fields: &'a Fields) -> Result<Call<'a>, Damage> {
-        let fixed = fields.fixed_bytes();
-        if fields.captures == 0 && bytes.len() == fixed {
-            return Ok(Call { first, bytes, fields });
+    pub(crate) fn new(first: First, bytes: &'a [u8], parts: &'a Parts) -> Result<Call<'a>, Damage> {
+        let fixed = usize::from(parts.fixed_bytes);
+        if (parts.captures == 0 && bytes.len() == fixed) || Call::has_captures(bytes, parts) {
+            return Ok(Call { first, bytes, parts });
         }
-        let Some(captures) = bytes.get(fixed..) else {
-            return Err(first.length());
-        };
-        if !Captures(captures).are(fields.captures) {
-            return Err(Damage::Capture { id: first.id() });
-        }
-        Ok(Call { first, bytes, fields })
+        Err(if bytes.len() < fixed {
+            first.length()
+        } else {
+            Damage::Capture { id: first.id() }
+        })
+    }
+
+    fn has_captures(bytes: &[u8], parts: &Parts) -> bool {
+        let captures = bytes.get(parts.fixed_bytes.into()..);
+        captures.is_some_and(|captures| Captures(captures).are(parts.captures))
     }
 
     /// The call point.
@@ -133,49 +137,56 @@ impl<'a> Call<'a> {
     #[inline]
     #[must_use]
     pub fn stamp(&self) -> Option<u64> {
-        if self.fields.stamp { self.word(1) } else { None }
+        if self.parts.stamp { self.at(1) } else { None }
     }
 
     /// The return address.
     #[inline]
     #[must_use]
     pub fn caller(&self) -> Option<u64> {
-        let at = 1 + usize::from(self.fields.stamp);
-        if self.fields.caller { self.word(at) } else { None }
+        let at = 1 + usize::from(self.parts.stamp);
+        if self.parts.caller { self.at(at) } else { None }
     }
 
     /// Words of integer registers and of the stack.
     #[inline]
     #[must_use]
     pub fn words(&self) -> Words<'a> {
-        self.part(self.fields.words_at(), self.fields.words)
+        self.part(self.parts.words_at * 8..self.parts.floats_at * 8)
+    }
+
+    /// One of [`words`](Call::words). (Of an index beyond them, nothing, or another word of the record.)
+    #[inline]
+    #[must_use]
+    pub fn word(&self, index: u8) -> Option<u64> {
+        self.at(usize::from(self.parts.words_at) + usize::from(index))
     }
 
     /// Words of floating-point registers: the bits of a `double`, or of a `float` in the low half.
     #[inline]
     #[must_use]
     pub fn floats(&self) -> Words<'a> {
-        self.part(self.fields.floats_at(), self.fields.floats)
+        self.part(self.parts.floats_at * 8..self.parts.fixed_bytes)
     }
 
     /// Captured memory.
     #[inline]
     #[must_use]
     pub fn captures(&self) -> Captures<'a> {
-        Captures(self.bytes.get(self.fields.fixed_bytes()..).unwrap_or_default())
+        let captures = self.bytes.get(self.parts.fixed_bytes.into()..);
+        Captures(captures.unwrap_or_default())
     }
 
-    /// A word of the record, the first being 0. Which one is which, the record's [`Fields`] tell ([`Fields::words_at`],
-    /// [`Fields::floats_at`]).
+    /// A word of the record, the first being 0.
     #[inline]
-    #[must_use]
-    pub fn word(&self, index: usize) -> Option<u64> {
-        Words(self.bytes).get(index)
+    fn at(&self, index: usize) -> Option<u64> {
+        let bytes = self.bytes.get(index * 8..index * 8 + 8)?;
+        Some(u64::from_le_bytes(*bytes.first_chunk()?))
     }
 
-    fn part(&self, at: usize, count: u8) -> Words<'a> {
-        let end = at + usize::from(count);
-        Words(self.bytes.get(at * 8..end * 8).unwrap_or_default())
+    fn part(&self, bytes: Range<u16>) -> Words<'a> {
+        let bytes = usize::from(bytes.start)..usize::from(bytes.end);
+        Words(self.bytes.get(bytes).unwrap_or_default())
     }
 }
 

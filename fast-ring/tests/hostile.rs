@@ -31,7 +31,7 @@ fn fields() -> impl Strategy<Value = Fields> {
 }
 
 fn shapes() -> impl Strategy<Value = Vec<Shape>> {
-    let shape = (fields(), proptest::option::of(fields())).prop_map(|(call, ret)| Shape { call, ret });
+    let shape = (fields(), proptest::option::of(fields())).prop_map(|(call, ret)| Shape::new(call, ret));
     proptest::collection::vec(shape, 1..5)
 }
 
@@ -129,7 +129,7 @@ proptest! {
         let shapes: Vec<Shape> = (0..8)
             .map(|words| {
                 let fields = Fields { words, captures: 1, ..Fields::default() };
-                Shape { call: fields, ret: Some(fields) }
+                Shape::new(fields, Some(fields))
             })
             .collect();
         let text = [b'x'; 40];

@@ -14,7 +14,7 @@ fn shapes() -> [Shape; 2] {
         stamp: false,
         ..stamped
     };
-    [stamped, bare].map(|call| Shape { call, ret: None })
+    [stamped, bare].map(|call| Shape::new(call, None))
 }
 
 struct Rings {

@@ -57,7 +57,7 @@ fn shapes() -> [Shape; 1] {
         words: 3,
         ..Fields::default()
     };
-    [Shape { call, ret: None }]
+    [Shape::new(call, None)]
 }
 
 /// A ring of 128 bytes: three records of 32 bytes have room.

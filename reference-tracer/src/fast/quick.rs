@@ -85,49 +85,46 @@ impl Quick {
         took: u64,
     ) -> bool {
         sink.whole_line(out, at, |out, prefix| {
-            let line = self.line(scratch.0.line(), (call, ret), prefix, took);
-            let line = line.filter(|line| !line.is_over());
-            let is_made = line.is_some();
-            if let Some(line) = line {
-                line.append_to(out);
+            let line = self.line(&mut scratch.0, (call, ret), prefix, took);
+            if line.is_over() {
+                return false;
             }
-            is_made
+            line.append_to(out);
+            true
         })
     }
 
-    /// Makes what follows the prefix, which takes so many columns. `None`: it can't be made here.
+    /// Makes what follows the prefix, which takes so many columns. A line that is over, if it can't be made here.
     #[inline]
     fn line<'p>(
         &self,
-        line: Line<'p>,
+        page: &'p mut Page,
         (call, ret): (&Call<'_>, &Call<'_>),
         prefix: usize,
         took: u64,
-    ) -> Option<Line<'p>> {
+    ) -> Line<'p> {
+        let (line, aside) = page.line();
         let records = Records::new(call, ret, &self.numbers, self.limit);
         let failed = self.failure.is(&records);
-        let mut line = line.name(&self.name);
-        let mut any = false;
+        let mut line = line.name(&self.name, aside);
+        let mut separator = 0;
         for value in &self.args {
-            if !value.is_there(&records) {
-                continue;
+            if value.is_there(&records) {
+                line = line.some(b", ", separator);
+                separator = 2;
+                line = value.show(&records, failed, line, aside);
             }
-            if any {
-                line = line.put(b", ");
-            }
-            any = true;
-            line = value.show(&records, failed, line)?;
         }
         line = line.put(b") ");
-        let columns = prefix + line.columns();
+        let columns = prefix + line.columns(aside);
         line = line.spaces(self.columns.saturating_sub(columns)).put(b"= ");
-        line = self.result.show(&records, false, line)?;
+        line = self.result.show(&records, false, line, aside);
         if failed {
-            line = self.failure.why(&records, line);
+            line = self.failure.why(&records, line, aside);
         }
         if self.duration {
             line = line.duration(took);
         }
-        Some(line.put(b"\n"))
+        line.put(b"\n")
     }
 }

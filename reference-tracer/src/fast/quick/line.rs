@@ -19,7 +19,7 @@ pub(super) struct Page {
 
 /// What is not needed for most lines.
 #[derive(Debug, Default)]
-struct Aside {
+pub(super) struct Aside {
     /// Bytes that take no column: those of characters after the first.
     continued: usize,
     /// Text that is made by slower means.
@@ -28,19 +28,19 @@ struct Aside {
 
 /// A line in a place of fixed size: to append a few bytes is a bound and a store, and no call.
 ///
-/// It is handed on by value, so that its length stays in a register: behind a reference, each piece waited for the length that the one before it had
-/// stored. (Made at the end of the output, in bytes that were set to zero for it, it took longer, too: `benches/quick.rs`.)
+/// It is handed on by value, and is no more than two words, so that it stays in registers: behind a reference, each piece waited for the length
+/// that the one before it had stored. (Made at the end of the output, in bytes that were set to zero for it, it took longer, too:
+/// `benches/quick.rs`.)
 ///
-/// What does not fit makes it [`over`](Self::is_over): the line is of no use then.
+/// What does not fit, or can't be made here, makes it [`over`](Self::is_over): the line is of no use then.
 #[must_use]
 #[derive(Debug)]
 pub(super) struct Line<'p> {
     bytes: &'p mut [u8; MOST],
     len: usize,
-    aside: &'p mut Aside,
 }
 
-/// The length of a line that did not fit. Nothing fits any more.
+/// The length of a line that is over. Nothing fits any more.
 const OVER: usize = usize::MAX / 2;
 
 /// What a line begins with. Names are short: one of at most so many bytes is appended without a call.
@@ -81,19 +81,27 @@ impl Page {
 
     /// A new line.
     #[inline]
-    pub(super) fn line(&mut self) -> Line<'_> {
+    pub(super) fn line(&mut self) -> (Line<'_>, &mut Aside) {
         self.aside.continued = 0;
-        Line {
+        let line = Line {
             bytes: &mut self.bytes,
             len: 0,
-            aside: &mut self.aside,
-        }
+        };
+        (line, &mut self.aside)
     }
 }
 
 impl Line<'_> {
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
         self.len > MOST
+    }
+
+    /// It can't be made here.
+    #[inline]
+    pub(super) fn refuse(mut self) -> Self {
+        self.len = OVER;
+        self
     }
 
     /// The line; nothing if it is over.
@@ -122,13 +130,13 @@ impl Line<'_> {
 
     /// How many columns it takes.
     #[inline]
-    pub(super) fn columns(&self) -> usize {
-        self.len - self.aside.continued.min(self.len)
+    pub(super) fn columns(&self, aside: &Aside) -> usize {
+        self.len - aside.continued.min(self.len)
     }
 
     /// Appends the first `len` of these bytes.
     #[inline(always)]
-    fn some<const N: usize>(mut self, bytes: &[u8; N], len: usize) -> Self {
+    pub(super) fn some<const N: usize>(mut self, bytes: &[u8; N], len: usize) -> Self {
         let place = self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut);
         if let Some(place) = place {
             *place = *bytes;
@@ -160,11 +168,11 @@ impl Line<'_> {
 
     /// Appends a name.
     #[inline]
-    pub(super) fn name(self, name: &Name) -> Self {
+    pub(super) fn name(self, name: &Name, aside: &mut Aside) -> Self {
         if name.long.is_empty() && name.continued == 0 {
             return self.some(&name.short, name.len);
         }
-        self.aside.continued += name.continued;
+        aside.continued += name.continued;
         let long = if name.long.is_empty() {
             &name.short[..name.len.min(SHORT)]
         } else {
@@ -186,9 +194,9 @@ impl Line<'_> {
     }
 
     /// Appends a number with six digits after its point.
-    pub(super) fn float(self, value: f64) -> Self {
+    pub(super) fn float(self, value: f64, aside: &mut Aside) -> Self {
         let Some((whole, micros)) = crate::value::millionths(value) else {
-            return self.slowly(|out| crate::value::write_float(value, out));
+            return self.slowly(aside, |out| crate::value::write_float(value, out));
         };
         let line = if value.is_sign_negative() {
             self.put(b"-")
@@ -199,8 +207,8 @@ impl Line<'_> {
     }
 
     /// Appends text.
-    pub(super) fn text(self, bytes: &[u8]) -> Self {
-        self.aside.continued += bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
+    pub(super) fn text(self, bytes: &[u8], aside: &mut Aside) -> Self {
+        aside.continued += bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
         self.ascii(bytes)
     }
 
@@ -252,12 +260,12 @@ impl Line<'_> {
 
     /// Appends the bytes of a string in quotes. `cut`: there is more of it.
     #[inline]
-    pub(super) fn string(self, bytes: &[u8], cut: bool) -> Self {
+    pub(super) fn string(self, bytes: &[u8], cut: bool, aside: &mut Aside) -> Self {
         let start = self.len + 1;
         let (mut line, is_plain) = self.put(b"\"").plain(bytes);
         if !is_plain {
             line.len = line.len.min(start);
-            line = line.slowly(|out| crate::value::escape_bytes(bytes, cut, out));
+            line = line.slowly(aside, |out| crate::value::escape_bytes(bytes, cut, out));
         }
         if cut { line.put(b"\"...") } else { line.put(b"\"") }
     }
@@ -284,12 +292,12 @@ impl Line<'_> {
 
     /// Appends text that `write` makes.
     #[cold]
-    pub(super) fn slowly(self, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut spare = std::mem::take(&mut self.aside.spare);
+    pub(super) fn slowly(self, aside: &mut Aside, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut spare = std::mem::take(&mut aside.spare);
         spare.clear();
         write(&mut spare);
-        let line = self.text(&spare);
-        line.aside.spare = spare;
+        let line = self.text(&spare, aside);
+        aside.spare = spare;
         line
     }
 }
@@ -327,7 +335,8 @@ mod tests {
                 expected.push(b'"');
                 expected.extend_from_slice(&text);
                 expected.push(b'"');
-                assert_eq!(page.line().string(&bytes, false).bytes(), expected);
+                let (line, aside) = page.line();
+                assert_eq!(line.string(&bytes, false, aside).bytes(), expected);
             }
         }
     }
@@ -335,17 +344,21 @@ mod tests {
     #[test]
     fn a_line_that_is_too_long_is_told() {
         let mut page = Page::new();
-        let mut line = page.line();
+        let (mut line, aside) = page.line();
         for _ in 0..MOST / 8 {
             line = line.put(b"12345678");
         }
         assert!(!line.is_over());
-        let line = line.put(b"9").string(b"and more \x01", true).spaces(100);
+        let line = line.put(b"9").string(b"and more \x01", true, aside).spaces(100);
         assert!(line.is_over());
-        assert!(page.line().string(&[b'a'; MOST], false).is_over());
-        assert!(page.line().string(&[1; MOST], false).is_over());
-        let line = page.line().string("ž".as_bytes(), true);
-        assert_eq!((line.bytes(), line.columns()), ("\"ž\"...".as_bytes(), 6));
+        for bytes in [[b'a'; MOST], [1; MOST]] {
+            let (line, aside) = page.line();
+            assert!(line.string(&bytes, false, aside).is_over());
+        }
+        let (line, aside) = page.line();
+        let line = line.string("ž".as_bytes(), true, aside);
+        assert_eq!((line.bytes(), line.columns(aside)), ("\"ž\"...".as_bytes(), 6));
+        assert!(page.line().0.refuse().put(b"a").is_over());
     }
 
     #[test]
@@ -354,7 +367,7 @@ mod tests {
         let text: Vec<u8> = (0..300).map(|at| b'a' + (at % 23) as u8).collect();
         for len in 0..text.len() {
             let mut out = b"before ".to_vec();
-            page.line().ascii(&text[..len]).append_to(&mut out);
+            page.line().0.ascii(&text[..len]).append_to(&mut out);
             assert_eq!(out, [b"before ", &text[..len]].concat());
         }
     }
@@ -366,6 +379,7 @@ mod tests {
             let signed = number.cast_signed();
             let line = page
                 .line()
+                .0
                 .unsigned(number)
                 .put(b" ")
                 .signed(signed)

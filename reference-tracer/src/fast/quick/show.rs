@@ -5,9 +5,9 @@
     reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
 )]
 
-use fast_ring::{Call, Capture, End, Words};
+use fast_ring::{Call, Capture, End};
 
-use super::line::Line;
+use super::line::{Aside, Line};
 use crate::proto::expr::Env;
 use crate::proto::{Expr, Names};
 use crate::value::{
@@ -18,8 +18,6 @@ use crate::value::{
 pub(super) struct Records<'a> {
     call: &'a Call<'a>,
     ret: &'a Call<'a>,
-    at_call: Words<'a>,
-    at_return: Words<'a>,
     numbers: &'a Numbers,
     /// The most bytes of a string that are shown.
     limit: usize,
@@ -134,8 +132,6 @@ impl<'a> Records<'a> {
         Self {
             call,
             ret,
-            at_call: call.words(),
-            at_return: ret.words(),
             numbers,
             limit,
         }
@@ -143,21 +139,25 @@ impl<'a> Records<'a> {
 
     #[inline]
     fn word(&self, word: Word) -> Option<u64> {
-        let words = match (word.when, word.float) {
-            (When::Call, false) => self.at_call,
-            (When::Return, false) => self.at_return,
-            (When::Call, true) => self.call.floats(),
-            (When::Return, true) => self.ret.floats(),
-        };
-        words.get(word.index.into())
+        let record = self.record(word.when);
+        if word.float {
+            record.floats().get(word.index.into())
+        } else {
+            record.word(word.index)
+        }
+    }
+
+    #[inline]
+    fn record(&self, when: When) -> &'a Call<'a> {
+        match when {
+            When::Call => self.call,
+            When::Return => self.ret,
+        }
     }
 
     #[inline]
     fn capture(&self, memory: Memory) -> Option<Capture<'a>> {
-        let record = match memory.when {
-            When::Call => self.call,
-            When::Return => self.ret,
-        };
+        let record = self.record(memory.when);
         // There are few: from one to the next is less than to note down where each is.
         record.captures().iter().nth(memory.index.into())
     }
@@ -270,12 +270,18 @@ impl Value {
         }
     }
 
-    /// `None`: it can't be shown here.
+    /// Appends it; a line that is over, if it can't be shown here.
     #[inline(always)]
-    pub(super) fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>) -> Option<Line<'p>> {
+    pub(super) fn show<'p>(
+        &self,
+        records: &Records<'_>,
+        failed: bool,
+        line: Line<'p>,
+        aside: &mut Aside,
+    ) -> Line<'p> {
         match self {
             Self::Plain(plain) => plain.show(records, line),
-            Self::Other(shown) => shown.show(records, failed, line),
+            Self::Other(shown) => shown.show(records, failed, line, aside),
         }
     }
 }
@@ -309,21 +315,20 @@ impl Plain {
     }
 
     #[inline(always)]
-    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Option<Line<'p>> {
-        let words = match self.when {
-            When::Call => records.at_call,
-            When::Return => records.at_return,
+    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
+        let Some(word) = records.record(self.when).word(self.index) else {
+            return line.refuse();
         };
-        let high = words.get(self.index.into())? << self.unused;
+        let high = word << self.unused;
         let (bits, signed) = (high >> self.unused, high.cast_signed() >> self.unused);
-        Some(match self.how {
+        match self.how {
             Digits::Signed => line.signed(signed),
             Digits::Unsigned => line.unsigned(bits),
             Digits::Hex => hex(bits, line),
             Digits::Pointer => line.pointer(bits),
             Digits::Guess => guess(bits, signed, line),
             Digits::GuessUnsigned => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
-        })
+        }
     }
 }
 
@@ -348,31 +353,51 @@ impl Shown {
         }
     }
 
-    /// `None`: it can't be shown here.
-    fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>) -> Option<Line<'p>> {
+    #[inline(never)]
+    fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>, aside: &mut Aside) -> Line<'p> {
         if let Some(pointer) = self.filled.filter(|_| failed) {
-            return Some(line.pointer(records.word(pointer)?));
+            return match records.word(pointer) {
+                Some(at) => line.pointer(at),
+                None => line.refuse(),
+            };
         }
         if let Some(pointer) = self.late
             && records.is_filled(pointer)
         {
-            return None;
+            return line.refuse();
         }
-        self.show.show(records, line)
+        match self.show.seen(records) {
+            Some(Seen::Void) => line.put(b"<void>"),
+            Some(Seen::Bits(bits, size, how)) => how.show(bits, size, line, aside),
+            Some(Seen::Pointer(at)) => line.pointer(at),
+            Some(Seen::Guess(bits, value)) => guess(bits, value, line),
+            Some(Seen::Text(bytes, cut)) => line.string(bytes, cut, aside),
+            None => line.refuse(),
+        }
     }
+}
+
+/// What a value is in the records of a call.
+enum Seen<'a, 's> {
+    Void,
+    Bits(u64, u8, &'s How),
+    Pointer(u64),
+    Guess(u64, i64),
+    /// A string's bytes that are shown, and whether there are more.
+    Text(&'a [u8], bool),
 }
 
 impl Show {
     /// `None`: it can't be shown here.
     #[inline]
-    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Option<Line<'p>> {
-        match self {
-            Self::Void => Some(line.put(b"<void>")),
+    fn seen<'a>(&self, records: &Records<'a>) -> Option<Seen<'a, '_>> {
+        Some(match self {
+            Self::Void => Seen::Void,
             Self::Bits {
                 from: Source::Word(word),
                 size,
                 how,
-            } => how.show(low(records.word(*word)?, *size), *size, line),
+            } => Seen::Bits(low(records.word(*word)?, *size), *size, how),
             Self::Bits {
                 from: Source::Behind(pointer, memory),
                 size,
@@ -381,9 +406,9 @@ impl Show {
                 Some(bytes) => {
                     let mut word = [0; 8];
                     word.get_mut(..bytes.len())?.copy_from_slice(bytes);
-                    how.show(u64::from_le_bytes(word), *size, line)
+                    Seen::Bits(u64::from_le_bytes(word), *size, how)
                 }
-                None => Some(line.pointer(records.word(*pointer)?)),
+                None => Seen::Pointer(records.word(*pointer)?),
             },
             Self::Text {
                 pointer,
@@ -397,51 +422,46 @@ impl Show {
                     Count::Fixed(count) => Some(*count),
                     Count::Expr(expr) => records.eval(expr).and_then(|count| usize::try_from(count).ok()),
                 };
-                let capture = records.capture(*memory);
                 match count.filter(|_| at != 0) {
                     // A stub captures nothing where nothing can be shown.
-                    Some(count) => Some(text(at, &capture?, count, *terminated, records.limit, line)),
-                    None => Some(line.pointer(at)),
+                    Some(count) => text(at, &records.capture(*memory)?, count, *terminated, records.limit),
+                    None => Seen::Pointer(at),
                 }
             }
             Self::GuessText { number, memory } => {
                 let bits = records.word(number.word)?;
                 let capture = records.capture(*memory)?;
                 if guess_is_address(bits) && guess_is_text(bits, capture.bytes, capture.end == End::Whole) {
-                    Some(text(bits, &capture, usize::MAX, true, records.limit, line))
+                    text(bits, &capture, usize::MAX, true, records.limit)
+                } else if number.signed {
+                    Seen::Guess(bits, bits.cast_signed())
                 } else {
-                    let value = if number.signed {
-                        bits.cast_signed()
-                    } else {
-                        i64::try_from(bits).unwrap_or_default()
-                    };
-                    Some(guess(bits, value, line))
+                    Seen::Guess(bits, i64::try_from(bits).unwrap_or_default())
                 }
             }
-        }
+        })
     }
 }
 
 /// A string of at most `count` bytes, of which those of `capture` are known.
 #[inline]
-fn text<'p>(
+fn text<'a, 's>(
     at: u64,
-    capture: &Capture<'_>,
+    capture: &Capture<'a>,
     count: usize,
     terminated: bool,
     limit: usize,
-    line: Line<'p>,
-) -> Line<'p> {
+) -> Seen<'a, 's> {
     let known = capture.bytes.len();
     let wanted = count.min(limit.saturating_add(1));
     let has_end = terminated && capture.end == End::Whole && known < wanted;
     let whole = known.min(wanted);
     if whole == 0 && wanted > 0 && !has_end {
-        return line.pointer(at);
+        return Seen::Pointer(at);
     }
     let ended = has_end || (whole == wanted && whole == count);
     let shown = whole.min(limit);
-    line.string(
+    Seen::Text(
         capture.bytes.get(..shown).unwrap_or_default(),
         !(ended && shown == whole),
     )
@@ -464,26 +484,29 @@ fn hex(bits: u64, line: Line<'_>) -> Line<'_> {
 
 impl How {
     #[inline]
-    fn show<'p>(&self, bits: u64, size: u8, line: Line<'p>) -> Option<Line<'p>> {
-        Some(match self {
+    fn show<'p>(&self, bits: u64, size: u8, line: Line<'p>, aside: &mut Aside) -> Line<'p> {
+        match self {
             Self::Signed => line.signed(extended(bits, size)),
             Self::Unsigned => line.unsigned(bits),
             Self::Hex => hex(bits, line),
             Self::Guess { signed: true } => guess(bits, extended(bits, size), line),
             Self::Guess { signed: false } => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
             Self::Byte if is_plain(bits) => line.put(&[b'\'', bits.to_le_bytes()[0], b'\'']),
-            Self::Double => line.float(f64::from_bits(bits)),
+            Self::Double => line.float(f64::from_bits(bits), aside),
             Self::Bool if bits != 0 => line.put(b"true"),
             Self::Bool => line.put(b"false"),
-            Self::Named(names, otherwise) => match names.binary_search_by_key(&bits, |(value, _)| *value) {
-                Ok(found) => line.text(&names.get(found)?.1),
-                Err(_) => return otherwise.show(bits, size, line),
-            },
-            Self::Code if bits != 0 => return None, // its name is asked for elsewhere
+            Self::Named(names, otherwise) => {
+                let found = names.binary_search_by_key(&bits, |(value, _)| *value);
+                match found.ok().and_then(|found| names.get(found)) {
+                    Some((_, name)) => line.text(name, aside),
+                    None => otherwise.show(bits, size, line, aside),
+                }
+            }
+            Self::Code if bits != 0 => line.refuse(), // its name is asked for elsewhere
             Self::Pointer | Self::Code => line.pointer(bits),
             Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
-            _ => line.slowly(|out| self.write(bits, size, out)),
-        })
+            _ => line.slowly(aside, |out| self.write(bits, size, out)),
+        }
     }
 
     /// What is not so frequent.
@@ -562,10 +585,10 @@ impl Failure {
 
     /// Appends the reason, where it is known.
     #[cold]
-    pub(super) fn why<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
-        let errno = self.errno.and_then(|index| records.at_return.get(index.into()));
+    pub(super) fn why<'p>(&self, records: &Records<'_>, line: Line<'p>, aside: &mut Aside) -> Line<'p> {
+        let errno = self.errno.and_then(|index| records.ret.word(index));
         match errno {
-            Some(errno) => line.slowly(|out| write_errno(low_half(errno).cast_signed(), out)),
+            Some(errno) => line.slowly(aside, |out| write_errno(low_half(errno).cast_signed(), out)),
             None => line,
         }
     }
