@@ -28,6 +28,8 @@ pub struct Consumer<'m, W = AtomicU64> {
     head: u64,
     /// What the producer was told of [`tail`](Consumer::tail).
     released: u64,
+    /// Whether a producer that waits was told of room, and left to sleep on.
+    owes_wake: bool,
     /// What was found instead of a head.
     damage: Option<Damage>,
     /// Bytes of the ring, copied: those from `tail` on lie from `next` to `end`.
@@ -45,6 +47,7 @@ impl<'m, W: Word> Consumer<'m, W> {
             tail,
             head: tail,
             released: tail,
+            owes_wake: false,
             damage: None,
             copy: vec![0; CHUNK.min(layout.data_bytes())].into_boxed_slice(),
             next: 0,
@@ -374,8 +377,14 @@ impl<'m, W: Word> Consumer<'m, W> {
 
     /// Tells the producer how far it was read, if that is much further than it knows.
     pub(crate) fn release_much(&mut self, host: &impl Host<W>) {
-        if self.tail.wrapping_sub(self.released) >= self.stride() {
-            self.release(host);
+        if self.tail.wrapping_sub(self.released) < self.stride() {
+            return;
+        }
+        self.give_room();
+        // To wake a thread is dear: one that waits sleeps on while half of the ring is left to read.
+        self.owes_wake = self.unread() > self.ring.layout().ring_bytes() as u64 / 2;
+        if !self.owes_wake {
+            self.ring.wake_producer(host);
         }
     }
 
@@ -394,10 +403,11 @@ impl<'m, W: Word> Consumer<'m, W> {
 
     /// Tells the producer how far it was read, unless it knows.
     pub(crate) fn release(&mut self, host: &impl Host<W>) {
-        if self.released == self.tail {
+        if self.released == self.tail && !self.owes_wake {
             return;
         }
         self.give_room();
+        self.owes_wake = false;
         self.ring.wake_producer(host);
     }
 

@@ -95,7 +95,7 @@ pub enum Note {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Call<'a> {
     first: First,
-    bytes: &'a [u8],
+    words: &'a [[u8; 8]],
     parts: &'a Parts,
 }
 
@@ -103,20 +103,22 @@ impl<'a> Call<'a> {
     /// The record in `bytes`, which begins with `first` and has these parts, or why it has not.
     #[inline]
     pub(crate) fn new(first: First, bytes: &'a [u8], parts: &'a Parts) -> Result<Call<'a>, Damage> {
-        let fixed = usize::from(parts.fixed_bytes);
-        if (parts.captures == 0 && bytes.len() == fixed) || Call::has_captures(bytes, parts) {
-            return Ok(Call { first, bytes, parts });
+        // It is as long as it tells: a number of words.
+        let (words, _) = bytes.as_chunks();
+        let fixed = usize::from(parts.fixed);
+        if (parts.captures == 0 && words.len() == fixed) || Call::has_captures(words, parts) {
+            return Ok(Call { first, words, parts });
         }
-        Err(if bytes.len() < fixed {
+        Err(if words.len() < fixed {
             first.length()
         } else {
             Damage::Capture { id: first.id() }
         })
     }
 
-    fn has_captures(bytes: &[u8], parts: &Parts) -> bool {
-        let captures = bytes.get(parts.fixed_bytes.into()..);
-        captures.is_some_and(|captures| Captures(captures).are(parts.captures))
+    fn has_captures(words: &[[u8; 8]], parts: &Parts) -> bool {
+        let captures = words.get(parts.fixed.into()..);
+        captures.is_some_and(|captures| Captures(captures.as_flattened()).are(parts.captures))
     }
 
     /// The call point.
@@ -152,7 +154,7 @@ impl<'a> Call<'a> {
     #[inline]
     #[must_use]
     pub fn words(&self) -> Words<'a> {
-        self.part(self.parts.words_at * 8..self.parts.floats_at * 8)
+        self.part(self.parts.words_at..self.parts.floats_at)
     }
 
     /// One of [`words`](Call::words). (Of an index beyond them, nothing, or another word of the record.)
@@ -166,27 +168,26 @@ impl<'a> Call<'a> {
     #[inline]
     #[must_use]
     pub fn floats(&self) -> Words<'a> {
-        self.part(self.parts.floats_at * 8..self.parts.fixed_bytes)
+        self.part(self.parts.floats_at..self.parts.fixed)
     }
 
     /// Captured memory.
     #[inline]
     #[must_use]
     pub fn captures(&self) -> Captures<'a> {
-        let captures = self.bytes.get(self.parts.fixed_bytes.into()..);
-        Captures(captures.unwrap_or_default())
+        let captures = self.words.get(self.parts.fixed.into()..);
+        Captures(captures.unwrap_or_default().as_flattened())
     }
 
     /// A word of the record, the first being 0.
     #[inline]
     fn at(&self, index: usize) -> Option<u64> {
-        let bytes = self.bytes.get(index * 8..index * 8 + 8)?;
-        Some(u64::from_le_bytes(*bytes.first_chunk()?))
+        self.words.get(index).map(|word| u64::from_le_bytes(*word))
     }
 
-    fn part(&self, bytes: Range<u16>) -> Words<'a> {
-        let bytes = usize::from(bytes.start)..usize::from(bytes.end);
-        Words(self.bytes.get(bytes).unwrap_or_default())
+    fn part(&self, words: Range<u16>) -> Words<'a> {
+        let words = usize::from(words.start)..usize::from(words.end);
+        Words(self.words.get(words).unwrap_or_default().as_flattened())
     }
 }
 

@@ -30,7 +30,8 @@ pub struct Parts {
     fields: Fields,
     pub(crate) words_at: u16,
     pub(crate) floats_at: u16,
-    pub(crate) fixed_bytes: u16,
+    /// Words before the captures.
+    pub(crate) fixed: u16,
 }
 
 impl Parts {
@@ -44,7 +45,7 @@ impl Parts {
             fields,
             words_at,
             floats_at,
-            fixed_bytes: (floats_at + fields.floats as u16) * 8,
+            fixed: floats_at + fields.floats as u16,
         }
     }
 }

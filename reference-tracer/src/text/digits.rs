@@ -1,5 +1,10 @@
 //! Numbers as text, into places of fixed size: much quicker than `core::fmt`, which lines full of numbers cannot afford.
 
+#![allow(
+    clippy::inline_always,
+    reason = "they are parts of lines that are made in registers: benches/quick.rs"
+)]
+
 /// The most digits of a word in base 10, and of one in base 16.
 pub(crate) const MAX_DECIMAL: usize = 20;
 pub(crate) const MAX_HEX: usize = 16;
@@ -39,7 +44,7 @@ pub(crate) fn decimal(mut number: u64, place: &mut [u8]) {
 pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
 
 /// The eight digits of a number below [`EIGHT_DIGITS`], with zeros before it: each in a byte of a word, the first one lowest.
-#[inline]
+#[inline(always)]
 fn eight(number: u64) -> u64 {
     // Both halves of four digits, then all four pairs, then all digits: divisions of several numbers at once, as products with the
     // inverse, which are right for numbers so small.
@@ -53,7 +58,7 @@ fn eight(number: u64) -> u64 {
 const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// The digits of a number below [`EIGHT_DIGITS`] from its first one on, and how many they are; what follows them is of no use.
-#[inline]
+#[inline(always)]
 pub(crate) fn short(number: u64) -> ([u8; 8], usize) {
     let digits = eight(number);
     let zeros = (digits.trailing_zeros() / 8).min(7);
@@ -99,7 +104,7 @@ pub(crate) fn hex_len(number: u64) -> usize {
 }
 
 /// The digits of a number in base 16, from its first one on; what follows them is of no use.
-#[inline]
+#[inline(always)]
 pub(crate) fn hex(number: u64) -> [u8; MAX_HEX] {
     let aligned = number << ((16 - hex_len(number)) * 4);
     let mut digits = [0; MAX_HEX];
