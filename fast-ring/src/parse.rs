@@ -91,6 +91,11 @@ pub(crate) fn parse_whole<'a>(
     }
 }
 
+/// The length, in a record's first word.
+const LENGTH: u64 = (u32::MAX << LENGTH_SHIFT) as u64;
+/// All in which the first words of a call and its return differ, but for the length: the stack pointer and the id are the same.
+const KINDS: u64 = ((CALL ^ RETURN) << KIND_SHIFT) as u64;
+
 /// A call and the return of that call, if these two records are so.
 #[inline]
 pub(crate) fn parse_pair<'a>(
@@ -100,9 +105,6 @@ pub(crate) fn parse_pair<'a>(
 ) -> Option<(Call<'a>, Call<'a>)> {
     let first = First::new(u64::from_le_bytes(*record.first_chunk()?));
     let second = First::new(u64::from_le_bytes(*next.first_chunk()?));
-    // One comparison: no stack pointer, id or kind differs but the kinds do as these two do.
-    const LENGTH: u64 = (u32::MAX << LENGTH_SHIFT) as u64;
-    const KINDS: u64 = ((CALL ^ RETURN) << KIND_SHIFT) as u64;
     if (first.0 ^ second.0) & !LENGTH != KINDS || first.kind() != CALL {
         return None;
     }

@@ -138,14 +138,14 @@ impl Seen {
         };
         Some(Seen {
             kind,
-            id: call.id,
-            stack_pointer: call.stack_pointer,
-            stamp: call.stamp,
-            caller: call.caller,
-            words: call.words.iter().collect(),
-            floats: call.floats.iter().collect(),
+            id: call.id(),
+            stack_pointer: call.stack_pointer(),
+            stamp: call.stamp(),
+            caller: call.caller(),
+            words: call.words().iter().collect(),
+            floats: call.floats().iter().collect(),
             captures: call
-                .captures
+                .captures()
                 .iter()
                 .map(|capture| (capture.bytes.to_vec(), capture.end))
                 .collect(),

@@ -48,10 +48,10 @@ pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
 fn eight(number: u64) -> u64 {
     // Both halves of four digits, then all four pairs, then all digits: divisions of several numbers at once, as products with the
     // inverse, which are right for numbers so small.
-    let halves = number / 10_000 | (number % 10_000) << 32;
-    let hundreds = (halves * 10_486 >> 20) & 0x0000_007f_0000_007f;
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let pairs = hundreds | (halves - hundreds * 100) << 16;
-    let tens = (pairs * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
     tens | (pairs - tens * 10) << 8
 }
 

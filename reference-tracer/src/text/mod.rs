@@ -383,8 +383,9 @@ impl TextSink {
 /// Appends a point, the microseconds of a time that is given in them, and what follows.
 #[inline]
 fn millionths(micros: u64, then: u8, out: &mut Vec<u8>) {
-    let [a, b, c, d, e, f] = digits::last_six(micros);
-    out.extend_from_slice(&[b'.', a, b, c, d, e, f, then]);
+    let mut text = [b'.', 0, 0, 0, 0, 0, 0, then];
+    text[1..7].copy_from_slice(&digits::last_six(micros));
+    out.extend_from_slice(&text);
 }
 
 /// Colors, as terminals of ECMA-48 take them ("SGR - SELECT GRAPHIC RENDITION").

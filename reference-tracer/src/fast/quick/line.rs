@@ -364,7 +364,7 @@ mod tests {
     #[test]
     fn lines_of_every_length_are_appended() {
         let mut page = Page::new();
-        let text: Vec<u8> = (0..300).map(|at| b'a' + (at % 23) as u8).collect();
+        let text: Vec<u8> = (b'a'..=b'z').cycle().take(300).collect();
         for len in 0..text.len() {
             let mut out = b"before ".to_vec();
             page.line().0.ascii(&text[..len]).append_to(&mut out);
