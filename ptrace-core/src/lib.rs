@@ -4,6 +4,7 @@
 mod attach;
 mod command;
 mod cpus;
+mod envoy;
 mod error;
 mod host;
 mod id;
@@ -24,6 +25,7 @@ mod waker;
 
 pub use command::{Command, SignalState, User};
 pub use cpus::CpuSet;
+pub use envoy::{Envoy, NoEnvoy};
 pub use error::{AttachError, AttachReason, Error, Refused, SpawnError};
 pub use id::{ExitStatus, Signal, Tid};
 pub use memory::{Memory, MemoryError};
