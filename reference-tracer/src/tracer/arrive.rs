@@ -2,10 +2,12 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Instant;
 
-use ptrace_core::{AttachError, Command, Error, SpawnError, Stopped, Tid};
+use ptrace_core::{AttachError, Command, Error, SpawnError, Stop, Stopped, Tid};
 
 use super::lifecycle::may_call;
+use super::prepare::Prepared;
 use super::space::Space;
 use super::thread::SharedSpace;
 use super::{Process, Tracer, resume};
@@ -25,14 +27,20 @@ impl Tracer {
         Ok(tid)
     }
 
-    /// Attaches to all threads of a running process.
+    /// Attaches to all threads of a running process. What can be done while they run is done before they are stopped.
     ///
     /// # Errors
     /// See [`AttachError`]; the process is as it was.
     pub fn attach(&mut self, pid: Tid) -> Result<(), AttachError> {
         self.start_pump();
-        self.session.seize_process(pid)?;
-        if let Err(error) = self.take_up_process(pid) {
+        let prepared = self.prepare(pid);
+        if let Err(error) = self.session.seize_process(pid) {
+            if let Some(prepared) = prepared {
+                prepared.give_up(pid);
+            }
+            return Err(error);
+        }
+        if let Err(error) = self.take_up_process(pid, prepared) {
             self.notes
                 .push(format!("pid {pid}: {}", super::linkage::chain(&error)));
         }
@@ -40,36 +48,68 @@ impl Tracer {
         Ok(())
     }
 
-    /// All threads are stopped before anything is written.
-    fn take_up_process(&mut self, pid: Tid) -> Result<(), Error> {
+    /// All threads are stopped before anything is written to the program's code.
+    fn take_up_process(&mut self, pid: Tid, prepared: Option<Prepared>) -> Result<(), Error> {
+        let since = Instant::now();
         let stops = self.session.stop_all(pid)?;
-        let Some((first, _)) = stops.first() else {
+        let all = since.elapsed();
+        let threads: Vec<&Stopped> = stops.iter().map(|(stopped, _)| stopped).collect();
+        let Some(first) = threads.first() else {
             return Ok(());
         };
+        let is_prepared = match prepared {
+            Some(prepared) => self.commit(prepared, &threads),
+            None => false,
+        };
+        if !is_prepared {
+            self.take_up_stopped(first.tgid(), &threads)?;
+        }
+        self.resume_all(stops)?;
+        tracing::debug!(%pid, is_prepared, to_stop = ?all, stopped = ?since.elapsed(), "attach: stopped for");
+        for tid in self.threads_of(pid) {
+            self.look_for_stack(tid);
+        }
+        Ok(())
+    }
+
+    /// Everything is done while the threads are stopped.
+    fn take_up_stopped(&mut self, pid: Tid, threads: &[&Stopped]) -> Result<(), Error> {
+        let Some(first) = threads.first() else { return Ok(()) };
         let regs = first.regs()?;
         let mut space = Space::new(regs.arch(), first.memory(), may_call(pid));
         self.guard(first, &mut space);
         let mut notes = space.take_up(first, &mut self.store);
         self.notes.append(&mut notes);
+        let space = self.take_up_threads(pid, space);
+        let notes = self.refresh_all(threads, &space);
+        self.notes.extend(notes);
+        Ok(())
+    }
+
+    /// The threads of a process that was attached to become known, with its memory.
+    pub(super) fn take_up_threads(&mut self, pid: Tid, space: Space) -> SharedSpace {
         let space = Rc::new(RefCell::new(space));
-        for tid in self
-            .session
-            .tids()
-            .filter(|&tid| self.session.tgid(tid) == Some(pid))
-            .collect::<Vec<_>>()
-        {
+        for tid in self.threads_of(pid) {
             self.add_thread(tid, pid, &space, false);
         }
         self.processes
             .insert(pid, Process::new(SharedSpace::clone(&space), true));
-        let threads: Vec<&Stopped> = stops.iter().map(|(stopped, _)| stopped).collect();
-        let notes = self.refresh_all(&threads, &space);
-        self.notes.extend(notes);
-        for (stopped, stop) in stops {
-            match stop {
-                ptrace_core::Stop::Interrupt => resume(stopped, None)?,
-                other => self.on_stop(stopped, other)?,
-            }
+        space
+    }
+
+    fn threads_of(&self, pid: Tid) -> Vec<Tid> {
+        self.session.threads(pid).collect()
+    }
+
+    /// Lets all threads run on; those that have stopped for something else come last, for that takes its time.
+    fn resume_all(&mut self, stops: Vec<(Stopped, Stop)>) -> Result<(), Error> {
+        let (asked, others): (Vec<_>, Vec<_>) =
+            stops.into_iter().partition(|(_, stop)| *stop == Stop::Interrupt);
+        for (stopped, _) in asked {
+            resume(stopped, None)?;
+        }
+        for (stopped, stop) in others {
+            self.on_stop(stopped, stop)?;
         }
         Ok(())
     }

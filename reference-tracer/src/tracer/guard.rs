@@ -39,8 +39,12 @@ pub(super) struct Guard {
     code: Addr,
     data: Addr,
     action: Action,
+    /// What was in force before the handler.
+    found: Action,
     /// The program's own disposition.
     old_action: Action,
+    /// Whether the handler is in force no more, and can be unmapped.
+    is_over: bool,
     table: Option<Table>,
     ranges: usize,
     /// Whether the program's own disposition is in force for the moment, or ours may have been lost.
@@ -59,9 +63,8 @@ struct Table {
 }
 
 impl Guard {
-    /// Puts the handler into the process of `stopped`, whose other threads are stopped, too, or not yet
-    /// there.
-    pub(super) fn install(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Self, CodeError> {
+    /// Puts the handler into the process of `stopped`, without putting it in force.
+    pub(super) fn prepare(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Self, CodeError> {
         let rw = libc::PROT_READ | libc::PROT_WRITE;
         let data = map(stopped, arch, None, PAGE, rw)?;
         let code = map(stopped, arch, None, PAGE, libc::PROT_READ | libc::PROT_EXEC)?;
@@ -70,7 +73,9 @@ impl Guard {
             code,
             data,
             action: Action::default_of(arch.abi()),
+            found: Action::default_of(arch.abi()),
             old_action: Action::default_of(arch.abi()),
+            is_over: false,
             table: None,
             ranges: 0,
             away: false,
@@ -92,14 +97,35 @@ impl Guard {
         self.action.bytes_mut().copy_from_slice(&code.action);
         // What the program has now, first: the handler must hand on to it from its first moment.
         let current = self.current(stopped, memory)?;
-        self.old_action = current;
+        (self.found, self.old_action) = (current, current);
         if let Some(data) = guard_behind(memory, current.handler()) {
             self.inherit(memory, data)?;
         }
         // A guard that was there before knows where a thread goes that has its trap behind it already,
         // and hands on to the program in its turn.
         self.hand_on_to(memory, current.handler())?;
-        self.enable(stopped, memory)
+        memory.write(self.data.wrapping_add(NEW_ACTION), self.action.bytes())?;
+        Ok(())
+    }
+
+    /// Puts the handler in force. All threads are stopped, or not yet there.
+    pub(super) fn begin(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        let [new, old] = [NEW_ACTION, OLD_ACTION].map(|offset| self.data.wrapping_add(offset));
+        self.sigaction(stopped, new.get(), old.get())?;
+        let before = Action::read(memory, old, self.abi)?;
+        if before.bytes() != self.found.bytes() {
+            // The program has set it since it was looked at.
+            self.old_action = before;
+            self.hand_on_to(memory, before.handler())?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is still there: the process may have executed another program since it was put in.
+    pub(super) fn is_there(&self, memory: &Memory) -> bool {
+        let signature = self.code.wrapping_add(SIGNATURE);
+        let words = [signature, signature.wrapping_add(8)].map(|at| read_word(memory, at).ok());
+        words == [Some(MAGIC), Some(self.data.get())]
     }
 
     /// Lets the handler hand on what is not the guard's; a later tracer learns of the program's own disposition.
@@ -268,20 +294,33 @@ impl Guard {
         Ok(table)
     }
 
-    /// Gives the program its own disposition back, and unmaps everything. All threads are stopped,
-    /// none stands at a trap.
-    pub(super) fn remove(&mut self, stopped: &Stopped, memory: &Memory) {
-        let Ok(current) = self.current(stopped, memory) else {
-            return;
-        };
-        let is_ours = self.is_in_force(&current) || current.is_reset_of(&self.action);
+    /// Gives the program its own disposition back. All threads are stopped, none stands at a trap.
+    pub(super) fn end(&mut self, stopped: &Stopped, memory: &Memory) {
         // A handler that could not be taken out must stay mapped.
-        if !is_ours || self.set(stopped, memory, &self.old_action).is_ok() {
+        self.is_over = self.is_over || self.try_end(stopped, memory).is_ok();
+    }
+
+    fn try_end(&self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        let [new, old] = [NEW_ACTION, OLD_ACTION].map(|offset| self.data.wrapping_add(offset));
+        memory.write(new, self.old_action.bytes())?;
+        self.sigaction(stopped, new.get(), old.get())?;
+        let current = Action::read(memory, old, self.abi)?;
+        if self.is_in_force(&current) || current.is_reset_of(&self.action) {
+            return Ok(());
+        }
+        // The program has set another one, past the C library.
+        self.set(stopped, memory, &current)
+    }
+
+    /// Unmaps everything, unless the handler is in force.
+    pub(super) fn remove(&mut self, stopped: &Stopped) {
+        if self.is_over {
             self.unmap(stopped);
         }
     }
 
-    fn unmap(&mut self, stopped: &Stopped) {
+    /// Unmaps what was never in force.
+    pub(super) fn unmap(&mut self, stopped: &Stopped) {
         for (at, len) in self.mapped.drain(..) {
             unmap(stopped, self.abi.arch(), at, len);
         }
@@ -327,22 +366,40 @@ fn put(memory: &Memory, table: Table, trap: Addr, to: Addr, original: u8) -> Res
     }
 }
 
+fn no_guard(why: &CodeError) -> String {
+    let why = super::linkage::chain(why);
+    format!("it would not survive a kill -9 of rltrace: {why}")
+}
+
 impl Space {
     /// Puts the guard into a process. Without it the process is traced all the same.
     pub(super) fn guard(&mut self, stopped: &Stopped) -> Option<String> {
+        let failed = self.prepare_guard(stopped);
+        failed.or_else(|| self.begin_guard(stopped))
+    }
+
+    /// Puts the guard into a process without putting it in force.
+    pub(super) fn prepare_guard(&mut self, stopped: &Stopped) -> Option<String> {
         if !self.may_call {
             return Some("it runs under a seccomp filter: it would not survive a kill -9 of rltrace".into());
         }
-        match Guard::install(stopped, &self.memory, self.arch) {
+        match Guard::prepare(stopped, &self.memory, self.arch) {
             Ok(guard) => {
                 self.guard = Some(guard);
                 None
             }
-            Err(error) => {
-                let why = super::linkage::chain(&error);
-                Some(format!("it would not survive a kill -9 of rltrace: {why}"))
-            }
+            Err(error) => Some(no_guard(&error)),
         }
+    }
+
+    /// Puts the guard in force.
+    pub(super) fn begin_guard(&mut self, stopped: &Stopped) -> Option<String> {
+        let guard = self.guard.as_mut()?;
+        let error = guard.begin(stopped, &self.memory).err()?;
+        if let Some(mut guard) = self.guard.take() {
+            guard.unmap(stopped);
+        }
+        Some(no_guard(&error))
     }
 
     /// A SIGTRAP of the program's own is about to be delivered: to its own disposition.

@@ -254,7 +254,8 @@ impl Space {
     /// behind a trap that it was not seen at.
     pub(super) fn clear_away(&mut self, stopped: &Stopped) {
         if let Some(mut guard) = self.guard.take() {
-            guard.remove(stopped, &self.memory);
+            guard.end(stopped, &self.memory);
+            guard.remove(stopped);
         }
         for (at, len) in std::mem::take(&mut self.copies) {
             unmap(stopped, self.arch, at, len);

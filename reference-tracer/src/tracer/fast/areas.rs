@@ -15,6 +15,7 @@ use super::FastError;
 use super::lanes::Chunk;
 use super::sites::Sites;
 use super::threads::spare_base;
+use crate::tracer::deferred::Deferred;
 use crate::tracer::code::{CodeError, map_at, system_call, unmap};
 use crate::tracer::fast::Choice;
 
@@ -335,12 +336,14 @@ impl Fast {
 
     /// From now on calls that return into stubs are not recorded: nobody reads any more.
     pub(super) fn retire(&self, memory: &Memory) {
+        let mut code = Deferred::default();
         for stub in &self.stubs.placed {
             for over in stub.template.retire(&stub.places).into_iter().flatten() {
-                // What cannot be written is gone.
-                let _ = memory.write(over.at, &over.bytes);
+                code.put(over.at, &over.bytes);
             }
         }
+        // Half a page: to write what lies between two stubs costs less than another system call.
+        code.write(memory, PAGE / 2);
     }
 
     /// Unmaps the rings. No thread is in a stub, and the stubs are retired.
@@ -352,7 +355,7 @@ impl Fast {
     }
 
     /// Unmaps everything. No thread is in a stub or will return into one.
-    pub(super) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
+    pub(in crate::tracer) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
         self.unmap_rings(stopped, arch);
         for (at, len) in std::mem::take(&mut self.mapped) {
             unmap(stopped, arch, at, len);

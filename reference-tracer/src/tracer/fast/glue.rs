@@ -36,6 +36,7 @@ impl Tracer {
         drop(space);
         for stopped in threads {
             self.note_stack(stopped);
+            self.look_for_stack(stopped.tid());
         }
         self.notes.append(&mut self.recorder.notes);
         notes
@@ -75,15 +76,21 @@ impl Tracer {
     }
 
     /// Keeps the half of the stack pointer that records do not tell.
-    fn note_stack(&mut self, stopped: &Stopped) {
+    pub(in crate::tracer) fn note_stack(&mut self, stopped: &Stopped) {
         if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
-            // What it has recorded may be read when its process is gone.
-            thread.stacks.look_for(regs.sp(), stopped.tgid());
+            thread.last_sp = regs.sp();
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
             let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
             if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
                 thread.system_calls_left = UNTIL_POINTER;
             }
+        }
+    }
+
+    /// Finds out where the stack of a thread ends that was stopped: what it has recorded may be read when its process is gone.
+    pub(in crate::tracer) fn look_for_stack(&mut self, tid: Tid) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.stacks.look_for(thread.last_sp, thread.tgid);
         }
     }
 
@@ -121,6 +128,7 @@ impl Tracer {
         }
         drop(space);
         self.note_stack(stopped);
+        self.look_for_stack(stopped.tid());
     }
 
     /// A signal, or a fault of recording code itself, stops a thread. `true`: it was the latter, and is dealt with.
