@@ -9,61 +9,25 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
+use rltrace_tests::visits::{attach_and_leave, leave_at_any_moment, saw_right_calls};
 use rltrace_tests::{
-    Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, run, runs_on, wait_for,
+    Build, Hot, Machine, NOTHING, Rltrace, Running, cycles, process, run, runs_on, wait_for,
 };
-
-#[track_caller]
-fn saw_calls(traced: &Traced) {
-    let right = traced
-        .trace
-        .calls_of("callee")
-        .filter(|call| call.result().is_some())
-        .count();
-    traced.assert(right > 0, "calls are seen");
-}
-
-fn attach_and_leave(mut target: Hot) {
-    for cycle in 0..cycles(40) {
-        let signal = if cycle % 2 == 0 {
-            Signal::SIGINT
-        } else {
-            Signal::SIGTERM
-        };
-        let mut rltrace = target.attach();
-        rltrace.wait_for("callee(");
-        let traced = rltrace.end_by(signal);
-        saw_calls(&traced);
-        target.unharmed(&format!("cycle {cycle}, {signal}"));
-    }
-    target.ends_well();
-}
 
 #[test]
 fn cycles_of_attaching_and_leaving() {
-    attach_and_leave(Hot::start());
+    attach_and_leave(&Rltrace::new(), Hot::start(), cycles(40));
 }
 
 #[test]
 fn cycles_of_attaching_and_leaving_i386() {
-    attach_and_leave(Hot::start_on(Machine::I386));
+    attach_and_leave(&Rltrace::new(), Hot::start_on(Machine::I386), cycles(40));
 }
 
 /// The signal may come at any moment of attaching.
 #[test]
 fn leaving_at_any_moment() {
-    let mut target = Hot::start();
-    for cycle in 0..cycles(40) {
-        let rltrace = target.attach();
-        // Not luck but spread: each cycle leaves a little later than the one before.
-        for _ in 0..cycle % 40 * 200 {
-            std::hint::black_box(cycle);
-            std::thread::yield_now();
-        }
-        let traced = rltrace.end_by(Signal::SIGINT);
-        target.unharmed(&format!("cycle {cycle}: {}", traced.run.err()));
-    }
-    target.ends_well();
+    leave_at_any_moment(&Rltrace::new(), Hot::start(), cycles(40));
 }
 
 #[test]
@@ -72,7 +36,7 @@ fn every_signal_that_ends_a_tracer() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
         let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
-        saw_calls(&rltrace.end_by(signal));
+        saw_right_calls(&rltrace.end_by(signal));
         target.unharmed(signal.as_str());
     }
     target.ends_well();
@@ -304,7 +268,7 @@ fn a_target_that_ends_while_attached() {
     rltrace.wait_for("callee(");
     target.ends_well();
     let traced = rltrace.finish();
-    saw_calls(&traced);
+    saw_right_calls(&traced);
     traced.assert(
         traced.trace.text.contains("+++ exited (status 0) +++"),
         "the end is in the trace",
@@ -402,7 +366,7 @@ fn a_bad_pid_does_not_keep_the_others() {
         pids.iter().all(|pid| traced.run.err().contains(pid)),
         "who traces it is named",
     );
-    saw_calls(&traced);
+    saw_right_calls(&traced);
     other.unharmed("beside a bad pid");
     strace.signal(Signal::SIGINT);
     strace.finish();
@@ -425,7 +389,7 @@ fn a_program_whose_file_is_gone() {
         }
         let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
-        saw_calls(&rltrace.end_by(Signal::SIGINT));
+        saw_right_calls(&rltrace.end_by(Signal::SIGINT));
         target.unharmed("file gone");
         target.ends_well();
     }

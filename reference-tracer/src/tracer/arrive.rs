@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Instant;
 
+use arch_abi::Arch;
 use ptrace_core::{AttachError, Command, Error, SpawnError, Stop, Stopped, Tid};
 
 use super::lifecycle::may_call;
@@ -64,8 +65,9 @@ impl Tracer {
         if !is_prepared {
             self.take_up_stopped(first.tgid(), &threads)?;
         }
-        self.resume_all(stops)?;
-        tracing::debug!(%pid, is_prepared, to_stop = ?all, stopped = ?since.elapsed(), "attach: stopped for");
+        let ready = since.elapsed();
+        tracing::debug!(%pid, is_prepared, to_stop = ?all, all = ?ready, "attach: stopped for");
+        self.resume_all(stops, is_prepared)?;
         for tid in self.threads_of(pid) {
             self.look_for_stack(tid);
         }
@@ -101,11 +103,18 @@ impl Tracer {
         self.session.threads(pid).collect()
     }
 
-    /// Lets all threads run on; those that have stopped for something else come last, for that takes its time.
-    fn resume_all(&mut self, stops: Vec<(Stopped, Stop)>) -> Result<(), Error> {
-        let (asked, others): (Vec<_>, Vec<_>) =
+    /// Lets all threads run on; those that have stopped for something else come last, for that takes its time. Before them comes one that
+    /// confirms the guard, asleep in a system call if there is such a thread.
+    fn resume_all(&mut self, stops: Vec<(Stopped, Stop)>, confirm: bool) -> Result<(), Error> {
+        let (mut asked, others): (Vec<_>, Vec<_>) =
             stops.into_iter().partition(|(_, stop)| *stop == Stop::Interrupt);
+        let last = asked.iter().position(|(stopped, _)| is_asleep(stopped));
+        let last = if confirm { last.map(|index| asked.swap_remove(index)).or_else(|| asked.pop()) } else { None };
         for (stopped, _) in asked {
+            resume(stopped, None)?;
+        }
+        if let Some((stopped, _)) = last {
+            self.with_space(&stopped, |space| space.confirm_guard(&stopped));
             resume(stopped, None)?;
         }
         for (stopped, stop) in others {
@@ -113,4 +122,12 @@ impl Tracer {
         }
         Ok(())
     }
+}
+
+/// Whether a stop has taken a thread out of a system call, to which it goes back.
+pub(super) fn is_asleep(stopped: &Stopped) -> bool {
+    stopped.regs().is_ok_and(|regs| {
+        let call = regs.get(regs.abi().regs().syscall_nr);
+        call.cast_signed() >= 0 && regs.arch() == Arch::X86_64
+    })
 }

@@ -39,8 +39,6 @@ pub(super) struct Guard {
     code: Addr,
     data: Addr,
     action: Action,
-    /// What was in force before the handler.
-    found: Action,
     /// The program's own disposition.
     old_action: Action,
     /// Whether the handler is in force no more, and can be unmapped.
@@ -63,8 +61,8 @@ struct Table {
 }
 
 impl Guard {
-    /// Puts the handler into the process of `stopped`, without putting it in force.
-    pub(super) fn prepare(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Self, CodeError> {
+    /// Puts the handler into the process of `stopped`. No trap is in yet.
+    pub(super) fn install(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Self, CodeError> {
         let rw = libc::PROT_READ | libc::PROT_WRITE;
         let data = map(stopped, arch, None, PAGE, rw)?;
         let code = map(stopped, arch, None, PAGE, libc::PROT_READ | libc::PROT_EXEC)?;
@@ -73,7 +71,6 @@ impl Guard {
             code,
             data,
             action: Action::default_of(arch.abi()),
-            found: Action::default_of(arch.abi()),
             old_action: Action::default_of(arch.abi()),
             is_over: false,
             table: None,
@@ -97,23 +94,23 @@ impl Guard {
         self.action.bytes_mut().copy_from_slice(&code.action);
         // What the program has now, first: the handler must hand on to it from its first moment.
         let current = self.current(stopped, memory)?;
-        (self.found, self.old_action) = (current, current);
+        self.old_action = current;
         if let Some(data) = guard_behind(memory, current.handler()) {
             self.inherit(memory, data)?;
         }
         // A guard that was there before knows where a thread goes that has its trap behind it already,
         // and hands on to the program in its turn.
         self.hand_on_to(memory, current.handler())?;
-        memory.write(self.data.wrapping_add(NEW_ACTION), self.action.bytes())?;
-        Ok(())
+        self.begin(stopped, memory, current)
     }
 
-    /// Puts the handler in force. All threads are stopped, or not yet there.
-    pub(super) fn begin(&mut self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+    /// Puts the handler in force. `found` was so when it was made ready.
+    fn begin(&mut self, stopped: &Stopped, memory: &Memory, found: Action) -> Result<(), CodeError> {
         let [new, old] = [NEW_ACTION, OLD_ACTION].map(|offset| self.data.wrapping_add(offset));
+        memory.write(new, self.action.bytes())?;
         self.sigaction(stopped, new.get(), old.get())?;
         let before = Action::read(memory, old, self.abi)?;
-        if before.bytes() != self.found.bytes() {
+        if before.bytes() != found.bytes() {
             // The program has set it since it was looked at.
             self.old_action = before;
             self.hand_on_to(memory, before.handler())?;
@@ -294,7 +291,7 @@ impl Guard {
         Ok(table)
     }
 
-    /// Gives the program its own disposition back. All threads are stopped, none stands at a trap.
+    /// Gives the program its own disposition back. No thread stands at a trap, or will.
     pub(super) fn end(&mut self, stopped: &Stopped, memory: &Memory) {
         // A handler that could not be taken out must stay mapped.
         self.is_over = self.is_over || self.try_end(stopped, memory).is_ok();
@@ -319,8 +316,7 @@ impl Guard {
         }
     }
 
-    /// Unmaps what was never in force.
-    pub(super) fn unmap(&mut self, stopped: &Stopped) {
+    fn unmap(&mut self, stopped: &Stopped) {
         for (at, len) in self.mapped.drain(..) {
             unmap(stopped, self.abi.arch(), at, len);
         }
@@ -366,40 +362,29 @@ fn put(memory: &Memory, table: Table, trap: Addr, to: Addr, original: u8) -> Res
     }
 }
 
-fn no_guard(why: &CodeError) -> String {
-    let why = super::linkage::chain(why);
-    format!("it would not survive a kill -9 of rltrace: {why}")
-}
-
 impl Space {
     /// Puts the guard into a process. Without it the process is traced all the same.
     pub(super) fn guard(&mut self, stopped: &Stopped) -> Option<String> {
-        let failed = self.prepare_guard(stopped);
-        failed.or_else(|| self.begin_guard(stopped))
-    }
-
-    /// Puts the guard into a process without putting it in force.
-    pub(super) fn prepare_guard(&mut self, stopped: &Stopped) -> Option<String> {
         if !self.may_call {
             return Some("it runs under a seccomp filter: it would not survive a kill -9 of rltrace".into());
         }
-        match Guard::prepare(stopped, &self.memory, self.arch) {
+        match Guard::install(stopped, &self.memory, self.arch) {
             Ok(guard) => {
                 self.guard = Some(guard);
                 None
             }
-            Err(error) => Some(no_guard(&error)),
+            Err(error) => {
+                let why = super::linkage::chain(&error);
+                Some(format!("it would not survive a kill -9 of rltrace: {why}"))
+            }
         }
     }
 
-    /// Puts the guard in force.
-    pub(super) fn begin_guard(&mut self, stopped: &Stopped) -> Option<String> {
-        let guard = self.guard.as_mut()?;
-        let error = guard.begin(stopped, &self.memory).err()?;
-        if let Some(mut guard) = self.guard.take() {
-            guard.unmap(stopped);
+    /// Sees to it that the guard is in force, which was put in while the program ran.
+    pub(super) fn confirm_guard(&mut self, stopped: &Stopped) {
+        if let Some(guard) = &mut self.guard {
+            let _: Result<(), CodeError> = guard.come_back(stopped, &self.memory);
         }
-        Some(no_guard(&error))
     }
 
     /// A SIGTRAP of the program's own is about to be delivered: to its own disposition.

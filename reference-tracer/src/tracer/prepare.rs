@@ -1,8 +1,12 @@
 //! Making a running process ready to be traced before its threads are stopped.
 //!
 //! An envoy ([`ptrace_core::Envoy`]) maps what is needed, while the program runs: the guard, copies of instructions, recording code,
-//! rings. All that is to be written to the program's own code is kept back. When the threads are stopped it is seen whether the program has the same code still;
-//! then there is little left to do. Where anything is not as it was, all is given up, and done anew while they are stopped.
+//! rings. All that is to be written to the program's own code is kept back. When the threads are stopped, and the program still has the code that was looked
+//! at, that is written, and no system call is made in their names: on a busy machine a thread that is to make one waits for a CPU like
+//! any other. Where anything is not as it was, all is given up, and done anew while they are stopped.
+//!
+//! The guard is in force a few milliseconds before they are stopped. A program that sets its disposition of SIGTRAP just then loses nothing: the guard takes over again, by
+//! the last thread that is let go.
 
 use ptrace_core::{Envoy, Memory, Stopped, Tid, procfs};
 
@@ -43,7 +47,7 @@ impl Tracer {
         let stopped = envoy.stopped();
         let code = code_of(pid)?;
         let mut space = Space::new(stopped.regs().ok()?.arch(), stopped.memory(), true);
-        if let Some(why) = space.prepare_guard(stopped) {
+        if let Some(why) = space.guard(stopped) {
             tracing::debug!(%pid, why, "attach: nothing can be done before it is stopped");
             return None;
         }
@@ -89,9 +93,6 @@ impl Tracer {
         }
         let Prepared { mut space, notes, .. } = prepared;
         self.notes.extend(notes);
-        if let Some(why) = space.begin_guard(first).filter(|_| !self.options.kill_on_exit) {
-            self.notes.push(format!("pid {pid}: {why}"));
-        }
         let code = space.deferred.take().unwrap_or_default();
         let pieces = code.write(&space.memory, NEAR);
         tracing::debug!(%pid, pieces, "attach: written to its code");
@@ -146,11 +147,12 @@ impl Prepared {
             // Whatever lies there now is another program's.
             return;
         }
+        self.space.end_guard(stopped);
         if let Some(mut fast) = self.space.fast.take() {
             fast.remove(stopped, self.space.arch);
         }
         if let Some(mut guard) = self.space.guard.take() {
-            guard.unmap(stopped);
+            guard.remove(stopped);
         }
         for (at, len) in std::mem::take(&mut self.space.copies) {
             unmap(stopped, self.space.arch, at, len);
