@@ -24,7 +24,7 @@ mod wait;
 mod waker;
 
 pub use command::{Command, SignalState, User};
-pub use cpus::CpuSet;
+pub use cpus::{CpuSet, Haste};
 pub use envoy::{Envoy, NoEnvoy};
 pub use error::{AttachError, AttachReason, Error, Refused, SpawnError};
 pub use id::{ExitStatus, Signal, Tid};

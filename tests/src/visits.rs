@@ -59,12 +59,21 @@ pub fn leave_at_any_moment(rltrace: &Rltrace, mut target: Hot, cycles: usize) {
     target.ends_well();
 }
 
-/// Kills the tracer at any moment, of attaching, too; another one finds the target as if none had been there.
+/// When a tracer is killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kill {
+    /// At any moment, of attaching, too.
+    AnyTime,
+    /// When it has seen a call. While system calls are made in the name of an i386 thread, a kill harms that.
+    Attached,
+}
+
+/// Kills the tracer; another one finds the target as if none had been there.
 #[track_caller]
-pub fn kill_the_tracer(rltrace: &Rltrace, mut target: Hot, cycles: usize) {
+pub fn kill_the_tracer(rltrace: &Rltrace, mut target: Hot, when: Kill, cycles: usize) {
     for cycle in 0..cycles {
         let mut tracer = target.attach_by(rltrace);
-        if cycle % 3 > 0 {
+        if cycle % 3 > 0 || when == Kill::Attached {
             tracer.wait_for("callee(");
         }
         spread(cycle, 25, 300);

@@ -6,17 +6,17 @@
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
-use rltrace_tests::visits::{kill_the_target, kill_the_tracer};
+use rltrace_tests::visits::{Kill, kill_the_target, kill_the_tracer};
 use rltrace_tests::{Hot, Machine, Rltrace, Running, cycles, process, runs_on, wait_for};
 
 #[test]
 fn kills_of_the_tracer_under_load() {
-    kill_the_tracer(&Rltrace::new(), Hot::start(), cycles(25));
+    kill_the_tracer(&Rltrace::new(), Hot::start(), Kill::AnyTime, cycles(25));
 }
 
 #[test]
 fn kills_of_the_tracer_under_load_i386() {
-    kill_the_tracer(&Rltrace::new(), Hot::start_on(Machine::I386), cycles(25));
+    kill_the_tracer(&Rltrace::new(), Hot::start_on(Machine::I386), Kill::Attached, cycles(25));
 }
 
 /// The command that `rltrace` started outlives it.

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use rltrace_tests::engines::{as_natively, recorded};
 use rltrace_tests::tools::tool;
 use rltrace_tests::visits::{
-    attach_and_leave, kill_the_target, kill_the_tracer, leave_at_any_moment, saw_right_calls,
+    Kill, attach_and_leave, kill_the_target, kill_the_tracer, leave_at_any_moment, saw_right_calls,
 };
 use rltrace_tests::{
     Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, rltrace_binary, run, runs_on,
@@ -367,7 +367,7 @@ fn engines_take_turns() {
 /// The tracer is killed while calls are recorded, and another comes.
 #[test]
 fn kills_of_the_tracer() {
-    kill_the_tracer(&recording(), Hot::start(), cycles(25));
+    kill_the_tracer(&recording(), Hot::start(), Kill::AnyTime, cycles(25));
 }
 
 /// A full ring and nobody to empty it: the program waits no longer than it must.

@@ -5,8 +5,9 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use arch_abi::Arch;
-use ptrace_core::{AttachError, Command, Error, SpawnError, Stop, Stopped, Tid};
+use ptrace_core::{AttachError, Command, Error, Haste, SpawnError, Stop, Stopped, Tid};
 
+use super::leave::Held;
 use super::lifecycle::may_call;
 use super::prepare::Prepared;
 use super::space::Space;
@@ -51,6 +52,7 @@ impl Tracer {
 
     /// All threads are stopped before anything is written to the program's code.
     fn take_up_process(&mut self, pid: Tid, prepared: Option<Prepared>) -> Result<(), Error> {
+        let haste = self.options.hand_off.then(Haste::begin);
         let since = Instant::now();
         let stops = self.session.stop_all(pid)?;
         let all = since.elapsed();
@@ -65,9 +67,11 @@ impl Tracer {
         if !is_prepared {
             self.take_up_stopped(first.tgid(), &threads)?;
         }
-        let ready = since.elapsed();
-        tracing::debug!(%pid, is_prepared, to_stop = ?all, all = ?ready, "attach: stopped for");
-        self.resume_all(stops, is_prepared)?;
+        let rest = self.resume_most(stops, is_prepared)?;
+        let most = since.elapsed();
+        self.resume_rest(rest, is_prepared)?;
+        drop(haste);
+        tracing::debug!(%pid, is_prepared, to_stop = ?all, most = ?most, last = ?since.elapsed(), "attach: stopped for");
         for tid in self.threads_of(pid) {
             self.look_for_stack(tid);
         }
@@ -103,22 +107,33 @@ impl Tracer {
         self.session.threads(pid).collect()
     }
 
-    /// Lets all threads run on; those that have stopped for something else come last, for that takes its time. Before them comes one that
-    /// confirms the guard, asleep in a system call if there is such a thread.
-    fn resume_all(&mut self, stops: Vec<(Stopped, Stop)>, confirm: bool) -> Result<(), Error> {
-        let (mut asked, others): (Vec<_>, Vec<_>) =
+    /// Lets the threads run on that have stopped because they were asked to, but for one that is to `confirm` the guard: one that sleeps in
+    /// a system call if there is such. Gives that one first, and those that have stopped for something else.
+    fn resume_most(&mut self, stops: Held, confirm: bool) -> Result<Held, Error> {
+        let (mut asked, others): (Held, Held) =
             stops.into_iter().partition(|(_, stop)| *stop == Stop::Interrupt);
-        let last = asked.iter().position(|(stopped, _)| is_asleep(stopped));
-        let last = if confirm { last.map(|index| asked.swap_remove(index)).or_else(|| asked.pop()) } else { None };
+        let mut rest = Held::new();
+        if confirm {
+            let asleep = asked.iter().position(|(stopped, _)| is_asleep(stopped));
+            rest.extend(asleep.map(|index| asked.swap_remove(index)).or_else(|| asked.pop()));
+        }
         for (stopped, _) in asked {
             resume(stopped, None)?;
         }
-        if let Some((stopped, _)) = last {
-            self.with_space(&stopped, |space| space.confirm_guard(&stopped));
-            resume(stopped, None)?;
+        rest.extend(others);
+        Ok(rest)
+    }
+
+    /// Lets the rest run on: what a thread has stopped for takes its time.
+    fn resume_rest(&mut self, rest: Held, confirm: bool) -> Result<(), Error> {
+        if let Some((stopped, _)) = rest.first().filter(|_| confirm) {
+            self.with_space(stopped, |space| space.confirm_guard(stopped));
         }
-        for (stopped, stop) in others {
-            self.on_stop(stopped, stop)?;
+        for (stopped, stop) in rest {
+            match stop {
+                Stop::Interrupt => resume(stopped, None)?,
+                other => self.on_stop(stopped, other)?,
+            }
         }
         Ok(())
     }

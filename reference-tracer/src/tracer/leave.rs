@@ -8,7 +8,7 @@
 use std::time::Instant;
 
 use arch_abi::Addr;
-use ptrace_core::{Envoy, Error, Signal, Stop, Stopped, Tid, Wait, procfs};
+use ptrace_core::{Envoy, Error, Haste, Signal, Stop, Stopped, Tid, Wait, procfs};
 use rustc_hash::FxHashSet;
 
 use super::Tracer;
@@ -29,6 +29,7 @@ impl Tracer {
     /// While the threads are stopped only that is done which they would meet. What they have recorded is read when they run again, and
     /// memory that nobody needs any more is unmapped then, by an envoy.
     pub(super) fn depart(&mut self) {
+        let haste = self.options.hand_off.then(Haste::begin);
         let since = Instant::now();
         let held = self.stop_everything();
         let all = since.elapsed();
@@ -65,7 +66,8 @@ impl Tracer {
                 }
             }
         }
-        tracing::debug!(to_stop = ?all, all = ?most, one = ?since.elapsed(), "leave: stopped for");
+        tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
+        drop(haste);
         self.drain(Pass::All);
         for envoy in stay {
             self.tidy(envoy.stopped(), &inside);
