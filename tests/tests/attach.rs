@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
-use rltrace_tests::visits::{attach_and_leave, leave_at_any_moment, saw_right_calls};
+use rltrace_tests::visits::{attach_and_leave, leave_at_any_moment, saw_right_calls, spread};
 use rltrace_tests::{
     Build, Hot, Machine, NOTHING, Rltrace, Running, cycles, process, run, runs_on, wait_for,
 };
@@ -183,6 +183,56 @@ fn threads_born_while_attaching() {
         rltrace.end_by(Signal::SIGINT);
         assert_eq!(target.finish().expect_success().out(), "done\n");
     }
+}
+
+/// What was looked at while the program ran is not so any more when it is stopped, or is about to change when it is left.
+fn attach_while_it_changes(words: &[&std::ffi::OsStr]) {
+    for engine in ["trap", "fast"] {
+        let mut target = Running::start(Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()));
+        target.wait_for_out("ready");
+        for cycle in 0..cycles(15) {
+            let rltrace = Rltrace::new().engine(engine).filter("callee").ends_of_trace();
+            let mut rltrace = rltrace.pid(target.pid()).start(NOTHING);
+            if cycle % 3 > 0 {
+                rltrace.wait_for("callee(");
+            }
+            spread(cycle, 15, 300);
+            let traced = rltrace.end_by(Signal::SIGINT);
+            let what = format!("{engine} {cycle}\n{}", traced.tail());
+            traced.assert(!traced.run.err().contains("panicked"), "the tracer is well");
+            assert!(!target.ended(), "{what}: the target died\n{}", target.said());
+            let held = process::held(target.pid());
+            assert!(held.is_empty(), "{what}: threads left stopped or traced: {held:?}");
+        }
+        assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
+    }
+}
+
+fn changes() -> std::path::PathBuf {
+    let library = Build::library("callee.c").build();
+    Build::program("changes.c").flags(["-O1"]).uses(&library).build()
+}
+
+#[test]
+fn a_target_that_opens_and_closes_plugins() {
+    let library = Build::library("callee.c").build();
+    let plugin = |number: u32| {
+        let build = Build::library("plugin.c").named(&format!("libplugin{number}.so"));
+        build.flags([&format!("-DPLUGIN={number}")]).uses(&library).build()
+    };
+    let (program, one, other) = (changes(), plugin(1), plugin(2));
+    attach_while_it_changes(&[
+        program.as_os_str(),
+        "plugins".as_ref(),
+        one.as_os_str(),
+        other.as_os_str(),
+    ]);
+}
+
+#[test]
+fn a_target_that_executes_itself() {
+    let program = changes();
+    attach_while_it_changes(&[program.as_os_str(), "exec".as_ref(), "start".as_ref()]);
 }
 
 #[test]

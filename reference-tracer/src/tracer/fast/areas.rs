@@ -334,6 +334,13 @@ impl Fast {
         stub.template.resume(&stub.places, pc, why)
     }
 
+    /// Whether calls that nothing tells of may be returning through recording code: an unwinder's question for all objects goes on while
+    /// its callback does, as long as that likes.
+    pub(super) fn is_asked_for_objects(&self) -> bool {
+        let asks = HOOKS + Hook::IteratePhdr as u32;
+        self.stubs.by_slot.keys().any(|&(id, _)| id == asks)
+    }
+
     /// From now on calls that return into stubs are not recorded: nobody reads any more.
     pub(super) fn retire(&self, memory: &Memory) {
         let mut code = Deferred::default();

@@ -210,7 +210,8 @@ impl Tracer {
         };
         let threads = || self.threads.values().filter(|thread| Rc::ptr_eq(&thread.space, space));
         let is_inside = threads().any(|thread| inside.contains(&thread.tid));
-        if !is_inside && threads().all(|thread| thread.calls.is_empty()) {
+        let is_busy = fast.is_asked_for_objects() || threads().any(|thread| !thread.calls.is_empty());
+        if !is_inside && !is_busy {
             fast.remove(stopped, arch);
         } else if !is_inside {
             fast.unmap_rings(stopped, arch);
