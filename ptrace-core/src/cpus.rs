@@ -142,7 +142,9 @@ impl Haste {
     #[must_use]
     pub fn begin() -> Self {
         let tid = sys::gettid();
-        let own = sys::yields_to_realtime(tid).then(|| Scheduling::of(tid).ok()).flatten();
+        let own = sys::yields_to_realtime(tid)
+            .then(|| Scheduling::of(tid).ok())
+            .flatten();
         Self {
             own: own.filter(|_| Scheduling::REALTIME.apply(tid).is_ok()),
             _one_thread: std::marker::PhantomData,

@@ -82,9 +82,7 @@ impl Envoy {
         let traced = stopped.request("PTRACE_SETOPTIONS", |tid| {
             sys::set_options(tid, libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE)
         });
-        let envoy = traced
-            .map_err(NoEnvoy::from)
-            .and_then(|()| Self::from(&stopped));
+        let envoy = traced.map_err(NoEnvoy::from).and_then(|()| Self::from(&stopped));
         let _ = stopped.detach(signal_of(stop)); // it may have died, which is as good
         envoy
     }
@@ -130,7 +128,9 @@ impl Envoy {
     }
 
     fn end(&mut self) {
-        let Some(stopped) = self.stopped.take() else { return };
+        let Some(stopped) = self.stopped.take() else {
+            return;
+        };
         let _ = stopped.cont(None);
         // Its signals are blocked; a group-stop of its process is told all the same.
         while let Ok(report) = sys::wait(Whom::One(self.tid), Take::Peek, true) {

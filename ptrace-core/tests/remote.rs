@@ -10,7 +10,8 @@ use std::process::Stdio;
 use arch_abi::{Addr, LANDING_LEN, Landing};
 use common::{Untraced, compile, pass, start};
 use ptrace_core::{
-    AttachReason, Command, Envoy, ExitStatus, NoEnvoy, Options, Session, Signal, Stop, Stopped, SyscallStop, Tid, Wait, procfs,
+    AttachReason, Command, Envoy, ExitStatus, NoEnvoy, Options, Session, Signal, Stop, Stopped, SyscallStop,
+    Tid, Wait, procfs,
 };
 
 const CHECKS_ITSELF: &str = include_str!("fixtures/checks_itself.c");
@@ -334,9 +335,14 @@ fn an_envoy_stops_nobody() {
         let at = Addr::new(at.unwrap().cast_unsigned());
         stopped.memory().write(at, &[round; 64]).unwrap();
         let mut there = [0; 64];
-        ptrace_core::Memory::of(target.tid()).read_exact(at, &mut there).unwrap();
+        ptrace_core::Memory::of(target.tid())
+            .read_exact(at, &mut there)
+            .unwrap();
         assert_eq!(there, [round; 64]);
-        assert_eq!(stopped.remote_syscall(11, [at.get(), 4096, 0, 0, 0, 0]).unwrap(), 0);
+        assert_eq!(
+            stopped.remote_syscall(11, [at.get(), 4096, 0, 0, 0, 0]).unwrap(),
+            0
+        );
         envoy.recall();
         wait_for_threads(&mut target, &threads, "it has ended");
     }
@@ -381,7 +387,9 @@ fn where_no_envoy_can_be() {
     send(target.tid(), "-STOP");
     let all_stopped = || {
         let threads = procfs::threads(target.tid()).unwrap();
-        threads.iter().all(|&tid| procfs::Status::of(tid).unwrap().state == 'T')
+        threads
+            .iter()
+            .all(|&tid| procfs::Status::of(tid).unwrap().state == 'T')
     };
     while !all_stopped() {
         std::thread::yield_now();

@@ -282,11 +282,15 @@ impl Seen {
         let Ok(mut file) = std::fs::File::open(file) else {
             return false;
         };
-        file.seek(SeekFrom::Start(self.until)).expect("a trace can be read");
+        file.seek(SeekFrom::Start(self.until))
+            .expect("a trace can be read");
         loop {
             let mut bytes = std::mem::take(&mut self.end);
             // In pieces, and no longer than needed: who writes more quickly than this reads would keep it from the file's end for ever.
-            let read = (&file).take(PIECE).read_to_end(&mut bytes).expect("a trace can be read");
+            let read = (&file)
+                .take(PIECE)
+                .read_to_end(&mut bytes)
+                .expect("a trace can be read");
             self.until += u64::try_from(read).expect("a length");
             let found = bytes.windows(needle.len()).any(|text| text == needle.as_bytes());
             self.end = bytes.split_off(bytes.len().saturating_sub(needle.len()));

@@ -202,7 +202,10 @@ fn attach_while_it_changes(words: &[&std::ffi::OsStr]) {
             traced.assert(!traced.run.err().contains("panicked"), "the tracer is well");
             assert!(!target.ended(), "{what}: the target died\n{}", target.said());
             let held = process::held(target.pid());
-            assert!(held.is_empty(), "{what}: threads left stopped or traced: {held:?}");
+            assert!(
+                held.is_empty(),
+                "{what}: threads left stopped or traced: {held:?}"
+            );
         }
         assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
     }
@@ -218,7 +221,10 @@ fn a_target_that_opens_and_closes_plugins() {
     let library = Build::library("callee.c").build();
     let plugin = |number: u32| {
         let build = Build::library("plugin.c").named(&format!("libplugin{number}.so"));
-        build.flags([&format!("-DPLUGIN={number}")]).uses(&library).build()
+        build
+            .flags([&format!("-DPLUGIN={number}")])
+            .uses(&library)
+            .build()
     };
     let (program, one, other) = (changes(), plugin(1), plugin(2));
     attach_while_it_changes(&[

@@ -16,7 +16,12 @@ fn kills_of_the_tracer_under_load() {
 
 #[test]
 fn kills_of_the_tracer_under_load_i386() {
-    kill_the_tracer(&Rltrace::new(), Hot::start_on(Machine::I386), Kill::Attached, cycles(25));
+    kill_the_tracer(
+        &Rltrace::new(),
+        Hot::start_on(Machine::I386),
+        Kill::Attached,
+        cycles(25),
+    );
 }
 
 /// The command that `rltrace` started outlives it.

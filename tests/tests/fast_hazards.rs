@@ -344,18 +344,29 @@ fn a_question_that_outlives_the_tracer() {
     let mut input = target.stdin().expect("a pipe");
     target.wait_for_out("ready");
     let said = |target: &mut Running, word: &str, times: usize| {
-        wait_for(word, || target.out_so_far().matches(word).count() == times || target.ended());
+        wait_for(word, || {
+            target.out_so_far().matches(word).count() == times || target.ended()
+        });
         assert!(!target.ended(), "{}", target.said());
     };
     for round in 1..=5 {
-        let rltrace = Rltrace::new().engine("fast").filter("callee").arg("-D").arg("debug");
+        let rltrace = Rltrace::new()
+            .engine("fast")
+            .filter("callee")
+            .arg("-D")
+            .arg("debug");
         let mut rltrace = rltrace.pid(target.pid()).start(NOTHING);
-        wait_for("the attachment", || rltrace.running.err_so_far().contains("attached"));
+        wait_for("the attachment", || {
+            rltrace.running.err_so_far().contains("attached")
+        });
         input.write_all(b"\n").expect("a line");
         said(&mut target, "inside", round);
         rltrace.wait_for("callee(");
         let traced = rltrace.end_by(Signal::SIGINT);
-        traced.assert(traced.run.err().contains("recorded inside the program"), "it was recorded");
+        traced.assert(
+            traced.run.err().contains("recorded inside the program"),
+            "it was recorded",
+        );
         input.write_all(b"\n").expect("a line");
         said(&mut target, "back", round);
     }

@@ -81,7 +81,11 @@ fn compiler() -> Result<String, Box<dyn Error>> {
     Err("g++ has no cc1plus".into())
 }
 
-type Visits = Vec<(&'static [&'static str], Vec<Standstill>, Option<rltrace_benches::Error>)>;
+type Visits = Vec<(
+    &'static [&'static str],
+    Vec<Standstill>,
+    Option<rltrace_benches::Error>,
+)>;
 
 /// How a busy program is visited.
 const VISITS: [&[&str]; 6] = [

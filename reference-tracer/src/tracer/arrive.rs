@@ -56,6 +56,10 @@ impl Tracer {
         let since = Instant::now();
         let stops = self.session.stop_all(pid)?;
         let all = since.elapsed();
+        let stops = match self.take_up_program(stops)? {
+            Some(stops) => stops,
+            None => return Ok(()),
+        };
         let threads: Vec<&Stopped> = stops.iter().map(|(stopped, _)| stopped).collect();
         let Some(first) = threads.first() else {
             return Ok(());
@@ -78,9 +82,24 @@ impl Tracer {
         Ok(())
     }
 
+    /// A process that executes another program just then is at the start of that, and has no other thread. Gives the stops back if it is not.
+    fn take_up_program(&mut self, stops: Held) -> Result<Option<Held>, Error> {
+        let executes = |(_, stop): &(Stopped, Stop)| matches!(stop, Stop::Exec { .. });
+        if !stops.iter().any(executes) {
+            return Ok(Some(stops));
+        }
+        for (stopped, _) in stops.into_iter().filter(executes) {
+            self.begin_program(&stopped)?;
+            resume(stopped, None)?;
+        }
+        Ok(None)
+    }
+
     /// Everything is done while the threads are stopped.
     fn take_up_stopped(&mut self, pid: Tid, threads: &[&Stopped]) -> Result<(), Error> {
-        let Some(first) = threads.first() else { return Ok(()) };
+        let Some(first) = threads.first() else {
+            return Ok(());
+        };
         let regs = first.regs()?;
         let mut space = Space::new(regs.arch(), first.memory(), may_call(pid));
         self.guard(first, &mut space);
@@ -115,10 +134,14 @@ impl Tracer {
         let mut rest = Held::new();
         if confirm {
             let asleep = asked.iter().position(|(stopped, _)| is_asleep(stopped));
-            rest.extend(asleep.map(|index| asked.swap_remove(index)).or_else(|| asked.pop()));
+            rest.extend(
+                asleep
+                    .map(|index| asked.swap_remove(index))
+                    .or_else(|| asked.pop()),
+            );
         }
         for (stopped, _) in asked {
-            resume(stopped, None)?;
+            self.resume_watched(stopped)?;
         }
         rest.extend(others);
         Ok(rest)
@@ -131,7 +154,7 @@ impl Tracer {
         }
         for (stopped, stop) in rest {
             match stop {
-                Stop::Interrupt => resume(stopped, None)?,
+                Stop::Interrupt => self.resume_watched(stopped)?,
                 other => self.on_stop(stopped, other)?,
             }
         }

@@ -25,7 +25,9 @@ impl Deferred {
         }
         let end = end(at, bytes);
         let first = overlapping[0].min(at);
-        let last = overlapping.iter().filter_map(|at| self.pieces.get(at).map(|piece| self::end(*at, piece)));
+        let last = overlapping
+            .iter()
+            .filter_map(|at| self.pieces.get(at).map(|piece| self::end(*at, piece)));
         let last = last.fold(end, Addr::max);
         let mut whole = vec![0; len(first, last)];
         for old in overlapping {
@@ -67,7 +69,11 @@ impl Deferred {
         let before = self.pieces.range(..at).next_back();
         let before = before.filter(|(start, piece)| end(**start, piece) > at);
         let within = self.pieces.range(at..past.max(at));
-        before.into_iter().chain(within).map(|(start, _)| *start).collect()
+        before
+            .into_iter()
+            .chain(within)
+            .map(|(start, _)| *start)
+            .collect()
     }
 }
 
@@ -89,7 +95,9 @@ fn end(at: Addr, bytes: &[u8]) -> Addr {
 
 /// The bytes from one address to another that is not lower.
 fn len(from: Addr, to: Addr) -> usize {
-    to.offset_from(from).and_then(|len| usize::try_from(len).ok()).unwrap_or(0)
+    to.offset_from(from)
+        .and_then(|len| usize::try_from(len).ok())
+        .unwrap_or(0)
 }
 
 /// Puts what is at `at` into a buffer for what is at `base`, as far as they overlap.
@@ -141,19 +149,27 @@ mod tests {
         let mut plain = vec![0_u8; 300];
         let mut state = 7_u64;
         let mut next = |below: u64| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             (state >> 33) % below
         };
         for round in 0..2000 {
             let (start, len) = (next(280), 1 + next(16));
-            let bytes: Vec<u8> = (0..len).map(|i| u8::try_from((round + i) % 251).unwrap() + 1).collect();
+            let bytes: Vec<u8> = (0..len)
+                .map(|i| u8::try_from((round + i) % 251).unwrap() + 1)
+                .collect();
             deferred.put(at(start), &bytes);
             let start = usize::try_from(start).unwrap();
             plain[start..start + bytes.len()].copy_from_slice(&bytes);
             let mut shown = vec![0; 300];
             deferred.show(AT, &mut shown);
             assert_eq!(shown, plain, "{round}");
-            let ends: Vec<(Addr, Addr)> = deferred.pieces.iter().map(|(at, piece)| (*at, end(*at, piece))).collect();
+            let ends: Vec<(Addr, Addr)> = deferred
+                .pieces
+                .iter()
+                .map(|(at, piece)| (*at, end(*at, piece)))
+                .collect();
             assert!(ends.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{ends:?}");
         }
     }

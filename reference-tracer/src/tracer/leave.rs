@@ -144,6 +144,13 @@ impl Tracer {
             }
         }
         for (stopped, stop) in held.split_off(from) {
+            if let Stop::Exec { former } = stop {
+                // Nothing of the old program is there any more, and nothing of the tracer's.
+                self.drain(Pass::All);
+                self.close_program(stopped.tgid(), former);
+                let _: Result<(), Error> = self.leave_program(stopped);
+                continue;
+            }
             let birth = match stop {
                 Stop::Born { parent } => self.register_birth(&stopped, parent),
                 _ => Ok(Birth::Stay),
@@ -265,7 +272,10 @@ fn last_of_each(held: Held) -> (Held, Held) {
     let mut others = Held::new();
     for (stopped, stop) in held {
         let fits = fitness(&stopped, stop);
-        match last.iter_mut().find(|((known, _), _)| known.tgid() == stopped.tgid()) {
+        match last
+            .iter_mut()
+            .find(|((known, _), _)| known.tgid() == stopped.tgid())
+        {
             None => last.push(((stopped, stop), fits)),
             Some((known, known_fits)) if *known_fits < fits => {
                 *known_fits = fits;

@@ -89,10 +89,14 @@ impl Space {
         let Ok(bytes) = procfs::auxv(pid) else { return };
         let word = self.arch.abi().word_size();
         let auxv = Auxv::parse(&bytes, word);
-        let Ok(main) = load_main(pid, &auxv, store) else { return };
+        let Ok(main) = load_main(pid, &auxv, store) else {
+            return;
+        };
         let linker = load_linker(pid, &auxv, &main, store);
         let r_debug = linker.and_then(|linker| Some(linker.base.resolve(linker.file.r_debug?)));
-        let Some(at) = r_debug.filter(|_| main.file.arch == self.arch) else { return };
+        let Some(at) = r_debug.filter(|_| main.file.arch == self.arch) else {
+            return;
+        };
         let Ok(namespaces) = elf_plt::read_namespaces(&Target(&self.memory), at, word) else {
             return;
         };

@@ -71,7 +71,9 @@ impl Tracer {
 
     /// Puts in force what was prepared; all threads but those that cannot be are stopped. `false`: it could not be, and is given up.
     pub(super) fn commit(&mut self, mut prepared: Prepared, threads: &[&Stopped]) -> bool {
-        let Some(first) = threads.first() else { return false };
+        let Some(first) = threads.first() else {
+            return false;
+        };
         let pid = first.tgid();
         prepared.space.memory = first.memory();
         if let Some(why) = self.why_not(&prepared, threads) {
@@ -130,15 +132,22 @@ impl Tracer {
             recorder: &mut self.recorder,
             reporter: &mut self.reporter,
         };
-        let Some(fast) = &mut space.fast else { return Ok(()) };
-        threads.iter().try_for_each(|stopped| fast.register(stopped, &mut choice))
+        let Some(fast) = &mut space.fast else {
+            return Ok(());
+        };
+        threads
+            .iter()
+            .try_for_each(|stopped| fast.register(stopped, &mut choice))
     }
 }
 
 impl Prepared {
     /// Whether the process has what was put into it.
     fn is_there(&self) -> bool {
-        self.space.guard.as_ref().is_some_and(|guard| guard.is_there(&self.space.memory))
+        self.space
+            .guard
+            .as_ref()
+            .is_some_and(|guard| guard.is_there(&self.space.memory))
     }
 
     /// Takes everything out again, in the name of a thread of the process: nothing of it was ever used.

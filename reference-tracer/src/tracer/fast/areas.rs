@@ -15,8 +15,8 @@ use super::FastError;
 use super::lanes::Chunk;
 use super::sites::Sites;
 use super::threads::spare_base;
-use crate::tracer::deferred::Deferred;
 use crate::tracer::code::{CodeError, map_at, system_call, unmap};
+use crate::tracer::deferred::Deferred;
 use crate::tracer::fast::Choice;
 
 /// Where stubs may lie: addresses that neither the kernel nor a program takes by itself, tried one after the other. They are above the shadow of

@@ -50,7 +50,12 @@ impl Space {
     }
 
     /// Puts the engine in, by a thread that is none of the program's, so that its threads have only to be registered.
-    pub(in crate::tracer) fn prepare_fast(&mut self, envoy: &Stopped, several: bool, choice: &mut Choice<'_>) {
+    pub(in crate::tracer) fn prepare_fast(
+        &mut self,
+        envoy: &Stopped,
+        several: bool,
+        choice: &mut Choice<'_>,
+    ) {
         let wanted = choice.recorder.is_wanted() && choice.reporter.can_be_recorded();
         if !wanted || std::mem::replace(&mut self.fast_was_tried, true) {
             return;
@@ -75,12 +80,7 @@ impl Space {
         }
     }
 
-    fn try_fast(
-        &self,
-        first: &Stopped,
-        several: bool,
-        choice: &mut Choice<'_>,
-    ) -> Result<Fast, FastError> {
+    fn try_fast(&self, first: &Stopped, several: bool, choice: &mut Choice<'_>) -> Result<Fast, FastError> {
         if !self.may_call {
             return Err(FastError::Seccomp);
         }

@@ -208,7 +208,11 @@ impl Tracer {
         let Some(mut fast) = space.borrow_mut().fast.take() else {
             return;
         };
-        let threads = || self.threads.values().filter(|thread| Rc::ptr_eq(&thread.space, space));
+        let threads = || {
+            self.threads
+                .values()
+                .filter(|thread| Rc::ptr_eq(&thread.space, space))
+        };
         let is_inside = threads().any(|thread| inside.contains(&thread.tid));
         let is_busy = fast.is_asked_for_objects() || threads().any(|thread| !thread.calls.is_empty());
         if !is_inside && !is_busy {

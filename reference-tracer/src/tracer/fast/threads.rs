@@ -82,7 +82,10 @@ impl Fast {
             regs.set(layout.syscall_nr, u64::MAX);
         }
         let is_out = !self.is_code(regs.pc());
-        if let Some(spare) = layout.spare_base.filter(|&spare| is_out && self.is_block(regs.get(spare))) {
+        if let Some(spare) = layout
+            .spare_base
+            .filter(|&spare| is_out && self.is_block(regs.get(spare)))
+        {
             regs.set(spare, 0);
         }
         if regs != before {
