@@ -1,17 +1,14 @@
-//! What recording inside the program costs, beside other tools that do so: a loop, a compiler, four threads, and how long a program
-//! stands still when a tracer comes and goes.
+//! What recording inside the program costs, beside other tools that do so: a loop, a compiler, four threads.
 //!
 //! Each way states what it records and where that goes; what is written is measured, too.
 
 use crate::error::{self, Error};
 use crate::fixture::Fixtures;
-use crate::process::{Line, STDOUT, pid};
+use crate::process::Line;
 use crate::results::Spread;
-use nix::sys::signal::{Signal, kill};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// No run should take longer.
@@ -331,7 +328,7 @@ impl Way {
 }
 
 /// What is there before a run is not this run's.
-fn clean(scratch: &Path) -> Result<(), Error> {
+pub(crate) fn clean(scratch: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(scratch).map_err(error::file(scratch))? {
         let path = entry.map_err(error::file(scratch))?.path();
         let gone = if path.is_dir() {
@@ -345,7 +342,7 @@ fn clean(scratch: &Path) -> Result<(), Error> {
 }
 
 /// Bytes of a file, or of all files of a folder; none where there is none.
-fn size(path: &Path) -> u64 {
+pub(crate) fn size(path: &Path) -> u64 {
     let Ok(meta) = fs::metadata(path) else { return 0 };
     if !meta.is_dir() {
         return meta.len();
@@ -367,94 +364,4 @@ fn lines(path: &Path) -> Result<u64, Error> {
             .map(|&byte| u64::from(byte == b'\n'))
             .sum::<u64>();
     }
-}
-
-/// For how long a program of four busy threads stood still, milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Standstill {
-    /// When nothing happened: what the scheduler alone does.
-    pub before: f64,
-    /// When the tracer came.
-    pub attach: f64,
-    /// When it went.
-    pub leave: f64,
-}
-
-/// A program of four threads that call all the time, and tell for how long none of them went on.
-struct Busy(Child, BufReader<std::process::ChildStdout>);
-
-impl Busy {
-    fn start(place: &Place) -> Result<Busy, Error> {
-        let program = place.fixtures.path("gaps");
-        let mut command = Command::new(&program);
-        command.arg("4").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(error::file(&program))?;
-        let missing = || error::file(&program)(std::io::ErrorKind::BrokenPipe.into());
-        let out = child.stdout.take().ok_or_else(missing)?;
-        let mut busy = Busy(child, BufReader::new(out));
-        busy.line()?;
-        Ok(busy)
-    }
-
-    fn line(&mut self) -> Result<String, Error> {
-        let mut line = String::new();
-        self.1.read_line(&mut line).map_err(error::file("gaps"))?;
-        Ok(line)
-    }
-
-    /// The longest standstill since this was asked before, milliseconds.
-    fn longest(&mut self) -> Result<f64, Error> {
-        if let Some(input) = &mut self.0.stdin {
-            input.write_all(b"\n").map_err(error::file("gaps"))?;
-        }
-        let line = self.line()?;
-        let nanoseconds: f64 = line.trim().parse().map_err(|_| Error::Unexpected {
-            what: "the program's answer",
-            text: line,
-        })?;
-        Ok(nanoseconds / 1e6)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-/// Attaches to a busy program, and leaves it.
-///
-/// # Errors
-///
-/// Those of starting programs; [`Error::Unexpected`] where one does not do what it should.
-pub fn standstill(place: &Place, options: &[&str]) -> Result<Standstill, Error> {
-    clean(&place.scratch)?;
-    let mut busy = Busy::start(place)?;
-    busy.longest()?;
-    std::thread::sleep(Duration::from_millis(300));
-    let before = busy.longest()?;
-    let trace = place.scratch.join("trace");
-    let line = Line::new([&place.rltrace])
-        .and(options.iter().copied())
-        .and(["-c", "-e", "work2", "-o"])
-        .and([&trace])
-        .and(["-p".to_owned(), busy.0.id().to_string()]);
-    let mut tool = line.start(&place.scratch)?;
-    std::thread::sleep(Duration::from_millis(300));
-    let attach = busy.longest()?;
-    kill(pid(&tool), Signal::SIGINT).map_err(error::request("kill"))?;
-    let ended = tool.wait().map_err(error::file(STDOUT))?;
-    let leave = busy.longest()?;
-    if !ended.success() || size(&trace) == 0 {
-        return Err(Error::Unexpected {
-            what: "a tracer that attached",
-            text: ended.to_string(),
-        });
-    }
-    Ok(Standstill {
-        before,
-        attach,
-        leave,
-    })
 }
