@@ -4,20 +4,19 @@ use std::cell::OnceCell;
 use std::fs::File;
 
 use arch_abi::{Arch, FileAddr};
-use elf_plt::{Object as Elf, Symbol};
-use rustc_hash::{FxHashMap, FxHashSet};
+use elf_plt::{FunctionIndex, Object as Elf, Symbol};
+use rustc_hash::FxHashMap;
 
 use super::code::{self, Args, Found, Program};
 use crate::sys;
 
-/// The most imports and functions of an object that are kept; more are looked up no better.
+/// The most imports of an object that are kept; more are looked up no better.
 const MAX_NAMES: usize = 1 << 20;
 
-/// What was gathered of an object's code: where it calls others, and where its own functions begin.
+/// What was gathered of an object's code: where it calls others.
 #[derive(Debug, Default)]
 pub(super) struct CodeIndex {
     imports: FxHashMap<FileAddr, Box<str>>,
-    starts: FxHashSet<FileAddr>,
 }
 
 impl CodeIndex {
@@ -34,11 +33,6 @@ impl CodeIndex {
                 }
             }
         }
-        if let Ok(functions) = elf.functions() {
-            index
-                .starts
-                .extend(functions.iter().map(|function| function.addr()).take(MAX_NAMES));
-        }
         index
     }
 }
@@ -48,6 +42,7 @@ impl CodeIndex {
 pub(super) struct ObjectCode {
     file: File,
     index: OnceCell<CodeIndex>,
+    functions: OnceCell<FunctionIndex>,
 }
 
 impl ObjectCode {
@@ -55,7 +50,19 @@ impl ObjectCode {
         Self {
             file,
             index: OnceCell::new(),
+            functions: OnceCell::new(),
         }
+    }
+
+    /// Where its functions begin. Of an object whose symbols cannot be read there are none.
+    fn functions(&self, elf: &Elf<'_>) -> &FunctionIndex {
+        self.functions
+            .get_or_init(|| elf.function_index().unwrap_or_default())
+    }
+
+    /// The function that has the code at an address.
+    pub(super) fn containing<'data>(&self, elf: &Elf<'data>, at: FileAddr) -> Option<Symbol<'data>> {
+        self.functions(elf).containing(elf, at)
     }
 
     /// Has `look` look at the object. `None`: it can't be read any more.
@@ -77,6 +84,7 @@ impl ObjectCode {
             &Linked {
                 elf,
                 index,
+                functions: self.functions(elf),
                 prototype,
             },
             elf.arch(),
@@ -89,6 +97,7 @@ impl ObjectCode {
 struct Linked<'a> {
     elf: &'a Elf<'a>,
     index: &'a CodeIndex,
+    functions: &'a FunctionIndex,
     prototype: &'a dyn Fn(&str) -> Option<Args>,
 }
 
@@ -110,7 +119,7 @@ impl Program for Linked<'_> {
     }
 
     fn is_function(&self, at: FileAddr) -> bool {
-        self.index.starts.contains(&at)
+        self.functions.is_start(at)
     }
 
     fn prototype(&self, name: &str) -> Option<Args> {
