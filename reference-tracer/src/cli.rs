@@ -306,7 +306,11 @@ impl Cli {
     /// How calls are met.
     #[must_use]
     pub fn engine(&self) -> Engine {
-        let default = if self.record.is_some() { Engine::Auto } else { Engine::Trap };
+        let default = if self.record.is_some() {
+            Engine::Auto
+        } else {
+            Engine::Trap
+        };
         self.engine.unwrap_or(default)
     }
 

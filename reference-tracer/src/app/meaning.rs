@@ -146,7 +146,11 @@ pub(super) fn thread_names(cli: &Cli) -> PidPrefix {
 }
 
 pub(super) fn text_options(cli: &Cli, destination: &Destination) -> TextOptions {
-    let pid = if names_threads(cli) { thread_names(cli) } else { PidPrefix::None };
+    let pid = if names_threads(cli) {
+        thread_names(cli)
+    } else {
+        PidPrefix::None
+    };
     let time = match (cli.timestamps, cli.relative_time) {
         (0, false) => TimePrefix::None,
         (0, true) => TimePrefix::Relative,

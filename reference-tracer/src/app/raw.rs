@@ -111,7 +111,9 @@ fn check_replay(cli: &Cli) -> Result<(), Refusal> {
 fn shows_times(cli: &Cli) -> bool {
     let timeless = [Column::Calls, Column::Errors, Column::Name];
     let columns = cli.columns.as_ref();
-    cli.counts() && (cli.summary_json.is_some() || columns.is_none_or(|columns| !columns.0.iter().all(|column| timeless.contains(column))))
+    cli.counts()
+        && (cli.summary_json.is_some()
+            || columns.is_none_or(|columns| !columns.0.iter().all(|column| timeless.contains(column))))
 }
 
 /// Refuses what was not recorded.
@@ -146,7 +148,9 @@ fn check_header(cli: &Cli, header: &Header, path: &str) -> Result<(), Refusal> {
 
 /// Shows a raw trace.
 pub(super) fn replay(cli: &Cli) -> Result<End, Refusal> {
-    let Some(path) = &cli.replay else { return Ok(End::With(0)) };
+    let Some(path) = &cli.replay else {
+        return Ok(End::With(0));
+    };
     check_replay(cli)?;
     let filter = match filters(cli, &cli.filter, Filter::parse)? {
         filters if filters.is_empty() => None,
@@ -165,7 +169,10 @@ pub(super) fn replay(cli: &Cli) -> Result<End, Refusal> {
     if let (Some(json), Some(summary)) = (json, &replayed.summary) {
         json.write(summary)?;
     }
-    replayed.notes.iter().for_each(|note| say(&super::printable(note)));
+    replayed
+        .notes
+        .iter()
+        .for_each(|note| say(&super::printable(note)));
     if let Some(problem) = &replayed.problem {
         return Err(Refusal::new(problem.to_string()));
     }

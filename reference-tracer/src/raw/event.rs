@@ -59,11 +59,26 @@ pub(crate) enum Event<'a> {
     /// A call was left without a return.
     Unwound { tid: i32, serial: u64, time: u64 },
     /// All calls of a thread are over: it has ended in them, or their returns will not be seen.
-    Close { tid: i32, time: u64, cut_off: bool, shown: bool },
+    Close {
+        tid: i32,
+        time: u64,
+        cut_off: bool,
+        shown: bool,
+    },
     /// A signal is delivered.
-    Signal { tid: i32, time: u64, pc: u64, number: i32 },
+    Signal {
+        tid: i32,
+        time: u64,
+        pc: u64,
+        number: i32,
+    },
     /// A process has ended: with a status, or by a signal that is not 0.
-    Exited { tid: i32, time: u64, status: u8, signal: i32 },
+    Exited {
+        tid: i32,
+        time: u64,
+        status: u8,
+        signal: i32,
+    },
     /// Nothing more comes of a process.
     ProcessEnd { tgid: i32 },
     /// A thread has ended.
@@ -139,7 +154,12 @@ impl<'a> Event<'a> {
                 let numbers = [time, cut_off.into(), shown.into()];
                 numbers.into_iter().for_each(|number| out.number(number));
             }
-            Self::Signal { tid, time, pc, number } => {
+            Self::Signal {
+                tid,
+                time,
+                pc,
+                number,
+            } => {
                 out.id(tid);
                 [time, pc].into_iter().for_each(|number| out.number(number));
                 out.id(number);
@@ -151,7 +171,9 @@ impl<'a> Event<'a> {
                 signal,
             } => {
                 out.id(tid);
-                [time, status.into()].into_iter().for_each(|number| out.number(number));
+                [time, status.into()]
+                    .into_iter()
+                    .for_each(|number| out.number(number));
                 out.id(signal);
             }
             Self::ProcessEnd { tgid } => out.id(tgid),
@@ -268,7 +290,11 @@ impl<'a> Entry<'a> {
             time: input.number()?,
             sp: input.number()?,
             address: input.number()?,
-            jump: if input.flag()? { Some(Jump::read(input)?) } else { None },
+            jump: if input.flag()? {
+                Some(Jump::read(input)?)
+            } else {
+                None
+            },
             args: input.text()?,
         })
     }
@@ -313,18 +339,52 @@ mod tests {
             Event::Thread { tid, tgid },
             Event::Forking { parent: 7, child: 8 },
             Event::NameThreads,
-            Event::Stack { tid, high: 1 << 46, main: (1, 2) },
+            Event::Stack {
+                tid,
+                high: 1 << 46,
+                main: (1, 2),
+            },
             Event::Entry(entry),
-            Event::Entry(Entry { jump: Some(jump), ..entry }),
-            Event::Exit { tid, serial, time, took: 3, failed: true, words: [1, 2], args: b", 1", result: b"0" },
+            Event::Entry(Entry {
+                jump: Some(jump),
+                ..entry
+            }),
+            Event::Exit {
+                tid,
+                serial,
+                time,
+                took: 3,
+                failed: true,
+                words: [1, 2],
+                args: b", 1",
+                result: b"0",
+            },
             Event::Unwound { tid, serial, time },
-            Event::Close { tid, time, cut_off: true, shown: false },
-            Event::Signal { tid, time, pc: 9, number: 11 },
-            Event::Exited { tid, time, status: 255, signal: 0 },
+            Event::Close {
+                tid,
+                time,
+                cut_off: true,
+                shown: false,
+            },
+            Event::Signal {
+                tid,
+                time,
+                pc: 9,
+                number: 11,
+            },
+            Event::Exited {
+                tid,
+                time,
+                status: 255,
+                signal: 0,
+            },
             Event::ProcessEnd { tgid },
             Event::ThreadEnd { tid, time },
             Event::Exec { tid, time },
-            Event::Lines { tgid, text: b"lines\n" },
+            Event::Lines {
+                tgid,
+                text: b"lines\n",
+            },
         ];
         for event in events {
             let mut out = Vec::new();

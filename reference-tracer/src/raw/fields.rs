@@ -112,7 +112,10 @@ mod tests {
         assert_eq!(Input(&[]).number(), None);
         assert_eq!(Input(&[0x80]).number(), None);
         assert_eq!(Input(&[0xff; 12]).number(), None);
-        assert_eq!(Input(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number(), None);
+        assert_eq!(
+            Input(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number(),
+            None
+        );
         assert_eq!(Input(&[5, b'a']).text(), None);
         assert_eq!(Input(&[0]).id(), None);
         assert_eq!(Input(&[2]).flag(), None);

@@ -180,7 +180,9 @@ impl RawFile {
         while let Ok(Some(section)) = self.next() {
             match section {
                 Section::Entry(kind::CLOCK, payload) => {
-                    let Some(pair) = ClockPair::take(payload) else { break };
+                    let Some(pair) = ClockPair::take(payload) else {
+                        break;
+                    };
                     let first = survey.clocks.map_or(pair, |(first, _)| first);
                     survey.clocks = Some((first, pair));
                 }
@@ -278,7 +280,9 @@ impl RawFile {
         if into.len() > WINDOW {
             return self.read_at(at, into);
         }
-        let skip = at.checked_sub(self.window_at).and_then(|skip| usize::try_from(skip).ok());
+        let skip = at
+            .checked_sub(self.window_at)
+            .and_then(|skip| usize::try_from(skip).ok());
         let known = skip.and_then(|skip| self.window.get(skip..skip.checked_add(into.len())?));
         if let Some(known) = known {
             into.copy_from_slice(known);

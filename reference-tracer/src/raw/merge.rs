@@ -67,7 +67,9 @@ impl Chains {
 
     /// A thread is gone, and so is what was known of its records.
     pub(crate) fn forget(&mut self, tid: i32) {
-        let Some(index) = self.threads.remove(&tid) else { return };
+        let Some(index) = self.threads.remove(&tid) else {
+            return;
+        };
         self.chains.swap_remove(index);
         if let Some(moved) = self.chains.get(index) {
             self.threads.insert(moved.tid, index);
@@ -90,7 +92,9 @@ impl Chains {
         }
         while let Some(Reverse((time, index))) = self.next.pop() {
             let others = self.next.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
-            let Some(chain) = self.chains.get_mut(index) else { continue };
+            let Some(chain) = self.chains.get_mut(index) else {
+                continue;
+            };
             chain.last = time;
             let tid = chain.tid;
             if !chain.take(file, shapes, others, |item| sink(tid, item))? {

@@ -152,7 +152,14 @@ mod tests {
                 captures: vec![
                     capture(Pointer::Int(1), Length::String { most: 33 }),
                     capture(Pointer::Stack(3), Length::Guess { most: 64 }),
-                    capture(Pointer::Int(0), counted(Count::Int { index: 2, bytes, signed })),
+                    capture(
+                        Pointer::Int(0),
+                        counted(Count::Int {
+                            index: 2,
+                            bytes,
+                            signed,
+                        }),
+                    ),
                 ],
             },
             ret: Some(ReturnFields {

@@ -218,12 +218,16 @@ mod tests {
         for (soname, name, _) in Prototypes::embedded() {
             let plan = from.plan(Arch::X86_64, &[soname], name);
             let batch = exported.new_in(from.types(), &plan.prototype);
-            imported.add(&mut into, moved(&batch)).unwrap_or_else(|| panic!("{name}"));
+            imported
+                .add(&mut into, moved(&batch))
+                .unwrap_or_else(|| panic!("{name}"));
             let text = serde_json::to_string(&plan.prototype).unwrap();
             let own = imported.prototype(serde_json::from_str(&text).unwrap()).unwrap();
             // And on into a third: the same numbers mean that nothing was lost on the way.
             let batch = back.new_in(&into, &own);
-            again.add(&mut third, moved(&batch)).unwrap_or_else(|| panic!("{name}"));
+            again
+                .add(&mut third, moved(&batch))
+                .unwrap_or_else(|| panic!("{name}"));
             let thirds = again.prototype(own.clone()).unwrap();
             let (one, other) = (
                 crate::proto::Plan::new(from.types(), plan.prototype.clone(), Arch::X86_64, true),
@@ -262,7 +266,11 @@ mod tests {
                 names: Vec::new(),
             };
             let text = format!("{batch:?}");
-            assert_eq!(Imported::default().add(&mut Types::default(), batch), None, "{text}");
+            assert_eq!(
+                Imported::default().add(&mut Types::default(), batch),
+                None,
+                "{text}"
+            );
         }
         // A structure may point at itself.
         let types = vec![(ids[0], holds(ids[1])), (ids[1], Type::Pointer(ids[0]))];

@@ -8,16 +8,16 @@ use arch_abi::{Addr, Arch};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
 use super::streams::{Destination, Streams};
-use super::tape::Tape;
 use super::surroundings::{Surroundings, World};
+use super::tape::Tape;
 use super::thread::Pending;
 use crate::derive::{Candidate, Derived};
 use crate::fast::quick::{self, Quick, Verdict};
 use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
-use crate::raw::Event;
 use crate::proto::{Plan, Prototypes};
+use crate::raw::Event;
 use crate::summary::{Column, Correction, OpenCall, Report, Sample, Summary};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{Decoder, Limits, NoDescription, RawCall, RawReturn, Scratch, Shown, has_failed};
@@ -301,7 +301,13 @@ impl Reporter {
     }
 
     /// Makes the arguments of a call, for what is read of `memory` and what is noted in `shown`.
-    pub(super) fn decode_unseen(&mut self, plan: &Plan, call: &RawCall, shown: &mut Shown, memory: &dyn TargetMemory) {
+    pub(super) fn decode_unseen(
+        &mut self,
+        plan: &Plan,
+        call: &RawCall,
+        shown: &mut Shown,
+        memory: &dyn TargetMemory,
+    ) {
         let decoder = Decoder {
             types: self.prototypes.types(),
             limits: self.options.limits,
@@ -354,7 +360,13 @@ impl Reporter {
         true
     }
 
-    fn decode_entry(&mut self, pending: &mut Pending, plan: &Plan, memory: &dyn TargetMemory, space: &dyn World) {
+    fn decode_entry(
+        &mut self,
+        pending: &mut Pending,
+        plan: &Plan,
+        memory: &dyn TargetMemory,
+        space: &dyn World,
+    ) {
         let decoder = Decoder {
             types: self.prototypes.types(),
             limits: self.options.limits,
@@ -468,7 +480,12 @@ impl Reporter {
     }
 
     /// Shows the return of a call that is text already, as [`returned`](Self::returned) does.
-    pub(super) fn returned_text(&mut self, points: &Points, pending: &Pending, ret: &TextReturn<'_>) -> Option<Sample> {
+    pub(super) fn returned_text(
+        &mut self,
+        points: &Points,
+        pending: &Pending,
+        ret: &TextReturn<'_>,
+    ) -> Option<Sample> {
         if pending.hidden {
             return None;
         }

@@ -100,7 +100,14 @@ impl Tape {
     }
 
     /// Defines a call point, unless that was done.
-    pub(super) fn define(&mut self, id: PointId, point: &Point, plan: &Plan, types: &Types, out: &mut Vec<u8>) {
+    pub(super) fn define(
+        &mut self,
+        id: PointId,
+        point: &Point,
+        plan: &Plan,
+        types: &Types,
+        out: &mut Vec<u8>,
+    ) {
         let index = id.0 as usize;
         if self.points.len() <= index {
             self.points.resize(index + 1, false);

@@ -81,7 +81,10 @@ impl Tracer {
             // What it has recorded may be read when its process is gone.
             thread.stacks.look_for(regs.sp(), stopped.tgid());
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
-            let main = thread.stacks.main().map_or((0, 0), |(start, end)| (start.get(), end.get()));
+            let main = thread
+                .stacks
+                .main()
+                .map_or((0, 0), |(start, end)| (start.get(), end.get()));
             self.reporter.tape_stack(thread.tid, thread.stack_high, main);
             let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
             if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {

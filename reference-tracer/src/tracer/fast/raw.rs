@@ -52,7 +52,9 @@ impl Look {
                 Code::Within => return Err(Reason::CodeNames),
                 Code::Is => {
                     let pieces = planned.place.as_ref().map_or(&[][..], |place| place.pieces());
-                    let [piece] = pieces else { return Err(Reason::CodeNames) };
+                    let [piece] = pieces else {
+                        return Err(Reason::CodeNames);
+                    };
                     let ints = usize::from(wants.recording.call.ints);
                     look.call.push(match piece.source {
                         Source::Int(index) => index.into(),
@@ -122,7 +124,9 @@ impl Tracer {
     }
 
     fn drain_ring(&mut self, ring: usize, tid: Tid) -> usize {
-        let Some(mut tape) = self.reporter.tape.take() else { return 0 };
+        let Some(mut tape) = self.reporter.tape.take() else {
+            return 0;
+        };
         let Recorder {
             lanes,
             kinds,
@@ -236,7 +240,10 @@ impl Looker<'_> {
             return;
         }
         let mut name = Vec::new();
-        if !self.reporter.code_name(&*thread.space.borrow(), thread.tid.raw(), at, &mut name) {
+        if !self
+            .reporter
+            .code_name(&*thread.space.borrow(), thread.tid.raw(), at, &mut name)
+        {
             return;
         }
         self.put(kind::NAME, thread.tgid, at.get(), &name);
@@ -248,12 +255,18 @@ impl Looker<'_> {
         let whole = captures.next().filter(|format| format.end == End::Whole);
         let wanted = whole.map_or(usize::MAX, |format| {
             // An asterisk takes an argument, too.
-            format.bytes.iter().filter(|byte| matches!(byte, b'%' | b'*')).count()
+            format
+                .bytes
+                .iter()
+                .filter(|byte| matches!(byte, b'%' | b'*'))
+                .count()
         });
         if wanted <= captures.count() {
             return;
         }
-        let Some(kind) = self.kinds.get(call.id) else { return };
+        let Some(kind) = self.kinds.get(call.id) else {
+            return;
+        };
         let (mut raw, mut recorded) = (RawCall::default(), Recorded::default());
         kind.wants.fill_call(call, &mut raw, &mut recorded);
         let space = thread.space.borrow();

@@ -172,7 +172,11 @@ impl Definitions {
         };
         let at_once = reporter.at_once(&ask, &wants, called);
         self.shapes.push(wants.shape());
-        self.kinds.push(Kind { point, wants, at_once });
+        self.kinds.push(Kind {
+            point,
+            wants,
+            at_once,
+        });
         Some(())
     }
 }

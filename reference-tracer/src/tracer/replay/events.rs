@@ -89,7 +89,9 @@ impl Player {
                 self.reporter
                     .signal(Tid::new(tid), Addr::new(pc), Signal::new(number));
             }
-            Event::Exited { tid, status, signal, .. } => {
+            Event::Exited {
+                tid, status, signal, ..
+            } => {
                 let status = match signal {
                     0 => ExitStatus::Exited(status),
                     signal => ExitStatus::Signaled {
@@ -100,7 +102,8 @@ impl Player {
                 self.reporter.exited(Tid::new(tid), status);
             }
             Event::ProcessEnd { tgid } => {
-                self.reporter.process_end(&self.definitions.points, Tid::new(tgid));
+                self.reporter
+                    .process_end(&self.definitions.points, Tid::new(tgid));
                 self.pasts.remove(&tgid);
                 self.threads.retain(|&tid, thread| {
                     let stays = thread.tgid != tgid;
@@ -208,16 +211,25 @@ impl Player {
     }
 
     fn exit(&mut self, tid: i32, serial: u64, words: [u64; 2], text: &TextReturn<'_>) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         if let Some(pending) = thread.syscall.take_if(|pending| pending.serial == serial) {
             return self.exit_text(tid, &pending, text);
         }
-        let known = thread.returned.iter().position(|pending| pending.serial == serial);
+        let known = thread
+            .returned
+            .iter()
+            .position(|pending| pending.serial == serial);
         if let Some(index) = known {
             let pending = thread.returned.swap_remove(index);
             return self.exit_text(tid, &pending, text);
         }
-        let found = thread.calls.iter().rev().find(|(_, pending)| pending.serial == serial);
+        let found = thread
+            .calls
+            .iter()
+            .rev()
+            .find(|(_, pending)| pending.serial == serial);
         let Some((&frame, _)) = found else { return };
         let mut closed = Vec::new();
         thread
@@ -255,7 +267,9 @@ impl Player {
 
     /// A call was found to be left. Its place among the calls stays until that shows itself there, too.
     fn unwound(&mut self, tid: i32, serial: u64) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         let mut calls = thread.calls.iter_mut().map(|(_, pending)| pending);
         if let Some(pending) = calls.find(|pending| pending.serial == serial && !pending.hidden) {
             self.reporter.unwound(&self.definitions.points, pending);
@@ -265,7 +279,9 @@ impl Player {
 
     /// All calls of a thread are over.
     fn close_all(&mut self, tid: i32, how: Over, shown: bool) {
-        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        let Some(thread) = self.threads.get_mut(&tid) else {
+            return;
+        };
         let syscall = thread.syscall.take();
         let mut closed = Vec::new();
         thread.calls.drain(&mut closed);

@@ -130,7 +130,12 @@ impl Replay {
     }
 
     /// Takes the next entry. An event's payload is left in `payload`.
-    fn step(&mut self, player: &mut Player, chains: &mut Chains, payload: &mut Vec<u8>) -> Result<Step, RawError> {
+    fn step(
+        &mut self,
+        player: &mut Player,
+        chains: &mut Chains,
+        payload: &mut Vec<u8>,
+    ) -> Result<Step, RawError> {
         let sound = match self.file.next()? {
             None => return Ok(Step::End),
             Some(Section::Entry(kind::END, _)) => return Ok(Step::End),

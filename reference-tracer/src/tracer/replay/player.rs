@@ -58,7 +58,10 @@ impl Thread {
 
     /// The call that the next one is made in.
     pub(super) fn around(&mut self) -> Option<&mut Pending> {
-        self.calls.iter_mut().next_back().map(|(_, pending)| &mut **pending)
+        self.calls
+            .iter_mut()
+            .next_back()
+            .map(|(_, pending)| &mut **pending)
     }
 }
 
@@ -90,7 +93,8 @@ impl Rate {
     )]
     fn nanoseconds(self, stamp: u64) -> u64 {
         let since = stamp.wrapping_sub(self.start).cast_signed();
-        self.epoch.saturating_add_signed((since as f64 * self.rate) as i64)
+        self.epoch
+            .saturating_add_signed((since as f64 * self.rate) as i64)
     }
 }
 
@@ -106,7 +110,10 @@ pub(super) struct Player {
     pub(super) nothing: Past,
     rate: Rate,
     recorded: Recorded,
-    #[expect(clippy::vec_box, reason = "a record moves between here and the call stacks as one word")]
+    #[expect(
+        clippy::vec_box,
+        reason = "a record moves between here and the call stacks as one word"
+    )]
     pool: Vec<Box<Pending>>,
     damaged: FxHashSet<i32>,
     notes: Vec<String>,
@@ -116,7 +123,11 @@ pub(super) struct Player {
 const MAX_POOL: usize = 1024;
 
 impl Player {
-    pub(super) fn new(reporter: Reporter, definitions: Definitions, clocks: Option<(ClockPair, ClockPair)>) -> Self {
+    pub(super) fn new(
+        reporter: Reporter,
+        definitions: Definitions,
+        clocks: Option<(ClockPair, ClockPair)>,
+    ) -> Self {
         Self {
             reporter,
             definitions,
@@ -188,7 +199,9 @@ impl Player {
         if !kind.point.shown {
             return true;
         }
-        let Some(at_once) = &kind.at_once else { return false };
+        let Some(at_once) = &kind.at_once else {
+            return false;
+        };
         let sp_after = thread.stack_at(call.stack_pointer).wrapping_add(8);
         if thread.calls.is_left_by(sp_after) {
             return false;
@@ -294,7 +307,9 @@ impl Player {
     /// around it, whose record has that one's fields.
     fn show_return(&mut self, tid: i32, pending: &Pending, entry: Addr, ret: &Call<'_>) {
         let time = self.time(ret.stamp);
-        let Some(kind) = self.definitions.kind(ret.id) else { return };
+        let Some(kind) = self.definitions.kind(ret.id) else {
+            return;
+        };
         let own = entry == marker(ret.id);
         let mut raw = RawReturn {
             time,
@@ -308,8 +323,15 @@ impl Player {
     }
 
     /// Shows a return, with the memory that was recorded at it.
-    pub(super) fn finish_call(&mut self, tid: i32, pending: &Pending, raw: &RawReturn, recorded: Option<&Recorded>) {
-        let (Some(plan), Some(thread)) = (self.definitions.plan(pending.point), self.threads.get_mut(&tid)) else {
+    pub(super) fn finish_call(
+        &mut self,
+        tid: i32,
+        pending: &Pending,
+        raw: &RawReturn,
+        recorded: Option<&Recorded>,
+    ) {
+        let (Some(plan), Some(thread)) = (self.definitions.plan(pending.point), self.threads.get_mut(&tid))
+        else {
             return;
         };
         let past = self.pasts.get(&thread.tgid).unwrap_or(&self.nothing);
