@@ -8,7 +8,7 @@ use std::cell::RefCell;
 
 use arch_abi::{Addr, Source};
 use arrayvec::ArrayVec;
-use fast_ring::{Call, Damage, End, Record, format, parse};
+use fast_ring::{Call, End, Record, format, parse, split};
 use ptrace_core::Tid;
 
 use super::drain::{Constants, Kinds, Recorder, overwritten};
@@ -147,12 +147,13 @@ impl Tracer {
             thread: self.threads.get(&tid),
         };
         let looks = looker.tape.looks.iter().any(Option::is_some);
-        let read = consumer.drain_bytes(&Futex, |item| match item {
-            Ok(record) => {
-                // It is as long as it tells: that was looked at.
-                let _: Result<(), Damage> = lane.packer.pack(record, &mut lane.packed);
+        let mut read = 0;
+        consumer.drain_whole(&Futex, |records| match records {
+            Ok(records) => {
+                // They are as long as they tell: that was looked at.
+                read += lane.packer.pack_all(records, &mut lane.packed).unwrap_or(0);
                 if looks {
-                    looker.look(record);
+                    looker.look_at_all(records);
                 }
                 if lane.packed.len() >= BLOCK {
                     looker.reporter.out.write(|_, out| lane.put(out));
@@ -210,6 +211,14 @@ struct Looker<'a> {
 }
 
 impl Looker<'_> {
+    fn look_at_all(&mut self, mut records: &[u8]) {
+        while let Ok((record, rest)) = split(records) {
+            records = rest;
+            self.look(record);
+        }
+    }
+
+    #[inline]
     fn look(&mut self, record: &[u8]) {
         let id = record.first_chunk().map_or(0, |word| u32::from_le_bytes(*word)) & (format::MAX_IDS - 1);
         let look = usize::try_from(id).ok().and_then(|id| self.tape.looks.get(id));
