@@ -171,7 +171,7 @@ pub struct Cli {
     pub summary: bool,
 
     /// Print the lines and the table
-    #[arg(long, help_heading = help::SUMMARY)]
+    #[arg(long, help_heading = help::SUMMARY, hide_short_help = true)]
     pub summary_and_trace: bool,
 
     /// Write the table to FILE as JSON, too
@@ -225,7 +225,7 @@ pub struct Cli {
     pub time: Option<Duration>,
 
     /// Kill the command when rltrace ends
-    #[arg(long, help_heading = help::PROCESSES)]
+    #[arg(long, help_heading = help::PROCESSES, hide_short_help = true)]
     pub kill_on_exit: bool,
 
     /// Do not move a thread to the tracer's CPU for the hand-over

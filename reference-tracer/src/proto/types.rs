@@ -98,6 +98,7 @@ impl Length {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Field {
     /// Its name, where the prototype gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
     /// Its type.
     pub ty: TypeId,
@@ -216,14 +217,17 @@ pub struct Pack {
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Param {
     /// Its name, where the prototype gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
     /// Its type.
     pub ty: TypeId,
     /// Which way its value goes.
     pub direction: Direction,
     /// Whether it is a format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<Pack>,
     /// It is there only if this is not zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Expr>,
 }
 
