@@ -113,7 +113,7 @@ impl Derived {
                 return false;
             }
             let object = self.object(&candidate());
-            let name = object.and_then(|object| object.with(|elf, _| named(elf, at)));
+            let name = object.and_then(|object| object.code_name(at));
             self.code_names.insert((key, at), name);
         }
         match self.code_names.get(&(key, at)) {
@@ -169,18 +169,6 @@ impl Derived {
         }
         by_code(object, elf, name, prototypes).map(|prototype| (prototype, Source::Registers))
     }
-}
-
-/// The function that covers an address, and how far into it that is.
-fn named(elf: &Elf<'_>, at: FileAddr) -> Option<Box<[u8]>> {
-    let functions = elf.functions().ok()?;
-    let function = functions.containing(at)?;
-    let mut name = function.public().name.to_vec();
-    let within = at.offset_from(function.addr()).filter(|&within| within != 0);
-    if let Some(within) = within {
-        name.extend_from_slice(format!("+{within:#x}").as_bytes());
-    }
-    (!name.is_empty()).then(|| name.into())
 }
 
 /// What a C++ name says, and of its scope the other names that the object defines.

@@ -43,11 +43,57 @@ impl CodeIndex {
     }
 }
 
+/// The functions of an object, in the order of their addresses: a table that takes as long to make as the object is large.
+#[derive(Debug, Default)]
+struct Names {
+    /// Where each begins, its size or 0, and where its name ends; it begins where the one before ends.
+    functions: Vec<(FileAddr, u64, usize)>,
+    text: Vec<u8>,
+}
+
+impl Names {
+    fn new(elf: &Elf<'_>) -> Self {
+        let mut names = Self::default();
+        let Ok(functions) = elf.functions() else {
+            return names;
+        };
+        for function in functions.iter().take(MAX_NAMES) {
+            names.text.extend_from_slice(function.public().name);
+            names
+                .functions
+                .push((function.addr(), function.size(), names.text.len()));
+        }
+        names
+    }
+
+    /// The name of the function that covers an address, and how far into it that is.
+    fn of(&self, at: FileAddr) -> Option<Box<[u8]>> {
+        let index = self
+            .functions
+            .partition_point(|&(start, ..)| start <= at)
+            .checked_sub(1)?;
+        let &(start, size, end) = self.functions.get(index)?;
+        let within = at
+            .offset_from(start)
+            .filter(|&within| size == 0 || within < size)?;
+        let begin = index.checked_sub(1).map_or(0, |before| self.functions[before].2);
+        let mut name = self.text.get(begin..end)?.to_vec();
+        if name.is_empty() {
+            return None;
+        }
+        if within != 0 {
+            name.extend_from_slice(format!("+{within:#x}").as_bytes());
+        }
+        Some(name.into())
+    }
+}
+
 /// The file of an object, and what was found in it so far.
 #[derive(Debug)]
 pub(super) struct ObjectCode {
     file: File,
     index: OnceCell<CodeIndex>,
+    names: OnceCell<Names>,
 }
 
 impl ObjectCode {
@@ -55,7 +101,14 @@ impl ObjectCode {
         Self {
             file,
             index: OnceCell::new(),
+            names: OnceCell::new(),
         }
+    }
+
+    /// The name of the code at an address: `compare`, or `compare+0x12` within it. `None`: no symbol covers it.
+    pub(super) fn code_name(&self, at: FileAddr) -> Option<Box<[u8]>> {
+        let look = || self.with(|elf, _| Some(Names::new(elf))).unwrap_or_default();
+        self.names.get_or_init(look).of(at)
     }
 
     /// Has `look` look at the object. `None`: it can't be read any more.

@@ -116,12 +116,18 @@ impl<'a> Event<'a> {
 
     fn fields(&self, out: &mut Vec<u8>) {
         match *self {
-            Self::Thread { tid, tgid } => [tid, tgid].into_iter().for_each(|id| out.id(id)),
-            Self::Forking { parent, child } => [parent, child].into_iter().for_each(|id| out.id(id)),
+            Self::Thread { tid, tgid } => {
+                out.id(tid);
+                out.id(tgid);
+            }
+            Self::Forking { parent, child } => {
+                out.id(parent);
+                out.id(child);
+            }
             Self::NameThreads => {}
             Self::Stack { tid, high, main } => {
                 out.id(tid);
-                [high, main.0, main.1].into_iter().for_each(|at| out.number(at));
+                out.numbers([high, main.0, main.1]);
             }
             Self::Entry(entry) => entry.fields(out),
             Self::Exit {
@@ -135,14 +141,13 @@ impl<'a> Event<'a> {
                 result,
             } => {
                 out.id(tid);
-                let numbers = [serial, time, took, failed.into(), first, second];
-                numbers.into_iter().for_each(|number| out.number(number));
+                out.numbers([serial, time, took, failed.into(), first, second]);
                 out.text(args);
                 out.text(result);
             }
             Self::Unwound { tid, serial, time } => {
                 out.id(tid);
-                [serial, time].into_iter().for_each(|number| out.number(number));
+                out.numbers([serial, time]);
             }
             Self::Close {
                 tid,
@@ -151,8 +156,7 @@ impl<'a> Event<'a> {
                 shown,
             } => {
                 out.id(tid);
-                let numbers = [time, cut_off.into(), shown.into()];
-                numbers.into_iter().for_each(|number| out.number(number));
+                out.numbers([time, cut_off.into(), shown.into()]);
             }
             Self::Signal {
                 tid,
@@ -161,7 +165,7 @@ impl<'a> Event<'a> {
                 number,
             } => {
                 out.id(tid);
-                [time, pc].into_iter().for_each(|number| out.number(number));
+                out.numbers([time, pc]);
                 out.id(number);
             }
             Self::Exited {
@@ -171,9 +175,7 @@ impl<'a> Event<'a> {
                 signal,
             } => {
                 out.id(tid);
-                [time, status.into()]
-                    .into_iter()
-                    .for_each(|number| out.number(number));
+                out.numbers([time, status.into()]);
                 out.id(signal);
             }
             Self::ProcessEnd { tgid } => out.id(tgid),
@@ -272,11 +274,10 @@ impl<'a> Event<'a> {
 impl<'a> Entry<'a> {
     fn fields(&self, out: &mut Vec<u8>) {
         out.id(self.tid);
-        let numbers = [self.serial, self.point.into(), self.time, self.sp, self.address];
-        numbers.into_iter().for_each(|number| out.number(number));
+        out.numbers([self.serial, self.point.into(), self.time, self.sp, self.address]);
         out.number(self.jump.is_some().into());
         if let Some(jump) = &self.jump {
-            jump.words.into_iter().for_each(|word| out.number(word));
+            out.numbers(jump.words);
             out.text(jump.stack);
         }
         out.text(self.args);

@@ -4,6 +4,12 @@
 pub(crate) trait Put {
     /// A number: seven bits a byte, the lowest first, the highest bit of each but the last set (DWARF, "Variable Length Data": ULEB128).
     fn number(&mut self, number: u64);
+    /// Several numbers.
+    fn numbers<const N: usize>(&mut self, numbers: [u64; N]) {
+        for number in numbers {
+            self.number(number);
+        }
+    }
     /// A thread or process.
     fn id(&mut self, id: i32);
     /// A text, with its length before it.
@@ -96,7 +102,7 @@ mod tests {
     fn fields_come_back() {
         let mut out = Vec::new();
         let numbers = [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX - 1, u64::MAX];
-        numbers.iter().for_each(|&number| out.number(number));
+        out.numbers(numbers);
         out.text(b"text");
         out.id(42);
         let mut input = Input(&out);

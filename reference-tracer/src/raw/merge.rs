@@ -23,8 +23,8 @@ pub(crate) enum Item<'a> {
 /// The blocks of all threads that are not read yet.
 #[derive(Debug, Default)]
 pub(crate) struct Chains {
-    threads: FxHashMap<i32, usize>,
-    chains: Vec<Chain>,
+    by_thread: FxHashMap<i32, usize>,
+    all: Vec<Chain>,
     next: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
@@ -52,27 +52,27 @@ struct Chain {
 impl Chains {
     /// A block more. `None`: there are too many threads.
     pub(crate) fn add(&mut self, tid: i32, fresh: bool, packed: Span) -> Option<()> {
-        let index = match self.threads.get(&tid) {
+        let index = match self.by_thread.get(&tid) {
             Some(&index) => index,
-            None if self.chains.len() < MOST_THREADS => {
-                self.chains.push(Chain::new(tid));
-                self.threads.insert(tid, self.chains.len() - 1);
-                self.chains.len() - 1
+            None if self.all.len() < MOST_THREADS => {
+                self.all.push(Chain::new(tid));
+                self.by_thread.insert(tid, self.all.len() - 1);
+                self.all.len() - 1
             }
             None => return None,
         };
-        self.chains.get_mut(index)?.blocks.push_back((fresh, packed));
+        self.all.get_mut(index)?.blocks.push_back((fresh, packed));
         Some(())
     }
 
     /// A thread is gone, and so is what was known of its records.
     pub(crate) fn forget(&mut self, tid: i32) {
-        let Some(index) = self.threads.remove(&tid) else {
+        let Some(index) = self.by_thread.remove(&tid) else {
             return;
         };
-        self.chains.swap_remove(index);
-        if let Some(moved) = self.chains.get(index) {
-            self.threads.insert(moved.tid, index);
+        self.all.swap_remove(index);
+        if let Some(moved) = self.all.get(index) {
+            self.by_thread.insert(moved.tid, index);
         }
     }
 
@@ -87,12 +87,12 @@ impl Chains {
         mut sink: impl FnMut(i32, Result<Item<'_>, Damage>) -> bool,
     ) -> Result<(), RawError> {
         self.next.clear();
-        for index in 0..self.chains.len() {
+        for index in 0..self.all.len() {
             self.queue(index, file, shapes, &mut sink)?;
         }
         while let Some(Reverse((time, index))) = self.next.pop() {
             let others = self.next.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
-            let Some(chain) = self.chains.get_mut(index) else {
+            let Some(chain) = self.all.get_mut(index) else {
                 continue;
             };
             chain.last = time;
@@ -112,7 +112,7 @@ impl Chains {
         shapes: &[Shape],
         sink: &mut impl FnMut(i32, Result<Item<'_>, Damage>) -> bool,
     ) -> Result<(), RawError> {
-        let Some(chain) = self.chains.get_mut(index) else {
+        let Some(chain) = self.all.get_mut(index) else {
             return Ok(());
         };
         let there = chain.load(file)?;

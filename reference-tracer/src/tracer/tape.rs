@@ -202,9 +202,8 @@ impl Reporter {
         tape.serial += 1;
         pending.serial = tape.serial;
         let call = &pending.call;
-        let [a, b, c, d, e, f, ..] = call.words;
         let jump = pending.by_jump.then_some(Jump {
-            words: [a, b, c, d, e, f],
+            words: call.words.first_chunk().copied().unwrap_or_default(),
             stack: &call.stack,
         });
         let entry = Event::Entry(Entry {

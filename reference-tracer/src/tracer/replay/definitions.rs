@@ -137,9 +137,10 @@ impl Definitions {
         let Some(filter) = &self.filter else { return true };
         let caller = &point.caller;
         let soname = caller.soname.as_deref();
-        let library = match caller.is_main {
-            true => LibraryNames::main(soname, &caller.path),
-            false => LibraryNames::library(soname, &caller.path),
+        let library = if caller.is_main {
+            LibraryNames::main(soname, &caller.path)
+        } else {
+            LibraryNames::library(soname, &caller.path)
         };
         match (point.kind, &point.demangled) {
             (PointKind::Import, Some(clear)) if self.demangle => {

@@ -5,7 +5,6 @@ use breakpoint::{Frame, How, Pushed};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
 use super::player::{Player, Thread, add, renew};
-use super::world::Past;
 use crate::points::Kind as PointKind;
 use crate::raw::{Chains, Entry, Event, Input, kind};
 use crate::tracer::lifecycle::Over;
@@ -18,6 +17,9 @@ const fn trapped(point: u32) -> Addr {
     Addr::new(1 << 62 | point as u64)
 }
 
+/// With more calls than these under way, processes begin in none: each takes some 700 bytes.
+const MOST_INHERITED: usize = 500_000;
+
 impl Player {
     /// Takes a definition. `None`: it is not sound.
     pub(super) fn define(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
@@ -27,7 +29,7 @@ impl Player {
         let mut input = Input(payload);
         let (tgid, at, bytes) = (input.id()?, input.number()?, input.text()?);
         input.end(())?;
-        let past = self.pasts.entry(tgid).or_insert_with(Past::default);
+        let past = self.pasts.entry(tgid).or_default();
         if kind == kind::NAME {
             past.names.insert(at, bytes.into());
         } else {
@@ -42,11 +44,7 @@ impl Player {
         self.focus(&event);
         match event {
             Event::Thread { tid, tgid } => self.thread(tid, tgid),
-            Event::Forking { parent, child } => {
-                if let Some(parent) = self.threads.get(&parent) {
-                    self.forks.insert(child, parent.calls.clone());
-                }
-            }
+            Event::Forking { parent, child } => self.fork(parent, child),
             Event::NameThreads => self.reporter.name_threads(),
             Event::Stack { tid, high, main } => {
                 if let Some(thread) = self.threads.get_mut(&tid) {
@@ -148,8 +146,23 @@ impl Player {
         }
     }
 
+    /// A thread makes a process, which begins in the same calls, if those of all are not too many then.
+    fn fork(&mut self, parent: i32, child: i32) {
+        let all = self
+            .threads
+            .values()
+            .map(|thread| &thread.calls)
+            .chain(self.forks.values());
+        let known: usize = all.map(|calls| calls.len() + 1).sum();
+        if let Some(parent) = self.threads.get(&parent)
+            && known + parent.calls.len() <= MOST_INHERITED
+        {
+            self.forks.insert(child, parent.calls.clone());
+        }
+    }
+
     fn thread(&mut self, tid: i32, tgid: i32) {
-        let mut thread = Thread::new(tgid);
+        let mut thread = Thread::new(tgid, self.threads.len());
         if let Some(calls) = self.forks.remove(&tid) {
             // The child returns from the calls that its parent was in.
             thread.calls = calls;
@@ -249,7 +262,7 @@ impl Player {
                 How::Returned if ended.token.is_recorded => self.finish_call(tid, &ended.token, &raw, None),
                 How::Returned => {
                     if let Some(thread) = self.threads.get_mut(&tid) {
-                        thread.returned.push(ended.token);
+                        thread.returned.push(*ended.token);
                     }
                 }
             }

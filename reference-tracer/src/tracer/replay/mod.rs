@@ -137,8 +137,7 @@ impl Replay {
         payload: &mut Vec<u8>,
     ) -> Result<Step, RawError> {
         let sound = match self.file.next()? {
-            None => return Ok(Step::End),
-            Some(Section::Entry(kind::END, _)) => return Ok(Step::End),
+            None | Some(Section::Entry(kind::END, _)) => return Ok(Step::End),
             Some(Section::Block { tid, fresh, packed }) => chains.add(tid, fresh, packed),
             Some(Section::Entry(kind::CLOCK, _)) => Some(()),
             Some(Section::Entry(kind, bytes)) if kind < kind::EVENT => player.define(kind, bytes),

@@ -26,17 +26,19 @@ pub(super) struct Thread {
     /// The system call that it is in.
     pub(super) syscall: Option<Box<Pending>>,
     /// Calls that have returned with another one, and whose results stand further on in the file.
-    pub(super) returned: Vec<Box<Pending>>,
+    pub(super) returned: Vec<Pending>,
     /// The high half of its stack pointer.
     pub(super) high: u64,
     pub(super) stacks: KnownStacks,
 }
 
 impl Thread {
-    pub(super) fn new(tgid: i32) -> Self {
+    /// A thread beside so many others.
+    pub(super) fn new(tgid: i32, others: usize) -> Self {
         Self {
             tgid,
-            calls: CallStack::new(Arch::X86_64, MAX_PENDING),
+            // Who makes a file up may have any number of threads, and each of them in any number of calls.
+            calls: CallStack::new(Arch::X86_64, (MAX_PENDING / (others / 8 + 1)).max(64)),
             syscall: None,
             returned: Vec::new(),
             high: 0,
@@ -71,7 +73,7 @@ struct Rate {
     start: u64,
     epoch: u64,
     /// Nanoseconds per tick.
-    rate: f64,
+    per_tick: f64,
 }
 
 impl Rate {
@@ -82,7 +84,7 @@ impl Rate {
         Self {
             start: first.ticks,
             epoch: first.nanoseconds,
-            rate: time as f64 / ticks as f64,
+            per_tick: time as f64 / ticks as f64,
         }
     }
 
@@ -94,7 +96,7 @@ impl Rate {
     fn nanoseconds(self, stamp: u64) -> u64 {
         let since = stamp.wrapping_sub(self.start).cast_signed();
         self.epoch
-            .saturating_add_signed((since as f64 * self.rate) as i64)
+            .saturating_add_signed((since as f64 * self.per_tick) as i64)
     }
 }
 
