@@ -10,7 +10,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
+use rltrace_tests::{Build, Event, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
 use tempfile::TempDir;
 
 /// A folder with a raw trace in it.
@@ -209,7 +209,14 @@ fn a_large_program() {
         &["-S", "-c", "print(sum(len(str(i)) for i in range(2000)))"],
     );
     let not_of_the_run = |line: &str| {
-        let of_the_run = ["clock_gettime(", "syscall(", "getpid(", "gettid(", "getrandom("];
+        let of_the_run = [
+            "clock_gettime(",
+            "syscall(",
+            "getpid(",
+            "gettid(",
+            "getrandom(",
+            "time(",
+        ];
         (!of_the_run.iter().any(|start| line.contains(start))).then(|| line.to_owned())
     };
     // Its tables are hashed, and in the order of that.
@@ -227,17 +234,27 @@ fn a_large_program() {
     same_lines(&direct, &raw.replay(&[]), not_of_the_run);
 }
 
-/// The lines of each process, in the order in which processes first appear, without their numbers.
+/// What each process did, in the order in which processes first appear, without their numbers. Whether another one's line comes between a
+/// call and its return is another matter each time.
 fn by_process(traced: &Traced) -> Vec<Vec<String>> {
     let mut all: Vec<Vec<String>> = Vec::new();
     let mut known = HashMap::new();
-    for line in traced.trace.without_addresses() {
-        let (pid, rest) = line.split_once(' ').expect("a number before each line");
-        let index = *known.entry(pid.to_owned()).or_insert_with(|| {
-            all.push(Vec::new());
-            all.len() - 1
-        });
-        all[index].push(rest.to_owned());
+    for event in &traced.trace.events {
+        let (pid, text) = match event {
+            Event::Call(call) => (call.pid, call.spelled()),
+            Event::Exited(pid, status) => (*pid, format!("exited {status}")),
+            Event::Killed(pid, signal) => (*pid, format!("killed by {signal}")),
+            Event::Exec(pid) => (*pid, "exec".to_owned()),
+            // A child of vfork returns from the call that its parent has made.
+            Event::Signal(..) | Event::Other(_) => continue,
+        };
+        let index = *known
+            .entry(pid.expect("a number before each line"))
+            .or_insert_with(|| {
+                all.push(Vec::new());
+                all.len() - 1
+            });
+        all[index].push(text);
     }
     let of_the_run = [
         "getpid(",
