@@ -234,8 +234,8 @@ mod tests {
                 crate::proto::Plan::new(&third, thirds, Arch::X86_64, true),
             );
             let places = |plan: &crate::proto::Plan| {
-                let params = plan.params.iter().map(|param| param.place.clone());
-                (params.collect::<Vec<_>>(), plan.ret.clone())
+                let params = plan.params.iter().map(|param| param.place);
+                (params.collect::<Vec<_>>(), plan.ret)
             };
             assert_eq!(places(&one), places(&other), "{name}");
         }
