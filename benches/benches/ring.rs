@@ -25,7 +25,7 @@ fn shapes() -> [Shape; 1] {
         words: 6,
         ..Fields::default()
     };
-    [Shape { call, ret: None }]
+    [Shape::new(call, None)]
 }
 
 fn record(region: &Region<'_>, host: &OneProcess, ring: usize, from: u64) {

@@ -134,6 +134,7 @@ impl Output {
     }
 
     /// A line is complete: a terminal gets it at once, otherwise a large buffer is written.
+    #[inline]
     pub fn end_line(&mut self) {
         if self.is_terminal || self.buffer.len() >= self.full || self.broken.is_some() {
             self.flush_idle();

@@ -221,12 +221,12 @@ impl Chain {
         let next = parse(&self.second, shapes);
         let go_on = match (record, next) {
             (Ok(Record::Call(call)), Ok(Record::Return(ret)))
-                if call.id == ret.id
-                    && call.stack_pointer == ret.stack_pointer
-                    && ret.stamp.is_none_or(|stamp| stamp <= others) =>
+                if call.id() == ret.id()
+                    && call.stack_pointer() == ret.stack_pointer()
+                    && ret.stamp().is_none_or(|stamp| stamp <= others) =>
             {
                 let go_on = sink(Ok(Item::Whole(call, ret)));
-                self.last = ret.stamp.map_or(self.last, |stamp| stamp.max(self.last));
+                self.last = ret.stamp().map_or(self.last, |stamp| stamp.max(self.last));
                 self.second.clear();
                 go_on
             }

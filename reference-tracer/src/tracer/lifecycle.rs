@@ -35,6 +35,21 @@ impl Tracer {
     pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
         let tgid = stopped.tgid();
         tracing::info!(%tgid, %former, "new program");
+        self.close_program(tgid, former);
+        if !self.is_followed(tgid) && self.processes.contains_key(&tgid) {
+            // A vforked child that was kept while it shared its parent's memory: it has its own now,
+            // without traps.
+            return self.leave_program(stopped);
+        }
+        if self.processes.contains_key(&tgid) {
+            self.reporter.exec(tgid);
+        }
+        self.begin_program(&stopped)?;
+        resume(stopped, None)
+    }
+
+    /// The program of a process has ended by executing another one.
+    pub(super) fn close_program(&mut self, tgid: Tid, former: Tid) {
         if former != tgid {
             self.take_over_from(former, tgid);
         }
@@ -51,20 +66,15 @@ impl Tracer {
         if self.threads.contains_key(&tgid) {
             self.close_calls(tgid);
         }
-        if !self.is_followed(tgid) && self.processes.contains_key(&tgid) {
-            // A vforked child that was kept while it shared its parent's memory: it has its own now,
-            // without traps.
-            self.processes.remove(&tgid);
-            self.hand_down(&stopped);
-            self.threads.remove(&tgid);
-            stopped.detach(None)?;
-            return Ok(());
-        }
-        if self.processes.contains_key(&tgid) {
-            self.reporter.exec(tgid);
-        }
-        self.begin_program(&stopped)?;
-        resume(stopped, None)
+    }
+
+    /// Leaves a process that is at the start of a program, in which there is nothing of the tracer's.
+    pub(super) fn leave_program(&mut self, stopped: Stopped) -> Result<(), Error> {
+        let tgid = stopped.tgid();
+        self.processes.remove(&tgid);
+        self.hand_down(&stopped);
+        self.threads.retain(|_, thread| thread.tgid != tgid);
+        Ok(stopped.detach(None)?)
     }
 
     /// Takes up a process that is at the start of a program.

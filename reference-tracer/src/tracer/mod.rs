@@ -6,6 +6,7 @@
 mod arrive;
 mod backtrace;
 mod code;
+mod deferred;
 mod fast;
 mod guard;
 mod hits;
@@ -13,6 +14,7 @@ mod leave;
 mod lifecycle;
 mod linkage;
 mod pace;
+mod prepare;
 mod reason;
 mod replay;
 mod reporter;

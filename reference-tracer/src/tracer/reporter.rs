@@ -129,6 +129,28 @@ pub(super) struct AtOnce {
     verdict: Option<Verdict>,
 }
 
+/// What was counted, by process where each has its own output.
+#[derive(Debug, Default)]
+struct Summaries {
+    all: Vec<(i32, Summary)>,
+    places: FxHashMap<i32, usize>,
+    /// The place of the last one: mostly it is the next one, too.
+    last: usize,
+}
+
+impl Summaries {
+    #[inline]
+    fn of(&mut self, key: i32) -> &mut Summary {
+        if self.all.get(self.last).is_none_or(|(last, _)| *last != key) {
+            self.last = *self.places.entry(key).or_insert(self.all.len());
+            if self.last == self.all.len() {
+                self.all.push((key, Summary::new()));
+            }
+        }
+        &mut self.all[self.last].1
+    }
+}
+
 /// Turns events into text, or counts them.
 pub(super) struct Reporter {
     pub(super) out: Streams,
@@ -137,8 +159,7 @@ pub(super) struct Reporter {
     pub(super) prototypes: Prototypes,
     derived: RefCell<Derived>,
     plans: Vec<Option<Rc<Plan>>>,
-    /// What was counted, by process where each has its own output.
-    summaries: FxHashMap<i32, Summary>,
+    summaries: Summaries,
     /// The processes whose tables are written.
     tables: FxHashSet<i32>,
     scratch: Scratch,
@@ -168,7 +189,7 @@ impl Reporter {
             prototypes,
             derived: RefCell::default(),
             plans: Vec::new(),
-            summaries: FxHashMap::default(),
+            summaries: Summaries::default(),
             tables: FxHashSet::default(),
             scratch: Scratch::default(),
             args: Vec::new(),
@@ -516,6 +537,7 @@ impl Reporter {
 
     /// A call that has returned before anything else was seen. What the call around it counts as time of this one is added to `around`.
     /// `false`: it is to be shown in the general way.
+    #[inline]
     pub(super) fn whole(
         &mut self,
         point: PointId,
@@ -561,7 +583,7 @@ impl Reporter {
     }
 
     fn tally(&mut self) -> &mut Summary {
-        self.summaries.entry(self.out.key()).or_default()
+        self.summaries.of(self.out.key())
     }
 
     /// Whether it matters how long calls take.
@@ -711,7 +733,7 @@ impl Reporter {
     pub(super) fn summary(&self, points: &Points) -> Option<Report> {
         let options = self.options.summary.as_ref().filter(|_| self.tape.is_none())?;
         let mut all = Summary::new();
-        for summary in self.summaries.values() {
+        for (_, summary) in &self.summaries.all {
             all.merge(summary);
         }
         if let Some(correction) = options.correction {
@@ -727,8 +749,7 @@ impl Reporter {
         };
         let mut report = self
             .summaries
-            .entry(self.out.key())
-            .or_default()
+            .of(self.out.key())
             .report(|key| points.get(PointId(key)).counted_as());
         report.correction = options.correction;
         let table = if options.ltrace {
@@ -749,7 +770,13 @@ impl Reporter {
             return self.write_table(points);
         }
         let ended = |pid: &i32| self.tables.contains(pid);
-        let left: Vec<i32> = self.summaries.keys().copied().filter(|pid| !ended(pid)).collect();
+        let left: Vec<i32> = self
+            .summaries
+            .all
+            .iter()
+            .map(|(pid, _)| *pid)
+            .filter(|pid| !ended(pid))
+            .collect();
         for pid in left {
             self.out.focus(Tid::new(pid));
             self.write_table(points);

@@ -44,11 +44,13 @@ impl Streams {
     }
 
     /// What follows is of this process.
+    #[inline]
     pub(super) fn focus(&mut self, tgid: Tid) {
         self.current = tgid.raw();
     }
 
     /// Whose lines are kept apart: the process, or 0 where there is one output for all.
+    #[inline]
     pub(super) fn key(&self) -> i32 {
         match self.destination {
             Destination::One(_) => 0,
@@ -71,6 +73,7 @@ impl Streams {
     }
 
     /// Writes a line, or a part of one.
+    #[inline]
     pub(super) fn write(&mut self, line: impl FnOnce(&mut TextSink, &mut Vec<u8>)) {
         match &mut self.destination {
             Destination::One(output) => {

@@ -74,6 +74,8 @@ pub(super) struct Thread {
     pub(super) system_calls_left: u32,
     /// The high half of its stack pointer.
     pub(super) stack_high: u64,
+    /// Its stack pointer when that was looked at.
+    pub(super) last_sp: Addr,
 }
 
 impl Thread {
@@ -93,6 +95,7 @@ impl Thread {
             watched_calls: 0,
             system_calls_left: 0,
             stack_high: 0,
+            last_sp: Addr::new(0),
         }
     }
 

@@ -228,11 +228,11 @@ impl Looker<'_> {
         let (mut code, mut format) = (ArrayVec::<u64, MOST_CODE>::new(), None);
         match parse(record, &self.kinds.shapes) {
             Ok(Record::Call(call) | Record::TailCall(call)) => {
-                let words = look.call.iter().filter_map(|&index| call.words.get(index));
+                let words = look.call.iter().filter_map(|&index| call.words().get(index));
                 code.extend(words.take(MOST_CODE));
                 format = look.format.then_some(call);
             }
-            Ok(Record::Return(ret)) if look.result => code.extend(ret.words.get(0)),
+            Ok(Record::Return(ret)) if look.result => code.extend(ret.words().get(0)),
             _ => {}
         }
         for at in code {
@@ -260,7 +260,7 @@ impl Looker<'_> {
 
     /// Writes what showing a format reads of the program's constants.
     fn format(&mut self, thread: &Thread, call: &Call<'_>) {
-        let mut captures = call.captures.iter();
+        let mut captures = call.captures().iter();
         let whole = captures.next().filter(|format| format.end == End::Whole);
         let wanted = whole.map_or(usize::MAX, |format| {
             // An asterisk takes an argument, too.
@@ -273,7 +273,7 @@ impl Looker<'_> {
         if wanted <= captures.count() {
             return;
         }
-        let Some(kind) = self.kinds.get(call.id) else {
+        let Some(kind) = self.kinds.get(call.id()) else {
             return;
         };
         let (mut raw, mut recorded) = (RawCall::default(), Recorded::default());

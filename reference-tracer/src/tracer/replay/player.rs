@@ -194,8 +194,8 @@ impl Player {
 
     /// Shows a whole call without making it a pending one first, where it is so simple.
     fn at_once(&mut self, tid: i32, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        let (began, ended) = (self.time(call.stamp), self.time(ret.stamp));
-        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id), self.threads.get_mut(&tid)) else {
+        let (began, ended) = (self.time(call.stamp()), self.time(ret.stamp()));
+        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid)) else {
             return false;
         };
         if !kind.point.shown {
@@ -204,7 +204,7 @@ impl Player {
         let Some(at_once) = &kind.at_once else {
             return false;
         };
-        let sp_after = thread.stack_at(call.stack_pointer).wrapping_add(8);
+        let sp_after = thread.stack_at(call.stack_pointer()).wrapping_add(8);
         if thread.calls.is_left_by(sp_after) {
             return false;
         }
@@ -212,7 +212,7 @@ impl Player {
         let at = Moment {
             tid,
             time: began,
-            address: Addr::new(call.caller.unwrap_or(0)),
+            address: Addr::new(call.caller().unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
         let around = thread.around().map(|around| &mut around.open);
@@ -221,15 +221,15 @@ impl Player {
     }
 
     fn call(&mut self, tid: i32, call: &Call<'_>, by_jump: bool) {
-        let time = self.time(call.stamp);
-        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id), self.threads.get_mut(&tid)) else {
+        let time = self.time(call.stamp());
+        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid)) else {
             return;
         };
         if !kind.point.shown {
             return;
         }
         self.reporter.out.focus(Tid::new(thread.tgid));
-        if call.stamp.is_some() {
+        if call.stamp().is_some() {
             self.reporter.clock.set(time);
         }
         let mut pending = self.pool.pop().unwrap_or_default();
@@ -239,11 +239,11 @@ impl Player {
         let raw = &mut pending.call;
         kind.wants.fill_call(call, raw, &mut pending.recorded);
         (raw.tid, raw.call_point, raw.time) = (tid, kind.point.id.0, time);
-        raw.sp = thread.stack_at(call.stack_pointer);
+        raw.sp = thread.stack_at(call.stack_pointer());
         let frame = Frame {
-            return_to: thread.returns_to(call.id, raw.sp, by_jump),
+            return_to: thread.returns_to(call.id(), raw.sp, by_jump),
             sp_after: raw.sp.wrapping_add(8),
-            entry: marker(call.id),
+            entry: marker(call.id()),
         };
         let mut closed = Vec::new();
         let pushed = thread.calls.push(frame, pending, &mut thread.stacks, &mut closed);
@@ -251,7 +251,7 @@ impl Player {
         if pushed != Pushed::Pending {
             return;
         }
-        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id), self.threads.get_mut(&tid)) else {
+        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid)) else {
             return;
         };
         let past = self.pasts.get(&thread.tgid).unwrap_or(&self.nothing);
@@ -269,19 +269,19 @@ impl Player {
     }
 
     fn ret(&mut self, tid: i32, ret: &Call<'_>) {
-        let time = self.time(ret.stamp);
+        let time = self.time(ret.stamp());
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
         self.reporter.out.focus(Tid::new(thread.tgid));
-        if ret.stamp.is_some() {
+        if ret.stamp().is_some() {
             self.reporter.clock.set(time);
         }
-        let sp_after = thread.stack_at(ret.stack_pointer).wrapping_add(8);
+        let sp_after = thread.stack_at(ret.stack_pointer()).wrapping_add(8);
         let mut closed = Vec::new();
         thread
             .calls
-            .returned(marker(ret.id), sp_after, &mut thread.stacks, &mut closed);
+            .returned(marker(ret.id()), sp_after, &mut thread.stacks, &mut closed);
         self.close(tid, closed, Some(ret));
     }
 
@@ -308,11 +308,11 @@ impl Player {
     /// Shows a return. `entry` tells the record by which the call was met: one that was made by a jump returns with the call
     /// around it, whose record has that one's fields.
     fn show_return(&mut self, tid: i32, pending: &Pending, entry: Addr, ret: &Call<'_>) {
-        let time = self.time(ret.stamp);
-        let Some(kind) = self.definitions.kind(ret.id) else {
+        let time = self.time(ret.stamp());
+        let Some(kind) = self.definitions.kind(ret.id()) else {
             return;
         };
-        let own = entry == marker(ret.id);
+        let own = entry == marker(ret.id());
         let mut raw = RawReturn {
             time,
             ..RawReturn::default()
