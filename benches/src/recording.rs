@@ -74,6 +74,7 @@ enum Tool {
     Audit(&'static str),
     Ltrace,
     Rltrace(&'static [&'static str]),
+    Record(&'static [&'static str]),
 }
 
 const fn way(
@@ -96,7 +97,7 @@ const fn way(
 const LARGE_RING: &str = "--ring=32M";
 
 /// All ways.
-pub const WAYS: [Way; 13] = [
+pub const WAYS: [Way; 15] = [
     way("untraced", "nothing", "–", Tool::Bare, 20_000_000),
     way("untraced, in bursts", "nothing", "–", Tool::Bare, 2_000_000),
     way(
@@ -154,6 +155,20 @@ pub const WAYS: [Way; 13] = [
         "into a ring; text in the rests between bursts of calls",
         Tool::Rltrace(&["--engine=fast", LARGE_RING, "-T"]),
         2_000_000,
+    ),
+    way(
+        "rltrace --record",
+        "2 arguments, result",
+        "packed, to a file; text later",
+        Tool::Record(&[]),
+        5_000_000,
+    ),
+    way(
+        "rltrace --record -T",
+        "two times, 2 arguments, result",
+        "packed, to a file; text later",
+        Tool::Record(&["-T"]),
+        5_000_000,
     ),
     way(
         "rltrace --engine fast",
@@ -249,10 +264,11 @@ impl Way {
                 .and([place.fixtures.path("work.conf")])
                 .and(["-o"])
                 .and([trace]),
-            Tool::Rltrace(options) => {
+            Tool::Rltrace(options) | Tool::Record(options) => {
+                let is_raw = matches!(self.tool, Tool::Record(_));
                 let line = Line::new([&place.rltrace])
                     .and(options.iter().copied())
-                    .and(["-o"])
+                    .and([if is_raw { "--record" } else { "-o" }])
                     .and([trace]);
                 if function || subject == Subject::Threads {
                     line.and(["-F"]).and([place.fixtures.path("work.conf")])
@@ -261,7 +277,8 @@ impl Way {
                 }
             }
         };
-        let selects = matches!(self.tool, Tool::Ltrace | Tool::Rltrace(_)) && subject != Subject::Compiler;
+        let of_ours = matches!(self.tool, Tool::Ltrace | Tool::Rltrace(_) | Tool::Record(_));
+        let selects = of_ours && subject != Subject::Compiler;
         let prefix = if selects {
             prefix.and(["-e", "work2"])
         } else {
@@ -293,7 +310,7 @@ impl Way {
             .and([kind.to_owned(), calls.to_string(), threads.to_owned()])
     }
 
-    /// One run; it counts only if every call is in what was written, where that is text.
+    /// One run; it counts only if every call is in what was written, where that is text, or can be made into text.
     ///
     /// # Errors
     ///
@@ -303,16 +320,18 @@ impl Way {
         let took = self.line(place, subject).run(&place.scratch, LIMIT)?;
         let trace = place.scratch.join("trace");
         let mut written = size(&trace) + size(&place.scratch.join("uftrace.data"));
-        if matches!(self.tool, Tool::Rltrace(options) if !options.contains(&"-c")) {
-            let made = match subject {
-                Subject::Loop => u64::from(self.calls),
-                Subject::Threads => 12_000_000,
-                Subject::Compiler => 1,
-            };
-            let seen = lines(&trace)?;
-            if seen < made {
-                return Err(Error::Lost { seen, made });
-            }
+        let seen = match self.tool {
+            Tool::Rltrace(options) if !options.contains(&"-c") => Some(lines(&trace)?),
+            Tool::Record(_) => Some(counted(place, &trace)?),
+            _ => None,
+        };
+        let made = match subject {
+            Subject::Loop => u64::from(self.calls),
+            Subject::Threads => 12_000_000,
+            Subject::Compiler => 1_000_000,
+        };
+        if let Some(seen) = seen.filter(|&seen| seen < made) {
+            return Err(Error::Lost { seen, made });
         }
         let cost = if subject == Subject::Loop {
             let report = place.scratch.join("report");
@@ -364,4 +383,22 @@ fn lines(path: &Path) -> Result<u64, Error> {
             .map(|&byte| u64::from(byte == b'\n'))
             .sum::<u64>();
     }
+}
+
+/// How many calls a raw trace has.
+fn counted(place: &Place, trace: &Path) -> Result<u64, Error> {
+    let table = place.scratch.join("table");
+    Line::new([&place.rltrace])
+        .and(["--replay"])
+        .and([trace])
+        .and(["-c", "--columns", "calls,name", "-o"])
+        .and([&table])
+        .run(&place.scratch, LIMIT)?;
+    let text = fs::read_to_string(&table).map_err(error::file(&table))?;
+    let total = text.lines().find(|line| line.ends_with(" total"));
+    let calls = total.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    calls.ok_or_else(|| Error::Unexpected {
+        what: "a table of a raw trace",
+        text,
+    })
 }

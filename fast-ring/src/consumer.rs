@@ -159,23 +159,41 @@ impl<'m, W: Word> Consumer<'m, W> {
     pub fn drain_bytes(&mut self, host: &impl Host<W>, mut sink: impl FnMut(Result<&[u8], Damage>)) -> usize {
         let max_record = self.ring.layout().max_record();
         let mut items = 0;
+        self.drain_whole(host, |records| match records {
+            Ok(mut rest) => {
+                while let Some((record, after)) = whole(rest, max_record) {
+                    rest = after;
+                    items += 1;
+                    sink(Ok(record));
+                }
+            }
+            Err(damage) => {
+                items += 1;
+                sink(Err(damage));
+            }
+        });
+        items
+    }
+
+    /// As [`drain_bytes`](Consumer::drain_bytes), with many records at a time, one after the other: at most 8 KiB of them.
+    pub fn drain_whole(&mut self, host: &impl Host<W>, mut sink: impl FnMut(Result<&[u8], Damage>)) {
+        let max_record = self.ring.layout().max_record();
         self.look();
         while self.load() {
             if let Some(damage) = self.damage.take() {
                 sink(Err(damage));
-                items += 1;
                 continue;
             }
-            let mut rest = self.copied();
-            while let Some((record, after)) = whole(rest, max_record) {
+            let copied = self.copied();
+            let mut rest = copied;
+            while let Some((_, after)) = whole(rest, max_record) {
                 rest = after;
-                items += 1;
-                sink(Ok(record));
             }
-            self.taken(rest.len(), host);
+            let left = rest.len();
+            sink(Ok(copied.get(..copied.len() - left).unwrap_or_default()));
+            self.taken(left, host);
         }
         self.release(host);
-        items
     }
 
     /// How many records the thread has dropped in all, as its memory tells. The last [`Note::Lost`](crate::Note::Lost) may not have told

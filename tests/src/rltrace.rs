@@ -182,7 +182,12 @@ impl Rltrace {
     /// What `$RLTRACE_ENGINE` asks for, unless the test has its own idea.
     fn usual_engine(&self) -> Vec<OsString> {
         match std::env::var_os("RLTRACE_ENGINE") {
-            Some(name) if !self.options.iter().any(|option| option == "--engine") => {
+            Some(name)
+                if !self
+                    .options
+                    .iter()
+                    .any(|option| option == "--engine" || option == "--replay") =>
+            {
                 vec!["--engine".into(), name]
             }
             _ => Vec::new(),

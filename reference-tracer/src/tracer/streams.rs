@@ -58,6 +58,11 @@ impl Streams {
         }
     }
 
+    /// The process that lines are of.
+    pub(super) fn process(&self) -> i32 {
+        self.current
+    }
+
     /// From now on lines name their thread in this way.
     pub(super) fn name_threads(&mut self, how: PidPrefix) {
         self.options.pid = how;

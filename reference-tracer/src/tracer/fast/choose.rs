@@ -218,6 +218,9 @@ impl Space {
         if wants.recording.ret.is_none() {
             return Err("it does not return".into());
         }
+        if choice.reporter.is_raw() && ask.lines {
+            super::Look::of(ask.types, &plan, &wants).map_err(|reason| reason.to_string())?;
+        }
         let at_once = choice.reporter.at_once(&ask, &wants, point).map(Rc::new);
         let recording = wants.recording.clone();
         let id = choice

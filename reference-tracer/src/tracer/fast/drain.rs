@@ -88,7 +88,7 @@ pub(super) struct Kind {
 #[derive(Debug, Default)]
 pub(in crate::tracer) struct Kinds {
     all: Vec<Kind>,
-    shapes: Vec<Shape>,
+    pub(super) shapes: Vec<Shape>,
     ids: FxHashMap<(PointId, Recording), u32>,
 }
 
@@ -126,6 +126,11 @@ impl Kinds {
         wants.recording.call.stamp = true;
         let recording = wants.recording.clone();
         Some((self.id(kind.point, &kind.plan, wants, kind.at_once)?, recording))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Kind> {
@@ -189,7 +194,7 @@ pub(in crate::tracer) struct Recorder {
     /// The shared memory that is in use.
     chunks: Vec<(SharedWords, Weak<()>)>,
     /// Threads whose rings were found damaged.
-    damaged: FxHashSet<Tid>,
+    pub(super) damaged: FxHashSet<Tid>,
     /// While records are read: the threads of the rings that had some, so that they are looked up once, not for each record.
     seats: Vec<Option<Thread>>,
     pub(in crate::tracer) notes: Vec<String>,
@@ -289,6 +294,9 @@ impl Tracer {
         if recorder.lanes.is_empty() {
             return 0;
         }
+        if self.reporter.is_raw() {
+            return self.drain_raw();
+        }
         if let Some(ticks) = &mut recorder.ticks {
             ticks.measure();
         }
@@ -384,10 +392,7 @@ impl Sink<'_> {
             Ok(_) => {}
             Err(damage) => {
                 if self.damaged.insert(thread.tid) {
-                    self.notes.push(format!(
-                        "tid {}: its records were overwritten, and some calls are not shown: {damage}",
-                        thread.tid
-                    ));
+                    self.notes.push(overwritten(thread.tid, damage));
                 }
             }
         }
@@ -476,7 +481,7 @@ impl Sink<'_> {
             constant: &Constants(&space),
         };
         self.reporter
-            .entry(self.points, pending, &kind.plan, &memory, &space);
+            .entry(self.points, pending, &kind.plan, &memory, &*space);
         pending.recorded = recorded;
         pending.started = time;
     }
@@ -563,6 +568,11 @@ impl Sink<'_> {
     }
 }
 
+/// What is told of a thread whose memory something else has written.
+pub(in crate::tracer) fn overwritten(tid: Tid, damage: Damage) -> String {
+    format!("tid {tid}: its records were overwritten, and some calls are not shown: {damage}")
+}
+
 fn renew(pending: &mut Pending, point: PointId) {
     pending.call.stack.clear();
     pending.call.fp = None;
@@ -574,7 +584,7 @@ fn renew(pending: &mut Pending, point: PointId) {
 }
 
 /// What does not change in a process: the parts of its objects that it cannot write.
-struct Constants<'a>(&'a Space);
+pub(super) struct Constants<'a>(pub(super) &'a Space);
 
 impl TargetMemory for Constants<'_> {
     fn read(&self, at: Addr, buf: &mut [u8]) -> usize {

@@ -36,6 +36,7 @@ impl Tracer {
         }
         let notes = space.refresh(first, &mut self.store, &mut choice);
         drop(space);
+        self.reporter.forget_names();
         for stopped in threads {
             self.note_stack(stopped);
             self.look_for_stack(stopped.tid());
@@ -82,6 +83,11 @@ impl Tracer {
         if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
             thread.last_sp = regs.sp();
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
+            let main = thread
+                .stacks
+                .main()
+                .map_or((0, 0), |(start, end)| (start.get(), end.get()));
+            self.reporter.tape_stack(thread.tid, thread.stack_high, main);
             let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
             if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
                 thread.system_calls_left = UNTIL_POINTER;
@@ -225,6 +231,7 @@ impl Tracer {
 
     /// The thread executes another program, or is gone.
     pub(in crate::tracer) fn forget_recorded(&mut self, tid: Tid) {
+        self.close_lane(tid);
         self.notes.extend(self.recorder.forget(tid));
     }
 }
