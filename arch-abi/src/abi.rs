@@ -82,6 +82,10 @@ pub struct SystemCalls {
     pub madvise: u64,
     /// `memfd_create(2)`.
     pub memfd_create: u64,
+    /// clone(2).
+    pub clone: u64,
+    /// exit(2), of one thread.
+    pub exit: u64,
 }
 
 /// The facts of one ABI.

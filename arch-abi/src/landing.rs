@@ -33,6 +33,9 @@ pub struct Interrupted<'a> {
     pub mask: u64,
     /// The signal that it was about to get, to be queued again.
     pub signal: Option<QueuedSignal<'a>>,
+    /// Whether the call is clone(2), and makes another thread: that one has the same registers and goes on at the same place, and the
+    /// way back is not its own. It ends.
+    pub makes_thread: bool,
 }
 
 /// A signal that a thread queues to itself.

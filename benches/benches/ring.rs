@@ -2,7 +2,7 @@
 #![allow(missing_docs, reason = "criterion's macros make undocumented items")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fast_ring::{Body, Consumer, Fields, Layout, Merge, OneProcess, Outcome, Region, Shape};
+use fast_ring::{Body, Consumer, Fields, Layout, Merge, OneProcess, Outcome, Packer, Region, Shape};
 use std::cell::RefCell;
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
@@ -25,7 +25,7 @@ fn shapes() -> [Shape; 1] {
         words: 6,
         ..Fields::default()
     };
-    [Shape { call, ret: None }]
+    [Shape::new(call, None)]
 }
 
 fn record(region: &Region<'_>, host: &OneProcess, ring: usize, from: u64) {
@@ -73,6 +73,20 @@ fn ring(c: &mut Criterion) {
         b.iter_batched(
             || record(&region, &host, 1, 0),
             |()| drain(&mut consumers.borrow_mut()[1], &host),
+            criterion::BatchSize::PerIteration,
+        );
+    });
+    let (mut packer, mut packed) = (Packer::new(), Vec::new());
+    group.bench_function("pack six words for a file", |b| {
+        b.iter_batched(
+            || record(&region, &host, 2, 0),
+            |()| {
+                packed.clear();
+                consumers.borrow_mut()[2].drain_whole(&host, |records| {
+                    let records = records.expect("whole records");
+                    packer.pack_all(records, &mut packed).expect("whole records");
+                });
+            },
             criterion::BatchSize::PerIteration,
         );
     });

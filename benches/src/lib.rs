@@ -13,6 +13,7 @@ pub mod recording;
 pub mod report;
 pub mod results;
 mod sample;
+pub mod standstill;
 pub mod tools;
 pub mod tracer;
 

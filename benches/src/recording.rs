@@ -1,17 +1,14 @@
-//! What recording inside the program costs, beside other tools that do so: a loop, a compiler, four threads, and how long a program
-//! stands still when a tracer comes and goes.
+//! What recording inside the program costs, beside other tools that do so: a loop, a compiler, four threads.
 //!
 //! Each way states what it records and where that goes; what is written is measured, too.
 
 use crate::error::{self, Error};
 use crate::fixture::Fixtures;
-use crate::process::{Line, STDOUT, pid};
+use crate::process::Line;
 use crate::results::Spread;
-use nix::sys::signal::{Signal, kill};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// No run should take longer.
@@ -77,6 +74,7 @@ enum Tool {
     Audit(&'static str),
     Ltrace,
     Rltrace(&'static [&'static str]),
+    Record(&'static [&'static str]),
 }
 
 const fn way(
@@ -95,11 +93,13 @@ const fn way(
     }
 }
 
-const LARGE_RING: &str = "--ring=256M";
+/// Room for several bursts.
+const LARGE_RING: &str = "--ring=32M";
 
 /// All ways.
-pub const WAYS: [Way; 13] = [
+pub const WAYS: [Way; 15] = [
     way("untraced", "nothing", "–", Tool::Bare, 20_000_000),
+    way("untraced, in bursts", "nothing", "–", Tool::Bare, 2_000_000),
     way(
         "uftrace record",
         "two times, 2 arguments, result",
@@ -113,13 +113,6 @@ pub const WAYS: [Way; 13] = [
         "to files by a thread; text later",
         Tool::Uftrace(&[]),
         2_000_000,
-    ),
-    way(
-        "uftrace record --nop",
-        "nothing",
-        "–",
-        Tool::Uftrace(&["--nop"]),
-        4_000_000,
     ),
     way(
         "LD_AUDIT, entries",
@@ -152,16 +145,30 @@ pub const WAYS: [Way; 13] = [
     way(
         "rltrace --engine fast, recorded",
         "2 arguments, result",
-        "into a ring of 256 MiB; text beside it and later",
+        "into a ring; text in the rests between bursts of calls",
         Tool::Rltrace(&["--engine=fast", LARGE_RING]),
         2_000_000,
     ),
     way(
         "rltrace --engine fast -T, recorded",
         "two times, 2 arguments, result",
-        "into a ring of 256 MiB; text beside it and later",
+        "into a ring; text in the rests between bursts of calls",
         Tool::Rltrace(&["--engine=fast", LARGE_RING, "-T"]),
         2_000_000,
+    ),
+    way(
+        "rltrace --record",
+        "2 arguments, result",
+        "packed, to a file; text later",
+        Tool::Record(&[]),
+        5_000_000,
+    ),
+    way(
+        "rltrace --record -T",
+        "two times, 2 arguments, result",
+        "packed, to a file; text later",
+        Tool::Record(&["-T"]),
+        5_000_000,
     ),
     way(
         "rltrace --engine fast",
@@ -231,9 +238,14 @@ impl Way {
         }
         let slow = self.tool == Tool::Ltrace || self.name.contains("trap");
         // What is about the loop's function alone.
-        let of_the_loop = self.name.contains("recorded")
-            || matches!(self.tool, Tool::Audit(_) | Tool::Uftrace(&["-A", ..]));
+        let of_the_loop =
+            self.is_in_bursts() || matches!(self.tool, Tool::Audit(_) | Tool::Uftrace(&["-A", ..]));
         !slow && !of_the_loop
+    }
+
+    /// Whether the calls come with rests in between.
+    fn is_in_bursts(&self) -> bool {
+        self.name.contains("recorded") || self.name.contains("bursts")
     }
 
     fn line(&self, place: &Place, subject: Subject) -> Line {
@@ -241,12 +253,8 @@ impl Way {
         let (function, program) = (subject == Subject::Loop, self.program(place, subject));
         let prefix = match self.tool {
             Tool::Bare => return program,
-            Tool::Uftrace(options) => Line::new(["uftrace", "record", "--force"])
-                .and(if options.contains(&"--nop") {
-                    vec![]
-                } else {
-                    vec!["-d".into(), place.scratch.join("uftrace.data")]
-                })
+            Tool::Uftrace(options) => Line::new(["uftrace", "record", "--force", "-d"])
+                .and([place.scratch.join("uftrace.data")])
                 .and(options.iter().copied()),
             Tool::Audit(library) => {
                 let library = place.fixtures.path(library);
@@ -256,10 +264,11 @@ impl Way {
                 .and([place.fixtures.path("work.conf")])
                 .and(["-o"])
                 .and([trace]),
-            Tool::Rltrace(options) => {
+            Tool::Rltrace(options) | Tool::Record(options) => {
+                let is_raw = matches!(self.tool, Tool::Record(_));
                 let line = Line::new([&place.rltrace])
                     .and(options.iter().copied())
-                    .and(["-o"])
+                    .and([if is_raw { "--record" } else { "-o" }])
                     .and([trace]);
                 if function || subject == Subject::Threads {
                     line.and(["-F"]).and([place.fixtures.path("work.conf")])
@@ -268,7 +277,8 @@ impl Way {
                 }
             }
         };
-        let selects = matches!(self.tool, Tool::Ltrace | Tool::Rltrace(_)) && subject != Subject::Compiler;
+        let of_ours = matches!(self.tool, Tool::Ltrace | Tool::Rltrace(_) | Tool::Record(_));
+        let selects = of_ours && subject != Subject::Compiler;
         let prefix = if selects {
             prefix.and(["-e", "work2"])
         } else {
@@ -294,12 +304,13 @@ impl Way {
                     .and(["-o", "/dev/null"]);
             }
         };
+        let kind = if self.is_in_bursts() { "bursts" } else { "ints" };
         Line::new([place.fixtures.path("loop")])
             .and([place.scratch.join("report")])
-            .and(["ints".to_owned(), calls.to_string(), threads.to_owned()])
+            .and([kind.to_owned(), calls.to_string(), threads.to_owned()])
     }
 
-    /// One run; it counts only if every call is in what was written, where that is text.
+    /// One run; it counts only if every call is in what was written, where that is text, or can be made into text.
     ///
     /// # Errors
     ///
@@ -309,16 +320,18 @@ impl Way {
         let took = self.line(place, subject).run(&place.scratch, LIMIT)?;
         let trace = place.scratch.join("trace");
         let mut written = size(&trace) + size(&place.scratch.join("uftrace.data"));
-        if matches!(self.tool, Tool::Rltrace(options) if !options.contains(&"-c")) {
-            let made = match subject {
-                Subject::Loop => u64::from(self.calls),
-                Subject::Threads => 12_000_000,
-                Subject::Compiler => 1,
-            };
-            let seen = lines(&trace)?;
-            if seen < made {
-                return Err(Error::Lost { seen, made });
-            }
+        let seen = match self.tool {
+            Tool::Rltrace(options) if !options.contains(&"-c") => Some(lines(&trace)?),
+            Tool::Record(_) => Some(counted(place, &trace)?),
+            _ => None,
+        };
+        let made = match subject {
+            Subject::Loop => u64::from(self.calls),
+            Subject::Threads => 12_000_000,
+            Subject::Compiler => 1_000_000,
+        };
+        if let Some(seen) = seen.filter(|&seen| seen < made) {
+            return Err(Error::Lost { seen, made });
         }
         let cost = if subject == Subject::Loop {
             let report = place.scratch.join("report");
@@ -334,7 +347,7 @@ impl Way {
 }
 
 /// What is there before a run is not this run's.
-fn clean(scratch: &Path) -> Result<(), Error> {
+pub(crate) fn clean(scratch: &Path) -> Result<(), Error> {
     for entry in fs::read_dir(scratch).map_err(error::file(scratch))? {
         let path = entry.map_err(error::file(scratch))?.path();
         let gone = if path.is_dir() {
@@ -348,7 +361,7 @@ fn clean(scratch: &Path) -> Result<(), Error> {
 }
 
 /// Bytes of a file, or of all files of a folder; none where there is none.
-fn size(path: &Path) -> u64 {
+pub(crate) fn size(path: &Path) -> u64 {
     let Ok(meta) = fs::metadata(path) else { return 0 };
     if !meta.is_dir() {
         return meta.len();
@@ -372,92 +385,20 @@ fn lines(path: &Path) -> Result<u64, Error> {
     }
 }
 
-/// For how long a program of four busy threads stood still, milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Standstill {
-    /// When nothing happened: what the scheduler alone does.
-    pub before: f64,
-    /// When the tracer came.
-    pub attach: f64,
-    /// When it went.
-    pub leave: f64,
-}
-
-/// A program of four threads that call all the time, and tell for how long none of them went on.
-struct Busy(Child, BufReader<std::process::ChildStdout>);
-
-impl Busy {
-    fn start(place: &Place) -> Result<Busy, Error> {
-        let program = place.fixtures.path("gaps");
-        let mut command = Command::new(&program);
-        command.arg("4").stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().map_err(error::file(&program))?;
-        let missing = || error::file(&program)(std::io::ErrorKind::BrokenPipe.into());
-        let out = child.stdout.take().ok_or_else(missing)?;
-        let mut busy = Busy(child, BufReader::new(out));
-        busy.line()?;
-        Ok(busy)
-    }
-
-    fn line(&mut self) -> Result<String, Error> {
-        let mut line = String::new();
-        self.1.read_line(&mut line).map_err(error::file("gaps"))?;
-        Ok(line)
-    }
-
-    /// The longest standstill since this was asked before, milliseconds.
-    fn longest(&mut self) -> Result<f64, Error> {
-        if let Some(input) = &mut self.0.stdin {
-            input.write_all(b"\n").map_err(error::file("gaps"))?;
-        }
-        let line = self.line()?;
-        let nanoseconds: f64 = line.trim().parse().map_err(|_| Error::Unexpected {
-            what: "the program's answer",
-            text: line,
-        })?;
-        Ok(nanoseconds / 1e6)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
-    }
-}
-
-/// Attaches to a busy program, and leaves it.
-///
-/// # Errors
-///
-/// Those of starting programs; [`Error::Unexpected`] where one does not do what it should.
-pub fn standstill(place: &Place, options: &[&str]) -> Result<Standstill, Error> {
-    clean(&place.scratch)?;
-    let mut busy = Busy::start(place)?;
-    busy.longest()?;
-    std::thread::sleep(Duration::from_millis(300));
-    let before = busy.longest()?;
-    let trace = place.scratch.join("trace");
-    let line = Line::new([&place.rltrace])
-        .and(options.iter().copied())
-        .and(["-c", "-e", "work2", "-o"])
-        .and([&trace])
-        .and(["-p".to_owned(), busy.0.id().to_string()]);
-    let mut tool = line.start(&place.scratch)?;
-    std::thread::sleep(Duration::from_millis(300));
-    let attach = busy.longest()?;
-    kill(pid(&tool), Signal::SIGINT).map_err(error::request("kill"))?;
-    let ended = tool.wait().map_err(error::file(STDOUT))?;
-    let leave = busy.longest()?;
-    if !ended.success() || size(&trace) == 0 {
-        return Err(Error::Unexpected {
-            what: "a tracer that attached",
-            text: ended.to_string(),
-        });
-    }
-    Ok(Standstill {
-        before,
-        attach,
-        leave,
+/// How many calls a raw trace has.
+fn counted(place: &Place, trace: &Path) -> Result<u64, Error> {
+    let table = place.scratch.join("table");
+    Line::new([&place.rltrace])
+        .and(["--replay"])
+        .and([trace])
+        .and(["-c", "--columns", "calls,name", "-o"])
+        .and([&table])
+        .run(&place.scratch, LIMIT)?;
+    let text = fs::read_to_string(&table).map_err(error::file(&table))?;
+    let total = text.lines().find(|line| line.ends_with(" total"));
+    let calls = total.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    calls.ok_or_else(|| Error::Unexpected {
+        what: "a table of a raw trace",
+        text,
     })
 }

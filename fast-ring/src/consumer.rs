@@ -28,6 +28,8 @@ pub struct Consumer<'m, W = AtomicU64> {
     head: u64,
     /// What the producer was told of [`tail`](Consumer::tail).
     released: u64,
+    /// Whether a producer that waits was told of room, and left to sleep on.
+    owes_wake: bool,
     /// What was found instead of a head.
     damage: Option<Damage>,
     /// Bytes of the ring, copied: those from `tail` on lie from `next` to `end`.
@@ -45,6 +47,7 @@ impl<'m, W: Word> Consumer<'m, W> {
             tail,
             head: tail,
             released: tail,
+            owes_wake: false,
             damage: None,
             copy: vec![0; CHUNK.min(layout.data_bytes())].into_boxed_slice(),
             next: 0,
@@ -156,23 +159,41 @@ impl<'m, W: Word> Consumer<'m, W> {
     pub fn drain_bytes(&mut self, host: &impl Host<W>, mut sink: impl FnMut(Result<&[u8], Damage>)) -> usize {
         let max_record = self.ring.layout().max_record();
         let mut items = 0;
+        self.drain_whole(host, |records| match records {
+            Ok(mut rest) => {
+                while let Some((record, after)) = whole(rest, max_record) {
+                    rest = after;
+                    items += 1;
+                    sink(Ok(record));
+                }
+            }
+            Err(damage) => {
+                items += 1;
+                sink(Err(damage));
+            }
+        });
+        items
+    }
+
+    /// As [`drain_bytes`](Consumer::drain_bytes), with many records at a time, one after the other: at most 8 KiB of them.
+    pub fn drain_whole(&mut self, host: &impl Host<W>, mut sink: impl FnMut(Result<&[u8], Damage>)) {
+        let max_record = self.ring.layout().max_record();
         self.look();
         while self.load() {
             if let Some(damage) = self.damage.take() {
                 sink(Err(damage));
-                items += 1;
                 continue;
             }
-            let mut rest = self.copied();
-            while let Some((record, after)) = whole(rest, max_record) {
+            let copied = self.copied();
+            let mut rest = copied;
+            while let Some((_, after)) = whole(rest, max_record) {
                 rest = after;
-                items += 1;
-                sink(Ok(record));
             }
-            self.taken(rest.len(), host);
+            let left = rest.len();
+            sink(Ok(copied.get(..copied.len() - left).unwrap_or_default()));
+            self.taken(left, host);
         }
         self.release(host);
-        items
     }
 
     /// How many records the thread has dropped in all, as its memory tells. The last [`Note::Lost`](crate::Note::Lost) may not have told
@@ -288,9 +309,9 @@ impl<'m, W: Word> Consumer<'m, W> {
         let words = usize::try_from(len / 8).unwrap_or(0);
         let data = self.ring.data_from(self.tail);
         let data = data.get(..words).unwrap_or_default();
-        let copy = self.copy.chunks_exact_mut(8);
-        for (to, from) in copy.zip(data) {
-            to.copy_from_slice(&from.load(Ordering::Relaxed).to_le_bytes());
+        let (copy, _) = self.copy.as_chunks_mut();
+        for (to, from) in copy.iter_mut().zip(data) {
+            *to = from.load(Ordering::Relaxed).to_le_bytes();
         }
         (self.next, self.end) = (0, (data.len() * 8).min(self.copy.len()));
     }
@@ -319,7 +340,7 @@ impl<'m, W: Word> Consumer<'m, W> {
 
     /// Takes what is loaded.
     #[inline]
-    pub(crate) fn take<S: Shapes + ?Sized>(&mut self, shapes: &S) -> Result<Record<'_>, Damage> {
+    pub(crate) fn take<'a, S: Shapes + ?Sized>(&'a mut self, shapes: &'a S) -> Result<Record<'a>, Damage> {
         if let Some(damage) = self.damage.take() {
             return Err(damage);
         }
@@ -335,11 +356,11 @@ impl<'m, W: Word> Consumer<'m, W> {
     }
 
     /// Takes what is loaded, with its return if it is a call and that follows it, no later than `until`.
-    pub(crate) fn take_call<S: Shapes + ?Sized>(
-        &mut self,
-        shapes: &S,
+    pub(crate) fn take_call<'a, S: Shapes + ?Sized>(
+        &'a mut self,
+        shapes: &'a S,
         until: u64,
-    ) -> Result<Item<'_>, Damage> {
+    ) -> Result<Item<'a>, Damage> {
         let max_record = self.ring.layout().max_record();
         if self.damage.is_none()
             && let Some((_, after)) = whole(self.copied(), max_record)
@@ -354,7 +375,7 @@ impl<'m, W: Word> Consumer<'m, W> {
             let (record, after) = whole(copied, max_record)?;
             let (next, _) = whole(after, max_record)?;
             let (_, ret) = parse_pair(record, next, shapes)?;
-            let in_time = ret.stamp.is_none_or(|stamp| stamp <= until);
+            let in_time = ret.stamp().is_none_or(|stamp| stamp <= until);
             in_time.then_some((record.len(), next.len()))
         };
         let lengths = if self.damage.is_none() {
@@ -374,8 +395,14 @@ impl<'m, W: Word> Consumer<'m, W> {
 
     /// Tells the producer how far it was read, if that is much further than it knows.
     pub(crate) fn release_much(&mut self, host: &impl Host<W>) {
-        if self.tail.wrapping_sub(self.released) >= self.stride() {
-            self.release(host);
+        if self.tail.wrapping_sub(self.released) < self.stride() {
+            return;
+        }
+        self.give_room();
+        // To wake a thread is dear: one that waits sleeps on while half of the ring is left to read.
+        self.owes_wake = self.unread() > self.ring.layout().ring_bytes() as u64 / 2;
+        if !self.owes_wake {
+            self.ring.wake_producer(host);
         }
     }
 
@@ -394,10 +421,11 @@ impl<'m, W: Word> Consumer<'m, W> {
 
     /// Tells the producer how far it was read, unless it knows.
     pub(crate) fn release(&mut self, host: &impl Host<W>) {
-        if self.released == self.tail {
+        if self.released == self.tail && !self.owes_wake {
             return;
         }
         self.give_room();
+        self.owes_wake = false;
         self.ring.wake_producer(host);
     }
 

@@ -25,5 +25,5 @@ pub use parse::{parse, split};
 pub use producer::{Body, Captured, Draft, Outcome, Producer, TooLong};
 pub use record::{Call, Capture, Captures, End, Item, Note, Record, Words};
 pub use region::{OnFull, Region, RegionError, Ring};
-pub use shape::{Fields, Shape, Shapes};
+pub use shape::{Fields, Parts, Shape, Shapes};
 pub use word::Word;

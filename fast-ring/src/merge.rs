@@ -104,7 +104,7 @@ impl Merge {
             let others = self.next.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
             let item = ring.take_call(shapes, others.min(floor));
             let (items, time) = match &item {
-                Ok(Item::Whole(_, ret)) => (2, ret.stamp.map_or(time, |stamp| stamp.max(time))),
+                Ok(Item::Whole(_, ret)) => (2, ret.stamp().map_or(time, |stamp| stamp.max(time))),
                 _ => (1, time),
             };
             sink(index, item);

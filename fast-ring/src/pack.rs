@@ -85,7 +85,9 @@ fn unfold(folded: u64) -> u64 {
 /// How many low bytes of `word` are needed, 0 to 8.
 #[inline]
 fn bytes_of(word: u64) -> u8 {
-    u8::try_from((u64::BITS - word.leading_zeros()).div_ceil(8)).unwrap_or(8)
+    // 64 to 0 leading zeros.
+    let [bytes, ..] = ((71 - word.leading_zeros()) / 8).to_le_bytes();
+    bytes
 }
 
 /// Makes the records of one ring small, in their order.
@@ -114,42 +116,148 @@ impl Packer {
     ///
     /// When `record` is not as long as it tells. Nothing is appended then.
     pub fn pack(&mut self, record: &[u8], out: &mut Vec<u8>) -> Result<(), Damage> {
-        let words = Words::new(record);
-        let first = First::new(words.get(0).unwrap_or(0));
+        let first = First::new(Words::new(record).get(0).unwrap_or(0));
         if first.bytes() != record.len() || record.is_empty() {
-            return Err(Damage::Length {
-                first: first.0,
-                bytes: first.bytes(),
-            });
+            return Err(first.length());
         }
+        self.pack_all(record, out).map(|_| ())
+    }
+
+    /// Appends the records that stand one after the other in `records`, as [`drain_whole`](crate::Consumer::drain_whole) gives them, to
+    /// `out`. How many there were.
+    ///
+    /// # Errors
+    ///
+    /// When a record is not as long as it tells. Those before it are appended.
+    pub fn pack_all(&mut self, records: &[u8], out: &mut Vec<u8>) -> Result<usize, Damage> {
+        let start = out.len();
+        // A record takes a byte, 8 more at most for its first word, and for each other one at most 8 and a half; what is stored
+        // at once is always a whole word.
+        let most = records.len() + records.len() / 16 + 2 * (records.len() / 8) + 16;
+        out.resize(start + most, 0);
+        let mut cursor = Cursor {
+            bytes: out.get_mut(start..).unwrap_or_default(),
+            at: 0,
+        };
+        let (mut rest, mut count) = (records, 0);
+        let mut packed = Ok(());
+        while let Some(word) = rest.first_chunk() {
+            let first = First::new(u64::from_le_bytes(*word));
+            let Some((record, after)) = rest
+                .split_at_checked(first.bytes())
+                .filter(|_| first.bytes() != 0)
+            else {
+                packed = Err(first.length());
+                break;
+            };
+            self.one(first, record, &mut cursor);
+            (rest, count) = (after, count + 1);
+        }
+        let end = start + cursor.at;
+        out.truncate(end);
+        packed.map(|()| count)
+    }
+
+    #[inline]
+    fn one(&mut self, first: First, record: &[u8], out: &mut Cursor<'_>) {
         let memory = &mut self.0;
         let half = low(first.0);
         let expected = half == memory.expected();
-        let moved = fold_half(first.stack_pointer().wrapping_sub(memory.stack_pointer));
+        let moved = u64::from(fold_half(
+            first.stack_pointer().wrapping_sub(memory.stack_pointer),
+        ));
         let tag = if expected { 0 } else { 4 };
-        out.push(tag | bytes_of(u64::from(moved)) << 4);
-        append(out, u64::from(half), tag);
-        append(out, u64::from(moved), bytes_of(u64::from(moved)));
+        out.put(u64::from(tag | bytes_of(moved) << 4), 1);
+        out.put(u64::from(half), tag);
+        out.put(moved, bytes_of(moved));
+        let mut words = record
+            .get(8..)
+            .unwrap_or_default()
+            .chunks_exact(8)
+            .map(|bytes| bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
+        let next = words.next();
         let second = memory.second;
+        memory.second = next.unwrap_or(second);
         let slot = memory.enter(half, first.stack_pointer());
-        let tags = out.len();
-        out.resize(tags + (words.len() - 1).div_ceil(2), 0);
-        for (index, word) in words.iter().skip(1).enumerate() {
-            let (tag, len, folded) = choose(
-                word,
-                slot.words.get(index).copied(),
-                (index == 0).then_some(second),
-            );
-            append(out, folded, len);
-            if let Some(byte) = out.get_mut(tags + index / 2) {
-                *byte |= tag << (index % 2 * 4);
-            }
-            if let Some(kept) = slot.words.get_mut(index) {
-                *kept = word;
-            }
+        let mut tags = Tags {
+            at: out.at,
+            low: None,
+        };
+        out.at += (record.len() / 8 - 1).div_ceil(2);
+        let mut kept = slot.words.iter_mut();
+        let Some(word) = next else { return };
+        if let Some(kept) = kept.next() {
+            let (tag, len, folded) = choose(word, *kept, second);
+            out.put(folded, len);
+            tags.put(tag, out);
+            *kept = word;
         }
-        memory.second = words.get(1).unwrap_or(second);
-        Ok(())
+        for kept in kept {
+            let Some(word) = words.next() else {
+                return tags.end(out);
+            };
+            let folded = fold(word.wrapping_sub(*kept));
+            let len = bytes_of(folded);
+            out.put(folded, len);
+            tags.put(len, out);
+            *kept = word;
+        }
+        for word in words {
+            let folded = fold(word);
+            let len = bytes_of(folded);
+            out.put(folded, len);
+            tags.put(len, out);
+        }
+        tags.end(out);
+    }
+}
+
+/// Memory that is filled from its start on.
+struct Cursor<'o> {
+    bytes: &'o mut [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    /// Stores the low `len` bytes of a word, at most 8.
+    #[inline]
+    fn put(&mut self, word: u64, len: u8) {
+        // Eight bytes and a shorter step are quicker than a copy of unknown length.
+        if let Some(bytes) = self.bytes.get_mut(self.at..self.at + 8) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        self.at += usize::from(len);
+    }
+}
+
+/// The tags of a record, two in a byte.
+struct Tags {
+    at: usize,
+    low: Option<u8>,
+}
+
+impl Tags {
+    #[inline]
+    fn put(&mut self, tag: u8, out: &mut Cursor<'_>) {
+        match self.low.take() {
+            None => self.low = Some(tag),
+            Some(low) => self.store(low | tag << 4, out),
+        }
+    }
+
+    #[inline]
+    fn store(&mut self, both: u8, out: &mut Cursor<'_>) {
+        if let Some(byte) = out.bytes.get_mut(self.at) {
+            *byte = both;
+        }
+        self.at += 1;
+    }
+
+    #[inline]
+    fn end(&mut self, out: &mut Cursor<'_>) {
+        if let Some(low) = self.low.take() {
+            self.store(low, out);
+        }
     }
 }
 
@@ -162,28 +270,17 @@ fn unfold_half(folded: u32) -> u32 {
     (folded >> 1) ^ 0_u32.wrapping_sub(folded & 1)
 }
 
-/// How a word is told: its tag, how many bytes stand for it, and those.
+/// How the second word of a record is told: its tag, how many bytes stand for it, and those.
 #[inline]
-fn choose(word: u64, before: Option<u64>, near: Option<u64>) -> (u8, u8, u64) {
-    let folded = fold(word.wrapping_sub(before.unwrap_or(0)));
+fn choose(word: u64, before: u64, near: u64) -> (u8, u8, u64) {
+    let folded = fold(word.wrapping_sub(before));
     let len = bytes_of(folded);
-    if let Some(near) = near {
-        let folded = fold(word.wrapping_sub(near));
-        let near_len = bytes_of(folded).max(1);
-        if near_len < len && near_len <= NEAR_BYTES {
-            return (NEAR + near_len, near_len, folded);
-        }
+    let folded_near = fold(word.wrapping_sub(near));
+    let near_len = bytes_of(folded_near).max(1);
+    if near_len < len && near_len <= NEAR_BYTES {
+        return (NEAR + near_len, near_len, folded_near);
     }
     (len, len, folded)
-}
-
-/// Appends the low `len` bytes of a word, at most 8.
-#[inline]
-fn append(out: &mut Vec<u8>, word: u64, len: u8) {
-    // Eight bytes and a shorter length are quicker than a copy of unknown length.
-    let end = out.len() + usize::from(len);
-    out.extend_from_slice(&word.to_le_bytes());
-    out.truncate(end);
 }
 
 /// Makes packed records what they were.

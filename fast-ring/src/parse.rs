@@ -6,12 +6,12 @@ use crate::format::{
     NOTE_THREAD_START, RETURN, TAIL_CALL,
 };
 use crate::host::low;
-use crate::record::{Call, Captures, Note, Record, Words};
-use crate::shape::{Fields, Shapes};
+use crate::record::{Call, Note, Record, Words};
+use crate::shape::Shapes;
 
 /// The first word of a record. It stays one word: as a structure in memory, written in parts and read as a whole, it cost more than all
 /// else that is done for a record (`benches/ring.rs`).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct First(pub(crate) u64);
 
 impl First {
@@ -57,7 +57,7 @@ impl First {
 /// When it is no record: `shapes` does not know its call point, its length does not fit its shape or `bytes`, or a capture
 /// does not end within it.
 #[inline]
-pub fn parse<'a>(bytes: &'a [u8], shapes: &(impl Shapes + ?Sized)) -> Result<Record<'a>, Damage> {
+pub fn parse<'a>(bytes: &'a [u8], shapes: &'a (impl Shapes + ?Sized)) -> Result<Record<'a>, Damage> {
     let Some(word) = bytes.first_chunk() else {
         return Err(Damage::Length { first: 0, bytes: 0 });
     };
@@ -72,7 +72,7 @@ pub fn parse<'a>(bytes: &'a [u8], shapes: &(impl Shapes + ?Sized)) -> Result<Rec
 #[inline]
 pub(crate) fn parse_whole<'a>(
     bytes: &'a [u8],
-    shapes: &(impl Shapes + ?Sized),
+    shapes: &'a (impl Shapes + ?Sized),
 ) -> Result<Record<'a>, Damage> {
     let first = First::new(bytes.first_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
     if first.kind() == NOTE {
@@ -84,32 +84,33 @@ pub(crate) fn parse_whole<'a>(
     };
     let shape = shapes.shape(first.id()).ok_or(unknown);
     match first.kind() {
-        CALL => call(first, bytes, &shape?.call).map(Record::Call),
-        TAIL_CALL => call(first, bytes, &shape?.call).map(Record::TailCall),
-        RETURN => call(first, bytes, shape?.ret.as_ref().ok_or(unknown)?).map(Record::Return),
+        CALL => Call::new(first, bytes, &shape?.call).map(Record::Call),
+        TAIL_CALL => Call::new(first, bytes, &shape?.call).map(Record::TailCall),
+        RETURN => Call::new(first, bytes, shape?.ret.as_ref().ok_or(unknown)?).map(Record::Return),
         kind => Err(Damage::Kind { kind }),
     }
 }
+
+/// The length, in a record's first word.
+const LENGTH: u64 = (u32::MAX << LENGTH_SHIFT) as u64;
+/// All in which the first words of a call and its return differ, but for the length: the stack pointer and the id are the same.
+const KINDS: u64 = ((CALL ^ RETURN) << KIND_SHIFT) as u64;
 
 /// A call and the return of that call, if these two records are so.
 #[inline]
 pub(crate) fn parse_pair<'a>(
     record: &'a [u8],
     next: &'a [u8],
-    shapes: &(impl Shapes + ?Sized),
+    shapes: &'a (impl Shapes + ?Sized),
 ) -> Option<(Call<'a>, Call<'a>)> {
     let first = First::new(u64::from_le_bytes(*record.first_chunk()?));
     let second = First::new(u64::from_le_bytes(*next.first_chunk()?));
-    let is_pair = first.kind() == CALL
-        && second.kind() == RETURN
-        && first.id() == second.id()
-        && first.stack_pointer() == second.stack_pointer();
-    if !is_pair {
+    if (first.0 ^ second.0) & !LENGTH != KINDS || first.kind() != CALL {
         return None;
     }
     let shape = shapes.shape(first.id())?;
-    let ret = call(second, next, shape.ret.as_ref()?).ok()?;
-    Some((call(first, record, &shape.call).ok()?, ret))
+    let ret = Call::new(second, next, shape.ret.as_ref()?).ok()?;
+    Some((Call::new(first, record, &shape.call).ok()?, ret))
 }
 
 /// Splits bytes into a record's and what follows it: for files, which have the records of one ring end to end.
@@ -126,40 +127,6 @@ pub fn split(bytes: &[u8]) -> Result<(&[u8], &[u8]), Damage> {
         .split_at_checked(first.bytes())
         .filter(|_| first.bytes() != 0);
     whole.ok_or(first.length())
-}
-
-#[allow(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "a copy of it is made in parts and read as a whole: that stalls, as in `First`"
-)]
-#[inline]
-fn call<'a>(first: First, bytes: &'a [u8], fields: &Fields) -> Result<Call<'a>, Damage> {
-    let Some((fixed, captures)) = bytes.split_at_checked(fields.fixed_bytes()) else {
-        return Err(first.length());
-    };
-    let mut rest = fixed.get(8..).unwrap_or_default();
-    let captures = Captures::new(captures);
-    if !captures.are(fields.captures) {
-        return Err(Damage::Capture { id: first.id() });
-    }
-    // `fixed` has the bytes of all fields, so that nothing is missing here.
-    Ok(Call {
-        id: first.id(),
-        stack_pointer: first.stack_pointer(),
-        stamp: take(&mut rest, usize::from(fields.stamp)).get(0),
-        caller: take(&mut rest, usize::from(fields.caller)).get(0),
-        words: take(&mut rest, usize::from(fields.words)),
-        floats: take(&mut rest, usize::from(fields.floats)),
-        captures,
-    })
-}
-
-/// The next `count` words.
-#[inline]
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Words<'a> {
-    let (words, after) = rest.split_at_checked(count * 8).unwrap_or((rest, &[]));
-    *rest = after;
-    Words::new(words)
 }
 
 /// Notes may grow: what follows the known words is passed over.

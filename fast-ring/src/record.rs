@@ -1,8 +1,14 @@
 //! A record as its reader sees it.
 
+use std::fmt;
+use std::ops::Range;
+
+use crate::damage::Damage;
 use crate::format::{
     CAPTURE_BITS, CAPTURE_CUT, CAPTURE_FAULT, CAPTURE_HEAD_BYTES, CAPTURE_NULL, CAPTURE_WHOLE,
 };
+use crate::parse::First;
+use crate::shape::Parts;
 
 /// One record, in memory that nobody else writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +39,7 @@ impl Record<'_> {
     #[must_use]
     pub fn stamp(&self) -> Option<u64> {
         match *self {
-            Record::Call(call) | Record::TailCall(call) | Record::Return(call) => call.stamp,
+            Record::Call(call) | Record::TailCall(call) | Record::Return(call) => call.stamp(),
             Record::Note(
                 Note::ThreadStart { stamp, .. } | Note::ThreadEnd { stamp, .. } | Note::Clock { stamp, .. },
             ) => Some(stamp),
@@ -84,23 +90,119 @@ pub enum Note {
 }
 
 /// A call or a return.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
+///
+/// What it tells is taken from the record's bytes when it is asked for: a reader that wants little of it pays for little.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Call<'a> {
+    first: First,
+    words: &'a [[u8; 8]],
+    parts: &'a Parts,
+}
+
+impl<'a> Call<'a> {
+    /// The record in `bytes`, which begins with `first` and has these parts, or why it has not.
+    #[inline]
+    pub(crate) fn new(first: First, bytes: &'a [u8], parts: &'a Parts) -> Result<Call<'a>, Damage> {
+        // It is as long as it tells: a number of words.
+        let (words, _) = bytes.as_chunks();
+        let fixed = usize::from(parts.fixed);
+        if (parts.captures == 0 && words.len() == fixed) || Call::has_captures(words, parts) {
+            return Ok(Call { first, words, parts });
+        }
+        Err(if words.len() < fixed {
+            first.length()
+        } else {
+            Damage::Capture { id: first.id() }
+        })
+    }
+
+    fn has_captures(words: &[[u8; 8]], parts: &Parts) -> bool {
+        let captures = words.get(parts.fixed.into()..);
+        captures.is_some_and(|captures| Captures(captures.as_flattened()).are(parts.captures))
+    }
+
     /// The call point.
-    pub id: u32,
+    #[inline]
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.first.id()
+    }
+
     /// The low half of the stack pointer, the same at a call and its return.
-    pub stack_pointer: u32,
+    #[inline]
+    #[must_use]
+    pub fn stack_pointer(&self) -> u32 {
+        self.first.stack_pointer()
+    }
+
     /// When, in ticks of the producer's clock.
-    pub stamp: Option<u64>,
+    #[inline]
+    #[must_use]
+    pub fn stamp(&self) -> Option<u64> {
+        if self.parts.stamp { self.at(1) } else { None }
+    }
+
     /// The return address.
-    pub caller: Option<u64>,
+    #[inline]
+    #[must_use]
+    pub fn caller(&self) -> Option<u64> {
+        let at = 1 + usize::from(self.parts.stamp);
+        if self.parts.caller { self.at(at) } else { None }
+    }
+
     /// Words of integer registers and of the stack.
-    pub words: Words<'a>,
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> Words<'a> {
+        self.part(self.parts.words_at..self.parts.floats_at)
+    }
+
+    /// One of [`words`](Call::words). (Of an index beyond them, nothing, or another word of the record.)
+    #[inline]
+    #[must_use]
+    pub fn word(&self, index: u8) -> Option<u64> {
+        self.at(usize::from(self.parts.words_at) + usize::from(index))
+    }
+
     /// Words of floating-point registers: the bits of a `double`, or of a `float` in the low half.
-    pub floats: Words<'a>,
+    #[inline]
+    #[must_use]
+    pub fn floats(&self) -> Words<'a> {
+        self.part(self.parts.floats_at..self.parts.fixed)
+    }
+
     /// Captured memory.
-    pub captures: Captures<'a>,
+    #[inline]
+    #[must_use]
+    pub fn captures(&self) -> Captures<'a> {
+        let captures = self.words.get(self.parts.fixed.into()..);
+        Captures(captures.unwrap_or_default().as_flattened())
+    }
+
+    /// A word of the record, the first being 0.
+    #[inline]
+    fn at(&self, index: usize) -> Option<u64> {
+        self.words.get(index).map(|word| u64::from_le_bytes(*word))
+    }
+
+    fn part(&self, words: Range<u16>) -> Words<'a> {
+        let words = usize::from(words.start)..usize::from(words.end);
+        Words(self.words.get(words).unwrap_or_default().as_flattened())
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("id", &self.id())
+            .field("stack_pointer", &self.stack_pointer())
+            .field("stamp", &self.stamp())
+            .field("caller", &self.caller())
+            .field("words", &self.words())
+            .field("floats", &self.floats())
+            .field("captures", &self.captures())
+            .finish()
+    }
 }
 
 /// Words of a record.
@@ -126,9 +228,11 @@ impl<'a> Words<'a> {
     }
 
     /// One of them.
+    #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u64> {
-        let bytes = self.0.get(index.checked_mul(8)?..)?;
+        let at = index.checked_mul(8)?;
+        let bytes = self.0.get(at..at.checked_add(8)?)?;
         Some(u64::from_le_bytes(*bytes.first_chunk()?))
     }
 
@@ -192,11 +296,6 @@ pub struct Capture<'a> {
 pub struct Captures<'a>(&'a [u8]);
 
 impl<'a> Captures<'a> {
-    /// The captures that fill `bytes`. To be checked by [`Captures::are`].
-    pub(crate) fn new(bytes: &'a [u8]) -> Captures<'a> {
-        Captures(bytes)
-    }
-
     /// Whether there are so many, and the last one ends where the bytes end. Each has at least a word.
     #[inline]
     pub(crate) fn are(self, count: u8) -> bool {

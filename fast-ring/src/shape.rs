@@ -18,13 +18,50 @@ pub struct Fields {
 impl Fields {
     /// Bytes of a record up to its captures: with them, this is what every record of this shape has at least.
     #[must_use]
-    pub fn fixed_bytes(&self) -> usize {
-        let words = 1
-            + usize::from(self.stamp)
-            + usize::from(self.caller)
-            + usize::from(self.words)
-            + usize::from(self.floats);
-        words * 8
+    pub const fn fixed_bytes(&self) -> usize {
+        let before = 1 + self.stamp as usize + self.caller as usize;
+        (before + self.words as usize + self.floats as usize) * 8
+    }
+}
+
+/// [`Fields`], and where each begins: found once, for all records of a shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    fields: Fields,
+    pub(crate) words_at: u16,
+    pub(crate) floats_at: u16,
+    /// Words before the captures.
+    pub(crate) fixed: u16,
+}
+
+impl Parts {
+    /// Those of records with these fields.
+    #[must_use]
+    pub const fn new(fields: Fields) -> Parts {
+        // At most 3 + 255 + 255 words.
+        let words_at = 1 + fields.stamp as u16 + fields.caller as u16;
+        let floats_at = words_at + fields.words as u16;
+        Parts {
+            fields,
+            words_at,
+            floats_at,
+            fixed: floats_at + fields.floats as u16,
+        }
+    }
+}
+
+impl Default for Parts {
+    fn default() -> Parts {
+        Parts::new(Fields::default())
+    }
+}
+
+impl std::ops::Deref for Parts {
+    type Target = Fields;
+
+    #[inline]
+    fn deref(&self) -> &Fields {
+        &self.fields
     }
 }
 
@@ -32,9 +69,23 @@ impl Fields {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Shape {
     /// At the call.
-    pub call: Fields,
+    pub call: Parts,
     /// At the return. `None`: no return is recorded.
-    pub ret: Option<Fields>,
+    pub ret: Option<Parts>,
+}
+
+impl Shape {
+    /// Of calls with these fields; and of returns, if they are recorded.
+    #[must_use]
+    pub const fn new(call: Fields, ret: Option<Fields>) -> Shape {
+        Shape {
+            call: Parts::new(call),
+            ret: match ret {
+                Some(ret) => Some(Parts::new(ret)),
+                None => None,
+            },
+        }
+    }
 }
 
 /// The shapes of all call points, by id.

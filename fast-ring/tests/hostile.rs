@@ -31,7 +31,7 @@ fn fields() -> impl Strategy<Value = Fields> {
 }
 
 fn shapes() -> impl Strategy<Value = Vec<Shape>> {
-    let shape = (fields(), proptest::option::of(fields())).prop_map(|(call, ret)| Shape { call, ret });
+    let shape = (fields(), proptest::option::of(fields())).prop_map(|(call, ret)| Shape::new(call, ret));
     proptest::collection::vec(shape, 1..5)
 }
 
@@ -47,9 +47,9 @@ fn word() -> impl Strategy<Value = u64> {
 /// Looks at all that a record has.
 fn look_at(record: &Record<'_>) {
     if let Record::Call(call) | Record::TailCall(call) | Record::Return(call) = record {
-        let bytes: usize = call.captures.iter().map(|capture| capture.bytes.len()).sum();
-        let words = call.words.iter().count() + call.floats.iter().count();
-        assert_eq!(words, call.words.len() + call.floats.len());
+        let bytes: usize = call.captures().iter().map(|capture| capture.bytes.len()).sum();
+        let words = call.words().iter().count() + call.floats().iter().count();
+        assert_eq!(words, call.words().len() + call.floats().len());
         assert!(bytes + words * 8 <= 128);
     }
 }
@@ -105,11 +105,11 @@ proptest! {
             let mut read = 0;
             ring.drain(&shapes, &host, |item| {
                 let Ok(Record::Call(call)) = item else { panic!("{item:?}") };
-                assert_eq!((call.stack_pointer, call.stamp, call.caller), (8, stamp, caller));
-                assert!(call.words.iter().eq(words.iter().copied()));
-                assert!(call.floats.iter().eq(floats.iter().copied()));
-                assert_eq!(call.captures.iter().count(), captures.len());
-                assert!(call.captures.iter().all(|capture| capture.bytes == b"abc" && capture.end == End::Cut));
+                assert_eq!((call.stack_pointer(), call.stamp(), call.caller()), (8, stamp, caller));
+                assert!(call.words().iter().eq(words.iter().copied()));
+                assert!(call.floats().iter().eq(floats.iter().copied()));
+                assert_eq!(call.captures().iter().count(), captures.len());
+                assert!(call.captures().iter().all(|capture| capture.bytes == b"abc" && capture.end == End::Cut));
                 read += 1;
             });
             prop_assert_eq!(read, 1);
@@ -129,7 +129,7 @@ proptest! {
         let shapes: Vec<Shape> = (0..8)
             .map(|words| {
                 let fields = Fields { words, captures: 1, ..Fields::default() };
-                Shape { call: fields, ret: Some(fields) }
+                Shape::new(fields, Some(fields))
             })
             .collect();
         let text = [b'x'; 40];
@@ -153,9 +153,9 @@ proptest! {
                     Record::Return(call) => (call, false),
                     other => panic!("{other:?}"),
                 };
-                assert_eq!((call.words.len(), was_call), (len, is_call));
-                assert!(call.words.iter().zip(0..).all(|(word, index)| word == next << 8 | index));
-                assert_eq!(call.captures.iter().next().unwrap().bytes, &text[..bytes]);
+                assert_eq!((call.words().len(), was_call), (len, is_call));
+                assert!(call.words().iter().zip(0..).all(|(word, index)| word == next << 8 | index));
+                assert_eq!(call.captures().iter().next().unwrap().bytes, &text[..bytes]);
                 next += 1;
             });
             prop_assert!(expected.next().is_none());

@@ -14,7 +14,7 @@ fn shapes() -> [Shape; 2] {
         stamp: false,
         ..stamped
     };
-    [stamped, bare].map(|call| Shape { call, ret: None })
+    [stamped, bare].map(|call| Shape::new(call, None))
 }
 
 struct Rings {
@@ -68,7 +68,7 @@ impl Rings {
             let Ok(Record::Call(call)) = record else {
                 panic!("{record:?}")
             };
-            out.push((ring, call.words.get(0).unwrap()));
+            out.push((ring, call.words().get(0).unwrap()));
         });
         assert_eq!(merged.items, out.len());
         (out, merged)

@@ -2,7 +2,7 @@
 //! by loom. It does not model a load that sees a *later* store of the other side: that a producer's words are not stored before the
 //! consumer has read what lay there is the argument of `LIMIT`'s release and acquire alone.
 
-use fast_ring::{Body, Host, Layout, Note, Outcome, Record, Region, Shape, Word, format};
+use fast_ring::{Body, Fields, Host, Layout, Note, Outcome, Record, Region, Shape, Word, format};
 use loom::sync::atomic::{AtomicU64, fence};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -81,9 +81,11 @@ impl Shared {
 
 /// Two words, of which the second is the first one's complement.
 fn shapes() -> [Shape; 1] {
-    let mut shape = Shape::default();
-    shape.call.words = 2;
-    [shape]
+    let fields = Fields {
+        words: 2,
+        ..Fields::default()
+    };
+    [Shape::new(fields, None)]
 }
 
 fn body(words: &[u64; 2]) -> Body<'_> {
@@ -98,7 +100,7 @@ fn number(record: &Record<'_>) -> u64 {
     let Record::Call(call) = record else {
         panic!("{record:?}")
     };
-    let (number, check) = (call.words.get(0).unwrap(), call.words.get(1).unwrap());
+    let (number, check) = (call.words().get(0).unwrap(), call.words().get(1).unwrap());
     assert_eq!(number, !check, "torn");
     number
 }

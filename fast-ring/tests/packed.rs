@@ -51,6 +51,19 @@ proptest! {
     }
 
     #[test]
+    fn many_at_once_are_as_one_after_the_other(records in proptest::collection::vec(any_record(), 0..20), cut in 1..8_usize) {
+        let (mut packer, mut packed) = (Packer::new(), Vec::new());
+        for record in &records {
+            packer.pack(record, &mut packed).unwrap();
+        }
+        let (mut packer, mut at_once) = (Packer::new(), Vec::new());
+        for piece in records.chunks(cut) {
+            prop_assert_eq!(packer.pack_all(&piece.concat(), &mut at_once), Ok(piece.len()));
+        }
+        prop_assert_eq!(at_once, packed);
+    }
+
+    #[test]
     fn any_bytes_come_to_an_end(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (mut unpacker, mut record) = (Unpacker::new(), Vec::new());
         let mut rest = &bytes[..];

@@ -35,7 +35,7 @@ fn shapes() -> [Shape; 1] {
         captures: 1,
         ..Fields::default()
     };
-    [Shape { call, ret: None }]
+    [Shape::new(call, None)]
 }
 
 /// The other process of the test below: it records until it is killed.
@@ -80,9 +80,12 @@ fn read(consumer: &mut Consumer<'_>, next: &mut u64) {
         let Ok(Record::Call(call)) = record else {
             panic!("{record:?}")
         };
-        assert!(call.words.iter().all(|word| word == *next), "{call:?} for {next}");
         assert!(
-            call.captures
+            call.words().iter().all(|word| word == *next),
+            "{call:?} for {next}"
+        );
+        assert!(
+            call.captures()
                 .iter()
                 .all(|capture| capture.bytes == TEXT && capture.end == End::Cut)
         );

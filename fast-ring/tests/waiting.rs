@@ -57,7 +57,7 @@ fn shapes() -> [Shape; 1] {
         words: 3,
         ..Fields::default()
     };
-    [Shape { call, ret: None }]
+    [Shape::new(call, None)]
 }
 
 /// A ring of 128 bytes: three records of 32 bytes have room.
@@ -242,10 +242,11 @@ fn the_bytes_of_records_are_read_again() {
     let mut rest = &file[..];
     for _ in 0..3 {
         let (record, after) = split(rest).unwrap();
-        let Ok(Record::Call(call)) = parse(record, &shapes()[..]) else {
+        let shapes = shapes();
+        let Ok(Record::Call(call)) = parse(record, &shapes[..]) else {
             panic!("{record:?}")
         };
-        assert!(call.words.iter().eq([1, 2, 3]));
+        assert!(call.words().iter().eq([1, 2, 3]));
         rest = after;
     }
     assert!(rest.is_empty() && split(rest).is_err());

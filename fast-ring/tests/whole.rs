@@ -37,15 +37,9 @@ const SHAPES: [Shape; 3] = {
         ..few
     };
     [
-        Shape {
-            call: few,
-            ret: Some(few),
-        },
-        Shape {
-            call: many,
-            ret: Some(few),
-        },
-        Shape { call: few, ret: None },
+        Shape::new(few, Some(few)),
+        Shape::new(many, Some(few)),
+        Shape::new(few, None),
     ]
 };
 

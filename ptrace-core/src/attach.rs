@@ -186,15 +186,15 @@ impl Session {
 
 /// The rests between looks at threads that have not stopped yet.
 #[derive(Default)]
-struct Pause(u32);
+pub(crate) struct Pause(u32);
 
 impl Pause {
     /// Whether the threads had more time than a running thread takes to stop.
-    const fn long(&self) -> bool {
+    pub(crate) const fn long(&self) -> bool {
         self.0 > 12
     }
 
-    fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.0 = self.0.saturating_add(1);
         // A realtime tracer (see `cpus`) yields to no thread of its CPU but by sleeping.
         if self.0 < 4 {
@@ -206,12 +206,12 @@ impl Pause {
 }
 
 /// Whether a thread cannot stop now: it sleeps uninterruptibly, or is a leader that ended before its threads.
-fn is_out_of_reach(tid: Tid) -> bool {
+pub(crate) fn is_out_of_reach(tid: Tid) -> bool {
     Stat::of(tid).map_or(true, |stat| matches!(stat.state, 'D' | 'Z' | 'X'))
 }
 
 /// The process of `pid`, unless it is one that must not be seized.
-fn look_before(pid: Tid) -> Result<Tid, AttachError> {
+pub(crate) fn look_before(pid: Tid) -> Result<Tid, AttachError> {
     let fail = |reason| Err(AttachError { tid: pid, reason });
     if pid.raw() <= 0 {
         return fail(AttachReason::NoSuchProcess);
@@ -244,7 +244,7 @@ const CAP_SYS_PTRACE: u64 = 1 << 19;
 
 /// Why the kernel refused to seize `tid` with `error`. It does not say, so the reasons are looked for in
 /// the order in which it checks them (ptrace(2), "Ptrace access mode checking").
-fn why_not(tid: Tid, error: &io::Error) -> AttachReason {
+pub(crate) fn why_not(tid: Tid, error: &io::Error) -> AttachReason {
     let other = || AttachReason::Other {
         source: io::Error::from_raw_os_error(error.raw_os_error().unwrap_or(0)),
     };

@@ -127,6 +127,40 @@ impl HandOff {
     }
 }
 
+/// As long as it is there, the calling thread is a realtime one of the lowest priority: no thread that it lets run, and no other
+/// program, takes its CPU while it holds the rest of a process. Drop it on the same thread, and soon.
+///
+/// Where the kernel refuses that (`CAP_SYS_NICE`, `RLIMIT_RTPRIO`), or the thread is a realtime one already, nothing is changed.
+#[derive(Debug)]
+pub struct Haste {
+    own: Option<Scheduling>,
+    _one_thread: std::marker::PhantomData<*const ()>,
+}
+
+impl Haste {
+    /// Begins it.
+    #[must_use]
+    pub fn begin() -> Self {
+        let tid = sys::gettid();
+        let own = sys::yields_to_realtime(tid)
+            .then(|| Scheduling::of(tid).ok())
+            .flatten();
+        Self {
+            own: own.filter(|_| Scheduling::REALTIME.apply(tid).is_ok()),
+            _one_thread: std::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for Haste {
+    fn drop(&mut self) {
+        if let Some(own) = &self.own {
+            // To be less than it may be is allowed to everybody.
+            let _ = own.apply(sys::gettid());
+        }
+    }
+}
+
 /// A thread's own affinity.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnMask {

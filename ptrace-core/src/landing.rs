@@ -212,6 +212,7 @@ mod tests {
             regs: &regs,
             mask: 0,
             signal: None,
+            makes_thread: false,
         };
         let code = regs.abi().landing(&thread).unwrap();
         for dirty in 0..clean.pieces {

@@ -4,6 +4,7 @@
 mod attach;
 mod command;
 mod cpus;
+mod envoy;
 mod error;
 mod host;
 mod id;
@@ -23,7 +24,8 @@ mod wait;
 mod waker;
 
 pub use command::{Command, SignalState, User};
-pub use cpus::CpuSet;
+pub use cpus::{CpuSet, Haste};
+pub use envoy::{Envoy, NoEnvoy};
 pub use error::{AttachError, AttachReason, Error, Refused, SpawnError};
 pub use id::{ExitStatus, Signal, Tid};
 pub use memory::{Memory, MemoryError};

@@ -88,6 +88,13 @@ impl Memory {
         }
     }
 
+    /// The memory of a process that this thread need not trace, but may (ptrace(2), "Ptrace access mode checking"): a failure to
+    /// read is the first that tells otherwise.
+    #[must_use]
+    pub fn of(pid: Tid) -> Self {
+        Self::new(pid, Rc::new(Space::new(pid)))
+    }
+
     pub(crate) fn space(&self) -> &Space {
         &self.space
     }

@@ -27,10 +27,37 @@ use crate::tracee::Interrupt;
 
 /// Makes one system call in the name of a stopped thread.
 pub(crate) fn syscall(stopped: &Stopped, nr: u64, args: [u64; 6]) -> Result<i64, Error> {
+    call(stopped, nr, args, None).map(|(value, _)| value)
+}
+
+/// Makes another thread of the process, by clone(2) in the name of a stopped thread whose new threads are traced. It stands before an
+/// instruction that ends it, with all signals blocked, and has not been told of. Gives what the call returned, and the thread.
+pub(crate) fn make_thread(stopped: &Stopped) -> Result<(i64, Option<Tid>), Error> {
+    let arch = stopped.regs()?.arch();
+    let end = instruction(stopped, arch)?;
+    // As pthread_create(3), but for what concerns the C library: no stack, no thread pointer, no word to clear.
+    let flags = libc::CLONE_VM
+        | libc::CLONE_FS
+        | libc::CLONE_FILES
+        | libc::CLONE_SIGHAND
+        | libc::CLONE_THREAD
+        | libc::CLONE_SYSVSEM;
+    let args = [flags.cast_unsigned().into(), 0, 0, 0, 0, 0];
+    call(stopped, arch.abi().system_calls().clone, args, Some(end))
+}
+
+fn call(
+    stopped: &Stopped,
+    nr: u64,
+    args: [u64; 6],
+    new_thread: Option<Addr>,
+) -> Result<(i64, Option<Tid>), Error> {
     let mask = stopped.sigmask()?;
     let mut call = Call {
         stopped,
         must_stop: false,
+        new_thread,
+        child: None,
     };
     let result = call.at_a_steady_stop(mask, nr, args);
     if result.is_err() {
@@ -40,7 +67,7 @@ pub(crate) fn syscall(stopped: &Stopped, nr: u64, args: [u64; 6]) -> Result<i64,
     if call.must_stop {
         let _ = sys::tgkill(stopped.tgid(), stopped.tid(), libc::SIGSTOP);
     }
-    result
+    result.map(|value| (value, call.child))
 }
 
 /// One call under way.
@@ -48,6 +75,10 @@ struct Call<'a> {
     stopped: &'a Stopped,
     /// A `SIGSTOP`, which cannot be blocked, came meanwhile.
     must_stop: bool,
+    /// The call makes a thread, and here is a system call instruction by which that ends.
+    new_thread: Option<Addr>,
+    /// The thread that it has made.
+    child: Option<Tid>,
 }
 
 /// What is put back.
@@ -139,7 +170,11 @@ impl Call<'_> {
         let place = self.place(&before)?;
         let result = self.make(&before, place.call(), nr, args);
         self.come_back(&before, &place)?;
-        if let Place::Landing(piece) = place {
+        // A thread that was made and could not be sent elsewhere stands there.
+        let is_left = result.is_ok() || self.child.is_none();
+        if let Place::Landing(piece) = place
+            && is_left
+        {
             piece.clear(self.stopped);
         }
         result
@@ -205,9 +240,14 @@ impl Call<'_> {
                 number: held.signal.raw(),
                 info: &info,
             }),
+            makes_thread: self.new_thread.is_some(),
         };
         match Piece::write(self.stopped, &thread) {
             Some(piece) => Ok(Place::Landing(piece)),
+            // A new thread without a tracer would go on in the program.
+            None if self.new_thread.is_some() => Err(Error::NoSyscallInstruction {
+                tid: self.stopped.tid(),
+            }),
             None => instruction(self.stopped, before.regs.arch()).map(Place::Borrowed),
         }
     }
@@ -219,6 +259,10 @@ impl Call<'_> {
         self.stopped.set_sigmask(SignalSet::ALL)?;
         for _entry_then_exit in 0..2 {
             self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
+        }
+        if let (Some(end), Some(child)) = (self.new_thread, self.child) {
+            // Before the landing code, where it stands, is taken away.
+            let_end(child, end)?;
         }
         let regs = self.stopped.regs()?;
         let raw = regs.get(regs.abi().regs().syscall_ret);
@@ -305,10 +349,28 @@ impl Call<'_> {
                     });
                 }
                 // A group-stop in force, or a child that the call made: neither is the end of it.
+                Status::Event(libc::PTRACE_EVENT_CLONE) if self.new_thread.is_some() => {
+                    let [a, b, c, d, ..] = self.stopped.event_msg()?.to_le_bytes();
+                    self.child = Some(Tid::new(i32::from_le_bytes([a, b, c, d])));
+                }
                 Status::EventStop(_) | Status::Event(_) | Status::Syscall => {}
             }
         }
     }
+}
+
+/// Lets a new thread, at its first stop, go on by ending, by a system call instruction at `end`.
+fn let_end(child: Tid, end: Addr) -> Result<(), Error> {
+    next_stop(child)?;
+    let mut buf = [0; Regs::MAX_LEN];
+    let len = sys::get_regset(child, libc::NT_PRSTATUS, &mut buf)
+        .map_err(|error| Error::request("PTRACE_GETREGSET(NT_PRSTATUS)", child, error))?;
+    let mut regs =
+        Regs::from_regset(&buf[..len]).map_err(|source| Error::Registers { tid: child, source })?;
+    let exit = regs.abi().system_calls().exit;
+    aim(&mut regs, end, exit, [0; 6]);
+    sys::set_regset(child, libc::NT_PRSTATUS, regs.as_regset())
+        .map_err(|error| Error::request("PTRACE_SETREGSET(NT_PRSTATUS)", child, error))
 }
 
 /// Signals that interrupt nothing by default, should the tracer be killed in the instant in which one is used.

@@ -10,7 +10,8 @@ use std::process::Stdio;
 use arch_abi::{Addr, LANDING_LEN, Landing};
 use common::{Untraced, compile, pass, start};
 use ptrace_core::{
-    Command, ExitStatus, Options, Session, Signal, Stop, Stopped, SyscallStop, Tid, Wait, procfs,
+    AttachReason, Command, Envoy, ExitStatus, NoEnvoy, Options, Session, Signal, Stop, Stopped, SyscallStop,
+    Tid, Wait, procfs,
 };
 
 const CHECKS_ITSELF: &str = include_str!("fixtures/checks_itself.c");
@@ -82,6 +83,7 @@ fn tracer_role() {
     match role.split(' ').nth(1) {
         Some("all") => call_in_all_threads(target),
         Some("thread") => call_in_thread(target, usize::try_from(numbers[1]).unwrap()),
+        Some("envoy") => call_by_envoy(target),
         Some("signal") => call_at_signal(target, Signal::new(numbers[1])),
         other => panic!("{other:?}"),
     }
@@ -123,6 +125,14 @@ fn call_in_all_threads(target: Tid) {
             }
         }
     }
+}
+
+fn call_by_envoy(target: Tid) {
+    mark();
+    let envoy = Envoy::to(target).unwrap();
+    call(envoy.stopped());
+    envoy.recall();
+    mark();
 }
 
 /// Marks the begin and the end of what is looked at: a system call that is made nowhere else.
@@ -279,6 +289,132 @@ fn a_tracer_killed_at_each_step_of_a_call_harms_no_thread() {
     }
     // The code that the dead left shows that they died in the middle.
     assert!(left_behind > 12, "{left_behind}");
+}
+
+/// Waits until the process has these threads.
+fn wait_for_threads(target: &mut Target, threads: &[Tid], what: &str) {
+    while procfs::threads(target.tid()).unwrap() != threads {
+        assert_eq!(target.process.0.try_wait().unwrap(), None, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// The new thread ends, wherever its tracer was, and no other one is harmed.
+#[test]
+fn a_tracer_killed_at_each_step_leaves_no_envoy() {
+    let mut target = Target::start("envoy_steps", CHECKS_ITSELF, &[]);
+    target.goes_on(4, "it has begun");
+    let threads = procfs::threads(target.tid()).unwrap();
+    let steps = kill_at_each_step(&mut target, "envoy", |target, about| {
+        wait_for_threads(target, &threads, about);
+        target.goes_on(4, about);
+    });
+    assert!(steps > 40, "{steps} steps are no envoy's");
+}
+
+/// While it is there the program runs, and nobody traces its threads; afterwards there is nothing left.
+#[test]
+fn an_envoy_stops_nobody() {
+    let mut target = Target::start("envoy", CHECKS_ITSELF, &[]);
+    target.goes_on(4, "it has begun");
+    let threads = procfs::threads(target.tid()).unwrap();
+    let vdso = target.vdso();
+    for round in 0..20 {
+        let envoy = Envoy::to(target.tid()).unwrap();
+        let stopped = envoy.stopped();
+        assert_eq!(stopped.tgid(), target.tid());
+        assert_eq!(procfs::threads(target.tid()).unwrap().len(), threads.len() + 1);
+        for &tid in &threads {
+            let status = procfs::Status::of(tid).unwrap();
+            assert_eq!(status.tracer, 0, "{tid} is left alone");
+        }
+        target.goes_on(4, "beside an envoy");
+        // What it maps is the process'.
+        let (read_write, private_anonymous) = (3, 0x22);
+        let at = stopped.remote_syscall(9, [0, 4096, read_write, private_anonymous, u64::MAX, 0]);
+        let at = Addr::new(at.unwrap().cast_unsigned());
+        stopped.memory().write(at, &[round; 64]).unwrap();
+        let mut there = [0; 64];
+        ptrace_core::Memory::of(target.tid())
+            .read_exact(at, &mut there)
+            .unwrap();
+        assert_eq!(there, [round; 64]);
+        assert_eq!(
+            stopped.remote_syscall(11, [at.get(), 4096, 0, 0, 0, 0]).unwrap(),
+            0
+        );
+        envoy.recall();
+        wait_for_threads(&mut target, &threads, "it has ended");
+    }
+    target.goes_on(4, "after all");
+    assert!(target.vdso() == vdso);
+}
+
+/// From a thread that stays stopped: a tracer that leaves.
+#[test]
+fn an_envoy_from_a_stopped_thread() {
+    let mut target = Target::start("envoy_from", CHECKS_ITSELF, &[]);
+    target.goes_on(4, "it has begun");
+    let threads = procfs::threads(target.tid()).unwrap();
+    for _ in 0..10 {
+        let mut session = Session::new(Options::new());
+        session.seize_process(target.tid()).unwrap();
+        let mut held = session.stop_all(target.tid()).unwrap();
+        let (last, stop) = held.remove(0);
+        for (other, stop) in held {
+            leave(other, stop);
+        }
+        let envoy = Envoy::from(&last).unwrap();
+        leave(last, stop);
+        target.goes_on(4, "beside an envoy");
+        call(envoy.stopped());
+        drop(envoy);
+        wait_for_threads(&mut target, &threads, "it has ended");
+    }
+    target.goes_on(4, "after all");
+}
+
+#[test]
+fn where_no_envoy_can_be() {
+    let own = Tid::new(std::process::id().cast_signed());
+    let Err(NoEnvoy::Attach(error)) = Envoy::to(own) else {
+        panic!("nobody traces himself");
+    };
+    assert!(matches!(error.reason, AttachReason::Myself), "{error}");
+
+    let mut target = Target::start("envoy_not", CHECKS_ITSELF, &[]);
+    target.goes_on(4, "it has begun");
+    send(target.tid(), "-STOP");
+    let all_stopped = || {
+        let threads = procfs::threads(target.tid()).unwrap();
+        threads
+            .iter()
+            .all(|&tid| procfs::Status::of(tid).unwrap().state == 'T')
+    };
+    while !all_stopped() {
+        std::thread::yield_now();
+    }
+    assert!(matches!(Envoy::to(target.tid()), Err(NoEnvoy::NobodyRuns { .. })));
+    send(target.tid(), "-CONT");
+    target.goes_on(4, "it was stopped and continued");
+}
+
+/// Its process is killed: nothing can be asked any more, and nobody waits for ever.
+#[test]
+fn an_envoy_dies_with_its_process() {
+    let target = Target::start("envoy_dies", CHECKS_ITSELF, &[]);
+    let envoy = Envoy::to(target.tid()).unwrap();
+    call(envoy.stopped());
+    send(target.tid(), "-KILL");
+    let error = loop {
+        match envoy.stopped().remote_syscall(39, [0; 6]) {
+            // It was not killed yet.
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_death(), "{error}");
+    envoy.recall();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod calibrate;
 mod ltrace;
 mod meaning;
+mod raw;
 mod stored;
 
 use std::ffi::{OsStr, OsString};
@@ -101,6 +102,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         (Some(what), _) => print(|out| generate(what, out)),
         (None, [base, new]) => compare(cli, base, new),
         _ if !cli.fail_over.is_empty() => Err(Refusal::new("--fail-over is for --compare BASE NEW")),
+        _ if cli.replay.is_some() => raw::replay(cli),
         _ if cli.command.is_empty() && cli.pid.is_empty() => return no_command(cli),
         _ => trace(cli),
     };
@@ -234,6 +236,7 @@ fn say(line: &str) {
 }
 
 fn trace(cli: &Cli) -> Result<End, Refusal> {
+    raw::check_record(cli)?;
     let selection = selection(cli)?;
     let user = user(cli)?;
     if let Some(name) = cli.command.first() {

@@ -77,6 +77,19 @@ pub struct Cli {
     #[arg(long, help_heading = help::OUTPUT, hide_short_help = true)]
     pub output_append: bool,
 
+    /// Write a raw trace to FILE: quick, and not yet text
+    ///
+    /// Calls go to the file as they were recorded inside the program, packed. The options of this run decide what is there: times by -t, -r, -T or
+    /// -c, return addresses by -i, and how much of strings and arrays by -s and -A. With `|COMMAND` it goes to a command.
+    #[arg(long, value_name = "FILE", help_heading = help::OUTPUT)]
+    pub record: Option<OsString>,
+
+    /// Show a raw trace as the run would have been shown
+    ///
+    /// It takes the options of the output and of summaries, and -e for fewer calls.
+    #[arg(long, value_name = "FILE", help_heading = help::OUTPUT)]
+    pub replay: Option<PathBuf>,
+
     /// Put results at column N (default: 5/8 of the width)
     #[arg(short, long, value_name = "N", allow_hyphen_values = true, help_heading = help::OUTPUT)]
     #[arg(value_parser = values::small)]
@@ -158,7 +171,7 @@ pub struct Cli {
     pub summary: bool,
 
     /// Print the lines and the table
-    #[arg(long, help_heading = help::SUMMARY)]
+    #[arg(long, help_heading = help::SUMMARY, hide_short_help = true)]
     pub summary_and_trace: bool,
 
     /// Write the table to FILE as JSON, too
@@ -212,7 +225,7 @@ pub struct Cli {
     pub time: Option<Duration>,
 
     /// Kill the command when rltrace ends
-    #[arg(long, help_heading = help::PROCESSES)]
+    #[arg(long, help_heading = help::PROCESSES, hide_short_help = true)]
     pub kill_on_exit: bool,
 
     /// Do not move a thread to the tracer's CPU for the hand-over
@@ -222,9 +235,10 @@ pub struct Cli {
     /// Meet calls by trap, fast (inside the program), auto
     ///
     /// `trap` stops the program at each call. `fast` records calls inside the program, without a stop, and meets those by traps that
-    /// cannot be recorded; where nothing can be, it says why. `auto` is the same without a word.
-    #[arg(long, value_name = "ENGINE", value_enum, default_value = "trap", hide_default_value = true, hide_possible_values = true, help_heading = help::PROCESSES)]
-    pub engine: Engine,
+    /// cannot be recorded; where nothing can be, it says why. `auto` is the same without a word. The default is `trap`, and with --record
+    /// `auto`.
+    #[arg(long, value_name = "ENGINE", value_enum, hide_possible_values = true, help_heading = help::PROCESSES)]
+    pub engine: Option<Engine>,
 
     /// What to do when a thread's ring is full: wait, or drop calls and count them
     #[arg(long, value_name = "WHAT", value_enum, default_value = "wait", hide_short_help = true, hide_default_value = true, hide_possible_values = true, help_heading = help::PROCESSES)]
@@ -287,6 +301,17 @@ impl Cli {
         });
         let matches = table.try_get_matches_from(words)?;
         Self::from_arg_matches(&matches)
+    }
+
+    /// How calls are met.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        let default = if self.record.is_some() {
+            Engine::Auto
+        } else {
+            Engine::Trap
+        };
+        self.engine.unwrap_or(default)
     }
 
     /// Whether the children of processes are traced.

@@ -14,6 +14,7 @@ pub mod objects;
 pub mod output;
 pub mod points;
 pub mod proto;
+mod raw;
 pub mod selection;
 pub mod signals;
 pub mod stack;

@@ -23,7 +23,7 @@ _rltrace() {
 
     case "${cmd}" in
         rltrace)
-            opts="-e -x -l -L -S -f -F -o -a -A -s -b -C -y -i -n -r -t -T -w -c -p -u -E -D -h -V --filter --entry --library --no-library-calls --syscalls --follow --config --list-prototypes --output --output-append --align --array-elements --string-length --no-signals --demangle --fd-paths --instruction-pointer --indent --relative-time --timestamps --durations --where --color --summary --summary-and-trace --summary-json --sort --columns --compare --fail-over --pid --user --env --limit --for --kill-on-exit --no-handoff --engine --on-full --ring --debug --generate --calibrate --help --version"
+            opts="-e -x -l -L -S -f -F -o -a -A -s -b -C -y -i -n -r -t -T -w -c -p -u -E -D -h -V --filter --entry --library --no-library-calls --syscalls --follow --config --list-prototypes --output --output-append --record --replay --align --array-elements --string-length --no-signals --demangle --fd-paths --instruction-pointer --indent --relative-time --timestamps --durations --where --color --summary --summary-and-trace --summary-json --sort --columns --compare --fail-over --pid --user --env --limit --for --kill-on-exit --no-handoff --engine --on-full --ring --debug --generate --calibrate --help --version"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -66,6 +66,14 @@ _rltrace() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --record)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --replay)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

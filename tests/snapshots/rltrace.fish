@@ -3,6 +3,8 @@ complete -c rltrace -s x -l entry -d 'Trace functions where they begin, whoever 
 complete -c rltrace -s l -l library -d 'Trace the calls of what matching libraries export' -r
 complete -c rltrace -s F -l config -d 'Read prototypes from files or folders: `A:B`' -r
 complete -c rltrace -s o -l output -d 'Write to FILE, or with `|COMMAND` to a command' -r
+complete -c rltrace -l record -d 'Write a raw trace to FILE: quick, and not yet text' -r
+complete -c rltrace -l replay -d 'Show a raw trace as the run would have been shown' -r -F
 complete -c rltrace -s a -l align -d 'Put results at column N (default: 5/8 of the width)' -r
 complete -c rltrace -s A -l array-elements -d 'Show at most N elements of an array (default: 4)' -r
 complete -c rltrace -s s -l string-length -d 'Show at most N bytes of a string (default: 32)' -r

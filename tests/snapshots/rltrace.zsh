@@ -25,6 +25,8 @@ _rltrace() {
 '*--config=[Read prototypes from files or folders\: \`A\:B\`]:LIST:_default' \
 '-o+[Write to FILE, or with \`|COMMAND\` to a command]:FILE:_default' \
 '--output=[Write to FILE, or with \`|COMMAND\` to a command]:FILE:_default' \
+'--record=[Write a raw trace to FILE\: quick, and not yet text]:FILE:_default' \
+'--replay=[Show a raw trace as the run would have been shown]:FILE:_files' \
 '-a+[Put results at column N (default\: 5/8 of the width)]:N:_default' \
 '--align=[Put results at column N (default\: 5/8 of the width)]:N:_default' \
 '-A+[Show at most N elements of an array (default\: 4)]:N:_default' \

@@ -77,7 +77,13 @@ impl Hot {
     /// `rltrace -e callee -p` of it.
     #[track_caller]
     pub fn attach(&self) -> Background {
-        let rltrace = Rltrace::new().filter("callee").ends_of_trace();
+        self.attach_by(&Rltrace::new())
+    }
+
+    /// The same with more options.
+    #[track_caller]
+    pub fn attach_by(&self, rltrace: &Rltrace) -> Background {
+        let rltrace = rltrace.clone().filter("callee").ends_of_trace();
         rltrace.pid(self.pid()).start(NOTHING)
     }
 

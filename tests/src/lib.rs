@@ -15,6 +15,7 @@ mod rltrace;
 mod run;
 pub mod tools;
 pub mod trace;
+pub mod visits;
 
 pub use fixture::Build;
 pub use hot::{Hot, Machine, cycles, runs_on};

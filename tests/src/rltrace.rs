@@ -182,7 +182,12 @@ impl Rltrace {
     /// What `$RLTRACE_ENGINE` asks for, unless the test has its own idea.
     fn usual_engine(&self) -> Vec<OsString> {
         match std::env::var_os("RLTRACE_ENGINE") {
-            Some(name) if !self.options.iter().any(|option| option == "--engine") => {
+            Some(name)
+                if !self
+                    .options
+                    .iter()
+                    .any(|option| option == "--engine" || option == "--replay") =>
+            {
                 vec!["--engine".into(), name]
             }
             _ => Vec::new(),
@@ -266,6 +271,9 @@ fn read_trace(file: &Path, most: u64) -> std::io::Result<Trace> {
     Ok(trace)
 }
 
+/// How much of a growing file is searched at once.
+const PIECE: u64 = 1 << 20;
+
 /// How far a growing file was searched.
 #[derive(Default)]
 struct Seen {
@@ -276,18 +284,25 @@ struct Seen {
 impl Seen {
     /// Whether `needle` is in the file, not before what earlier calls have looked at.
     fn holds(&mut self, file: &Path, needle: &str) -> bool {
-        let mut bytes = std::mem::take(&mut self.end);
         let Ok(mut file) = std::fs::File::open(file) else {
             return false;
         };
-        let read = file
-            .seek(SeekFrom::Start(self.until))
-            .and_then(|_| file.read_to_end(&mut bytes))
+        file.seek(SeekFrom::Start(self.until))
             .expect("a trace can be read");
-        self.until += u64::try_from(read).expect("a length");
-        let found = String::from_utf8_lossy(&bytes).contains(needle);
-        self.end = bytes.split_off(bytes.len().saturating_sub(needle.len()));
-        found
+        loop {
+            let mut bytes = std::mem::take(&mut self.end);
+            // In pieces, and no longer than needed: who writes more quickly than this reads would keep it from the file's end for ever.
+            let read = (&file)
+                .take(PIECE)
+                .read_to_end(&mut bytes)
+                .expect("a trace can be read");
+            self.until += u64::try_from(read).expect("a length");
+            let found = bytes.windows(needle.len()).any(|text| text == needle.as_bytes());
+            self.end = bytes.split_off(bytes.len().saturating_sub(needle.len()));
+            if found || read == 0 {
+                return found;
+            }
+        }
     }
 }
 

@@ -9,61 +9,25 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rltrace_tests::tools::tool;
+use rltrace_tests::visits::{attach_and_leave, leave_at_any_moment, saw_right_calls, spread};
 use rltrace_tests::{
-    Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, run, runs_on, wait_for,
+    Build, Hot, Machine, NOTHING, Rltrace, Running, cycles, process, run, runs_on, wait_for,
 };
-
-#[track_caller]
-fn saw_calls(traced: &Traced) {
-    let right = traced
-        .trace
-        .calls_of("callee")
-        .filter(|call| call.result().is_some())
-        .count();
-    traced.assert(right > 0, "calls are seen");
-}
-
-fn attach_and_leave(mut target: Hot) {
-    for cycle in 0..cycles(40) {
-        let signal = if cycle % 2 == 0 {
-            Signal::SIGINT
-        } else {
-            Signal::SIGTERM
-        };
-        let mut rltrace = target.attach();
-        rltrace.wait_for("callee(");
-        let traced = rltrace.end_by(signal);
-        saw_calls(&traced);
-        target.unharmed(&format!("cycle {cycle}, {signal}"));
-    }
-    target.ends_well();
-}
 
 #[test]
 fn cycles_of_attaching_and_leaving() {
-    attach_and_leave(Hot::start());
+    attach_and_leave(&Rltrace::new(), Hot::start(), cycles(40));
 }
 
 #[test]
 fn cycles_of_attaching_and_leaving_i386() {
-    attach_and_leave(Hot::start_on(Machine::I386));
+    attach_and_leave(&Rltrace::new(), Hot::start_on(Machine::I386), cycles(40));
 }
 
 /// The signal may come at any moment of attaching.
 #[test]
 fn leaving_at_any_moment() {
-    let mut target = Hot::start();
-    for cycle in 0..cycles(40) {
-        let rltrace = target.attach();
-        // Not luck but spread: each cycle leaves a little later than the one before.
-        for _ in 0..cycle % 40 * 200 {
-            std::hint::black_box(cycle);
-            std::thread::yield_now();
-        }
-        let traced = rltrace.end_by(Signal::SIGINT);
-        target.unharmed(&format!("cycle {cycle}: {}", traced.run.err()));
-    }
-    target.ends_well();
+    leave_at_any_moment(&Rltrace::new(), Hot::start(), cycles(40));
 }
 
 #[test]
@@ -72,7 +36,7 @@ fn every_signal_that_ends_a_tracer() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
         let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
-        saw_calls(&rltrace.end_by(signal));
+        saw_right_calls(&rltrace.end_by(signal));
         target.unharmed(signal.as_str());
     }
     target.ends_well();
@@ -221,6 +185,62 @@ fn threads_born_while_attaching() {
     }
 }
 
+/// What was looked at while the program ran is not so any more when it is stopped, or is about to change when it is left.
+fn attach_while_it_changes(words: &[&std::ffi::OsStr]) {
+    for engine in ["trap", "fast"] {
+        let mut target = Running::start(Command::new(words[0]).args(&words[1..]).stdin(Stdio::piped()));
+        target.wait_for_out("ready");
+        for cycle in 0..cycles(15) {
+            let rltrace = Rltrace::new().engine(engine).filter("callee").ends_of_trace();
+            let mut rltrace = rltrace.pid(target.pid()).start(NOTHING);
+            if cycle % 3 > 0 {
+                rltrace.wait_for("callee(");
+            }
+            spread(cycle, 15, 300);
+            let traced = rltrace.end_by(Signal::SIGINT);
+            let what = format!("{engine} {cycle}\n{}", traced.tail());
+            traced.assert(!traced.run.err().contains("panicked"), "the tracer is well");
+            assert!(!target.ended(), "{what}: the target died\n{}", target.said());
+            let held = process::held(target.pid());
+            assert!(
+                held.is_empty(),
+                "{what}: threads left stopped or traced: {held:?}"
+            );
+        }
+        assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
+    }
+}
+
+fn changes() -> std::path::PathBuf {
+    let library = Build::library("callee.c").build();
+    Build::program("changes.c").flags(["-O1"]).uses(&library).build()
+}
+
+#[test]
+fn a_target_that_opens_and_closes_plugins() {
+    let library = Build::library("callee.c").build();
+    let plugin = |number: u32| {
+        let build = Build::library("plugin.c").named(&format!("libplugin{number}.so"));
+        build
+            .flags([&format!("-DPLUGIN={number}")])
+            .uses(&library)
+            .build()
+    };
+    let (program, one, other) = (changes(), plugin(1), plugin(2));
+    attach_while_it_changes(&[
+        program.as_os_str(),
+        "plugins".as_ref(),
+        one.as_os_str(),
+        other.as_os_str(),
+    ]);
+}
+
+#[test]
+fn a_target_that_executes_itself() {
+    let program = changes();
+    attach_while_it_changes(&[program.as_os_str(), "exec".as_ref(), "start".as_ref()]);
+}
+
 #[test]
 fn two_targets_and_a_command() {
     let mut targets = [Hot::start(), Hot::start()];
@@ -304,7 +324,7 @@ fn a_target_that_ends_while_attached() {
     rltrace.wait_for("callee(");
     target.ends_well();
     let traced = rltrace.finish();
-    saw_calls(&traced);
+    saw_right_calls(&traced);
     traced.assert(
         traced.trace.text.contains("+++ exited (status 0) +++"),
         "the end is in the trace",
@@ -402,7 +422,7 @@ fn a_bad_pid_does_not_keep_the_others() {
         pids.iter().all(|pid| traced.run.err().contains(pid)),
         "who traces it is named",
     );
-    saw_calls(&traced);
+    saw_right_calls(&traced);
     other.unharmed("beside a bad pid");
     strace.signal(Signal::SIGINT);
     strace.finish();
@@ -425,7 +445,7 @@ fn a_program_whose_file_is_gone() {
         }
         let mut rltrace = target.attach();
         rltrace.wait_for("callee(");
-        saw_calls(&rltrace.end_by(Signal::SIGINT));
+        saw_right_calls(&rltrace.end_by(Signal::SIGINT));
         target.unharmed("file gone");
         target.ends_well();
     }

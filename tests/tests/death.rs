@@ -6,62 +6,22 @@
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
+use rltrace_tests::visits::{Kill, kill_the_target, kill_the_tracer};
 use rltrace_tests::{Hot, Machine, Rltrace, Running, cycles, process, runs_on, wait_for};
-
-fn kill_the_tracer_under_load(mut target: Hot) {
-    for cycle in 0..cycles(20) {
-        let mut rltrace = target.attach();
-        rltrace.wait_for("callee(");
-        for _ in 0..cycle % 20 * 500 {
-            std::thread::yield_now();
-        }
-        let dead = rltrace.end_by(Signal::SIGKILL);
-        assert_eq!(dead.run.signal(), Some(9));
-        target.lives_on(&format!("kill {cycle}"));
-    }
-    target.ends_well();
-}
 
 #[test]
 fn kills_of_the_tracer_under_load() {
-    kill_the_tracer_under_load(Hot::start());
+    kill_the_tracer(&Rltrace::new(), Hot::start(), Kill::AnyTime, cycles(25));
 }
 
 #[test]
 fn kills_of_the_tracer_under_load_i386() {
-    kill_the_tracer_under_load(Hot::start_on(Machine::I386));
-}
-
-/// A later tracer finds the target as if none had been there.
-fn trace_again_after_a_death(mut target: Hot) {
-    for cycle in 0..cycles(5) {
-        let mut rltrace = target.attach();
-        rltrace.wait_for("callee(");
-        rltrace.end_by(Signal::SIGKILL);
-        target.lives_on(&format!("kill {cycle}"));
-        let mut second = target.attach();
-        second.wait_for("callee(");
-        let traced = second.end_by(Signal::SIGINT);
-        traced.assert(
-            traced
-                .trace
-                .calls_of("callee")
-                .any(|call| call.result().is_some()),
-            "calls are seen",
-        );
-        target.lives_on(&format!("second tracer {cycle}"));
-    }
-    target.ends_well();
-}
-
-#[test]
-fn a_target_whose_tracer_died_can_be_traced_again() {
-    trace_again_after_a_death(Hot::start());
-}
-
-#[test]
-fn a_target_whose_tracer_died_can_be_traced_again_i386() {
-    trace_again_after_a_death(Hot::start_on(Machine::I386));
+    kill_the_tracer(
+        &Rltrace::new(),
+        Hot::start_on(Machine::I386),
+        Kill::Attached,
+        cycles(25),
+    );
 }
 
 /// The command that `rltrace` started outlives it.
@@ -110,25 +70,7 @@ fn kill_on_exit() {
 
 #[test]
 fn the_target_is_killed_at_any_stop() {
-    for cycle in 0..cycles(20) {
-        let target = Hot::start();
-        let mut rltrace = target.attach();
-        rltrace.wait_for("callee(");
-        for _ in 0..cycle * 200 {
-            std::thread::yield_now();
-        }
-        target.signal(Signal::SIGKILL);
-        let traced = rltrace.finish();
-        traced.assert(
-            traced.trace.text.contains("+++ killed by SIGKILL +++"),
-            "the end is in the trace",
-        );
-        traced.assert(
-            !traced.run.err().contains("panicked"),
-            "the tracer takes it as it is",
-        );
-        assert_eq!(target.finish().signal(), Some(9));
-    }
+    kill_the_target(&Rltrace::new(), Hot::start, cycles(20));
 }
 
 #[test]

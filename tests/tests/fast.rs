@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use rltrace_tests::engines::{as_natively, recorded, same_text};
 use rltrace_tests::tools::tool;
+use rltrace_tests::visits::{
+    Kill, attach_and_leave, kill_the_target, kill_the_tracer, leave_at_any_moment, saw_right_calls,
+};
 use rltrace_tests::{
     Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, rltrace_binary, run, runs_on,
     wait_for,
@@ -359,47 +362,26 @@ fn threads_and_forks() {
     }
 }
 
-fn attach(target: &Hot, options: &[&str]) -> rltrace_tests::Background {
-    let rltrace = options.iter().fold(fast("callee"), Rltrace::arg);
-    rltrace.ends_of_trace().pid(target.pid()).start(NOTHING)
+fn recording() -> Rltrace {
+    Rltrace::new().engine("fast")
 }
 
-#[track_caller]
-fn saw_only_right_calls(traced: &Traced) {
-    let mut count = 0_u32;
-    for call in traced.trace.calls_of("callee") {
-        let args: Option<Vec<i64>> = call.args.split(", ").map(|word| word.parse().ok()).collect();
-        // A line that was being written when the tracer was killed is cut.
-        let (Some(args), Some(result)) = (args, call.result()) else {
-            continue;
-        };
-        count += 1;
-        let right = args.len() == 4
-            && args[1] == args[0] + 5000
-            && args[2] == 3 * args[0]
-            && args[3] == 7
-            && result.parse() == Ok(9999 - args[0]);
-        traced.assert(right, &format!("no such call was made: {call:?}"));
-    }
-    traced.assert(count > 0, "calls are seen");
-}
-
-/// Fifty times by each way of leaving; what an earlier tracer left behind is no hindrance.
+/// By a signal, and by a limit; what an earlier tracer left behind is no hindrance.
 #[test]
 fn cycles_of_attaching_and_leaving() {
+    attach_and_leave(&recording(), Hot::start(), cycles(25));
+    let limited = recording().arg("--limit").arg("3000");
     let mut target = Hot::start();
-    for cycle in 0..cycles(50) {
-        let mut rltrace = attach(&target, &["--limit", "3000"]);
-        rltrace.wait_for("callee(");
-        let traced = if cycle % 2 == 0 {
-            rltrace.finish()
-        } else {
-            rltrace.end_by(Signal::SIGINT)
-        };
-        saw_only_right_calls(&traced);
+    for cycle in 0..cycles(25) {
+        saw_right_calls(&target.attach_by(&limited).finish());
         target.unharmed(&format!("cycle {cycle}"));
     }
     target.ends_well();
+}
+
+#[test]
+fn leaving_at_any_moment() {
+    leave_at_any_moment(&recording(), Hot::start(), cycles(40));
 }
 
 #[test]
@@ -407,11 +389,9 @@ fn engines_take_turns() {
     let mut target = Hot::start();
     for cycle in 0..cycles(12) {
         for engine in ["trap", "fast", "auto"] {
-            let rltrace = Rltrace::new().engine(engine).filter("callee").ends_of_trace();
-            let rltrace = rltrace.pid(target.pid());
-            let mut rltrace = rltrace.start(NOTHING);
+            let mut rltrace = target.attach_by(&Rltrace::new().engine(engine));
             rltrace.wait_for("callee(");
-            saw_only_right_calls(&rltrace.end_by(Signal::SIGINT));
+            saw_right_calls(&rltrace.end_by(Signal::SIGINT));
             target.unharmed(&format!("cycle {cycle}, {engine}"));
         }
     }
@@ -421,23 +401,7 @@ fn engines_take_turns() {
 /// The tracer is killed while calls are recorded, and another comes.
 #[test]
 fn kills_of_the_tracer() {
-    let mut target = Hot::start();
-    for cycle in 0..cycles(25) {
-        let mut rltrace = attach(&target, &[]);
-        if cycle % 3 > 0 {
-            rltrace.wait_for("callee(");
-        }
-        for _ in 0..cycle % 25 * 300 {
-            std::thread::yield_now();
-        }
-        rltrace.end_by(Signal::SIGKILL);
-        target.lives_on(&format!("kill {cycle}"));
-    }
-    let mut last = attach(&target, &[]);
-    last.wait_for("callee(");
-    saw_only_right_calls(&last.end_by(Signal::SIGINT));
-    target.unharmed("the last tracer");
-    target.ends_well();
+    kill_the_tracer(&recording(), Hot::start(), Kill::AnyTime, cycles(25));
 }
 
 /// A full ring and nobody to empty it: the program waits no longer than it must.
@@ -491,26 +455,7 @@ fn a_tracer_that_is_stopped() {
 
 #[test]
 fn the_target_is_killed() {
-    for cycle in 0..cycles(15) {
-        let target = Hot::start();
-        let mut rltrace = attach(&target, &[]);
-        rltrace.wait_for("callee(");
-        for _ in 0..cycle * 200 {
-            std::thread::yield_now();
-        }
-        target.signal(Signal::SIGKILL);
-        let traced = rltrace.finish();
-        traced.assert(
-            traced.trace.text.contains("+++ killed by SIGKILL +++"),
-            "the end is in the trace",
-        );
-        traced.assert(
-            !traced.run.err().contains("panicked"),
-            "the tracer takes it as it is",
-        );
-        saw_only_right_calls(&traced);
-        assert_eq!(target.finish().signal(), Some(9));
-    }
+    kill_the_target(&recording(), Hot::start, cycles(15));
 }
 
 /// What was dropped is told, and what was not is right.
@@ -586,7 +531,7 @@ fn interrupts() {
         wait_for("the command's own end", || !process::alive(command));
         let traced = rltrace.finish();
         traced.assert(traced.run.out() == "ready\ndone\n", "the command came to its end");
-        saw_only_right_calls(&traced);
+        saw_right_calls(&traced);
     }
 }
 
@@ -676,7 +621,7 @@ fn restricted_programs() {
             let mut rltrace = fast("callee").ends_of_trace().pid(target.pid()).start(NOTHING);
             rltrace.wait_for("callee(");
             let traced = rltrace.end_by(Signal::SIGINT);
-            saw_only_right_calls(&traced);
+            saw_right_calls(&traced);
             assert!(!target.ended(), "{what} {how}: {}", target.said());
             assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
         }

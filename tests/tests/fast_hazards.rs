@@ -4,10 +4,13 @@
 //! has one thread the text of both traces must be the same.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
+use nix::sys::signal::Signal;
 use rltrace_tests::engines::{recorded, same_run, same_text};
-use rltrace_tests::{Build, Rltrace, Traced, tools};
+use rltrace_tests::{Build, NOTHING, Rltrace, Running, Traced, tools, wait_for};
 
 /// Every call between all objects.
 const ALL: &str = "@*";
@@ -330,4 +333,43 @@ fn sanitizers() {
             recorded(&rltrace, words(&program, &["8", "50"]));
         }
     }
+}
+
+/// An unwinder's question for all objects goes on while its callback does: it returns to recording code, also when the tracer has left.
+#[test]
+fn a_question_that_outlives_the_tracer() {
+    let program = Build::program("asks_for_objects.c").flags(["-O1"]);
+    let program = program.uses(&callee()).build();
+    let mut target = Running::start(Command::new(program).stdin(Stdio::piped()));
+    let mut input = target.stdin().expect("a pipe");
+    target.wait_for_out("ready");
+    let said = |target: &mut Running, word: &str, times: usize| {
+        wait_for(word, || {
+            target.out_so_far().matches(word).count() == times || target.ended()
+        });
+        assert!(!target.ended(), "{}", target.said());
+    };
+    for round in 1..=5 {
+        let rltrace = Rltrace::new()
+            .engine("fast")
+            .filter("callee")
+            .arg("-D")
+            .arg("debug");
+        let mut rltrace = rltrace.pid(target.pid()).start(NOTHING);
+        wait_for("the attachment", || {
+            rltrace.running.err_so_far().contains("attached")
+        });
+        input.write_all(b"\n").expect("a line");
+        said(&mut target, "inside", round);
+        rltrace.wait_for("callee(");
+        let traced = rltrace.end_by(Signal::SIGINT);
+        traced.assert(
+            traced.run.err().contains("recorded inside the program"),
+            "it was recorded",
+        );
+        input.write_all(b"\n").expect("a line");
+        said(&mut target, "back", round);
+    }
+    drop(input);
+    assert!(target.finish().expect_success().out().ends_with("done\n"));
 }

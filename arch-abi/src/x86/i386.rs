@@ -68,6 +68,8 @@ impl Abi for I386 {
             close: 6,
             madvise: 219,
             memfd_create: 356,
+            clone: 120,
+            exit: 1,
         }
     }
 

@@ -27,6 +27,7 @@ const SYSCALL: &[u8] = &[0x0f, 0x05];
 const MOV_EAX: u8 = 0xb8;
 
 const NR_RT_SIGPROCMASK: u32 = 14;
+const NR_EXIT: u8 = 60;
 const NR_RESTART_SYSCALL: u64 = 219;
 const NR_RT_TGSIGQUEUEINFO: u32 = 297;
 const SIG_SETMASK: u32 = 2;
@@ -52,6 +53,9 @@ pub(super) fn landing(thread: &Interrupted<'_>) -> Landing {
     };
     asm.data(thread);
     asm.emit(SYSCALL);
+    if thread.makes_thread {
+        asm.end_new_thread();
+    }
     if thread.signal.is_some() {
         asm.queue_again();
     }
@@ -109,6 +113,15 @@ impl Assembler {
             self.put(SIGNAL, &signal.number.to_le_bytes());
             self.put(SIGINFO, signal.info);
         }
+    }
+
+    /// `exit(0)` where clone(2) gave 0: in the new thread. `SYSCALL` has changed `rcx` already, and `JRCXZ` leaves the flags alone.
+    fn end_new_thread(&mut self) {
+        const EXIT: [u8; 12] = [MOV_EAX, NR_EXIT, 0, 0, 0, 0xbf, 0, 0, 0, 0, 0x0f, 0x05];
+        self.emit(&[0x48, 0x89, 0xc1]); // mov %rax, %rcx
+        self.emit(&[0xe3, 2]); // jrcxz, over the next instruction
+        self.emit(&[0xeb, 12]); // jmp, over the exit
+        self.emit(&EXIT); // mov $60, %eax; mov $0, %edi; syscall
     }
 
     /// `rt_tgsigqueueinfo(tgid, tid, signal, &siginfo)`: to itself a thread may send any `si_code`
@@ -203,6 +216,7 @@ mod tests {
             regs,
             mask: 0x1234,
             signal: None,
+            makes_thread: false,
         }
     }
 
@@ -260,6 +274,45 @@ mod tests {
             (with.bytes[TGID], with.bytes[TID], with.bytes[SIGNAL]),
             (5, 6, 10)
         );
+    }
+
+    /// What a new thread executes is told by its `rax`, without a flag being changed; the old thread's way is what it always is.
+    #[test]
+    fn a_new_thread_ends_where_it_begins() {
+        let regs = regs();
+        let info = [0xab; SIGINFO_LEN];
+        let signal = Some(QueuedSignal {
+            tgid: 5,
+            tid: 6,
+            number: 10,
+            info: &info,
+        });
+        let plain = landing(&Interrupted {
+            signal,
+            ..interrupted(&regs)
+        });
+        let landing = landing(&Interrupted {
+            signal,
+            makes_thread: true,
+            ..interrupted(&regs)
+        });
+        let code = |landing: &Landing, skip: usize| landing.bytes[CODE + skip..][..100].to_vec();
+        let decoder = Decoder::with_ip(64, &code(&landing, 2), AT, DecoderOptions::NONE);
+        let lines: Vec<String> = decoder.into_iter().take(6).map(|i| i.to_string()).collect();
+        assert_eq!(
+            lines,
+            [
+                "mov rcx,rax",
+                "jrcxz short 0000700000000007h",
+                "jmp short 0000700000000013h",
+                "mov eax,3Ch",
+                "mov edi,0",
+                "syscall",
+            ]
+        );
+        let len = 19;
+        assert_eq!(code(&landing, 2 + len)[..5], code(&plain, 2)[..5]);
+        assert_eq!(landing.without_signal, plain.without_signal + len as u64);
     }
 
     #[test]

@@ -71,6 +71,8 @@ impl Abi for X86_64 {
             close: 3,
             madvise: 28,
             memfd_create: 319,
+            clone: 56,
+            exit: 60,
         }
     }
 

@@ -88,13 +88,13 @@ impl Nest {
     fn see(&mut self, record: &Record<'_>) {
         match record {
             Record::Call(call) => {
-                let number = call.words.get(0).unwrap();
+                let number = call.words().get(0).unwrap();
                 let text: &[u8] = if number < HANDLER {
                     b"the program's"
                 } else {
                     b"the handler's"
                 };
-                assert!(call.captures.iter().all(|capture| capture.bytes == text));
+                assert!(call.captures().iter().all(|capture| capture.bytes == text));
                 if number < HANDLER {
                     assert_eq!(number, self.next);
                     self.next += 1;
@@ -104,7 +104,7 @@ impl Nest {
                 }
                 self.open.push(number);
             }
-            Record::Return(ret) => assert_eq!(ret.words.get(0), self.open.pop().map(|number| 2 * number)),
+            Record::Return(ret) => assert_eq!(ret.words().get(0), self.open.pop().map(|number| 2 * number)),
             other => panic!("{other:?}"),
         }
     }

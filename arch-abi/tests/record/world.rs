@@ -58,22 +58,22 @@ pub(crate) fn ring_layout(layout: &Layout) -> RingLayout {
 pub(crate) fn shape(recording: &Recording) -> Shape {
     let call = &recording.call;
     let count = |captures: usize| u8::try_from(captures).unwrap();
-    Shape {
-        call: Fields {
+    Shape::new(
+        Fields {
             stamp: call.stamp,
             caller: call.caller,
             words: call.ints + call.stack,
             floats: call.floats,
             captures: count(call.captures.len()),
         },
-        ret: recording.ret.as_ref().map(|ret| Fields {
+        recording.ret.as_ref().map(|ret| Fields {
             stamp: ret.stamp,
             caller: false,
             words: ret.ints + u8::from(ret.errno.is_some()),
             floats: ret.floats,
             captures: count(ret.captures.len()),
         }),
-    }
+    )
 }
 
 /// futex(2), as a tracer's.
@@ -138,14 +138,14 @@ impl Seen {
         };
         Some(Seen {
             kind,
-            id: call.id,
-            stack_pointer: call.stack_pointer,
-            stamp: call.stamp,
-            caller: call.caller,
-            words: call.words.iter().collect(),
-            floats: call.floats.iter().collect(),
+            id: call.id(),
+            stack_pointer: call.stack_pointer(),
+            stamp: call.stamp(),
+            caller: call.caller(),
+            words: call.words().iter().collect(),
+            floats: call.floats().iter().collect(),
             captures: call
-                .captures
+                .captures()
                 .iter()
                 .map(|capture| (capture.bytes.to_vec(), capture.end))
                 .collect(),

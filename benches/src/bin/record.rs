@@ -3,9 +3,10 @@
 use clap::Parser;
 use rltrace_benches::fixture::Fixtures;
 use rltrace_benches::machine::{self, Machine};
-use rltrace_benches::recording::{Place, Runs, Standstill, Subject, WAYS, standstill};
+use rltrace_benches::recording::{Place, Runs, Subject, WAYS};
 use rltrace_benches::report::table::number;
 use rltrace_benches::results::Spread;
+use rltrace_benches::standstill::{Standstill, standstill};
 use rltrace_benches::tracer::{self, Profile};
 use std::error::Error;
 use std::fmt::Write as _;
@@ -80,7 +81,21 @@ fn compiler() -> Result<String, Box<dyn Error>> {
     Err("g++ has no cc1plus".into())
 }
 
-type Visits = Vec<(&'static str, Vec<Standstill>, Option<rltrace_benches::Error>)>;
+type Visits = Vec<(
+    &'static [&'static str],
+    Vec<Standstill>,
+    Option<rltrace_benches::Error>,
+)>;
+
+/// How a busy program is visited.
+const VISITS: [&[&str]; 6] = [
+    &["--engine=trap", "-e", "work2"],
+    &["--engine=trap", "-e", "@MAIN"],
+    &["--engine=trap", "-e", "@*"],
+    &["--engine=fast", "-e", "work2"],
+    &["--engine=fast", "-e", "@MAIN"],
+    &["--engine=fast", "-e", "@*"],
+];
 
 fn rounds(place: &Place, options: &Options) -> (Vec<Runs>, Visits) {
     let mut all: Vec<Runs> = Vec::new();
@@ -95,10 +110,7 @@ fn rounds(place: &Place, options: &Options) -> (Vec<Runs>, Visits) {
             failure: None,
         }));
     }
-    let mut visits: Visits = vec![
-        ("--engine=trap", Vec::new(), None),
-        ("--engine=fast", Vec::new(), None),
-    ];
+    let mut visits: Visits = VISITS.map(|how| (how, Vec::new(), None)).into();
     for round in 1..=options.rounds.max(1) {
         for runs in &mut all {
             eprintln!("round {round}: {}: {}", runs.subject.title(), runs.way.name);
@@ -107,9 +119,9 @@ fn rounds(place: &Place, options: &Options) -> (Vec<Runs>, Visits) {
                 Err(error) => runs.failure = Some(error),
             }
         }
-        for (engine, seen, failure) in &mut visits {
-            eprintln!("round {round}: attach and leave: {engine}");
-            match standstill(place, &[*engine]) {
+        for (how, seen, failure) in &mut visits {
+            eprintln!("round {round}: attach and leave: {}", how.join(" "));
+            match standstill(place, how) {
                 Ok(visit) => seen.push(visit),
                 Err(error) => *failure = Some(error),
             }
@@ -185,21 +197,27 @@ fn section(text: &mut String, subject: Subject, all: &[Runs]) {
 
 fn standstills(text: &mut String, visits: &Visits) {
     text.push_str(
-        "## Four busy threads stand still, ms\n\nThe longest time for which none of them went on; the scheduler alone makes some.\n\n\
-         | | without a tracer, min | attach, min | median | leave, min | median |\n|---|---:|---:|---:|---:|---:|\n",
+        "## Four busy threads stand still, ms\n\nThe longest time for which none of them went on, of which the scheduler alone makes some; and for how long the tracer held \
+         them, all but one, the one that sleeps (`-D debug` says \"stopped for\").\n\n\
+         | | without a tracer, min | attach, min | median | attach: stopped for, min | median | leave, min | median | leave: stopped for, min | median |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
-    for (engine, seen, failure) in visits {
+    for (how, seen, failure) in visits {
         let of = |part: fn(&Standstill) -> f64| Spread::of(seen.iter().map(part));
-        let (Some(before), Some(attach), Some(leave)) = (of(|v| v.before), of(|v| v.attach), of(|v| v.leave))
-        else {
+        let parts: [fn(&Standstill) -> f64; 4] =
+            [|v| v.attach, |v| v.attach_held, |v| v.leave, |v| v.leave_held];
+        let how = how.join(" ");
+        let Some(before) = of(|v| v.before) else {
             let why = failure
                 .as_ref()
                 .map(rltrace_benches::Error::chain)
                 .unwrap_or_default();
-            let _ = writeln!(text, "| {engine} | {why} | | | | |");
+            let _ = writeln!(text, "| {how} | {why} |{}", " |".repeat(8));
             continue;
         };
-        let figures = [before.min, attach.min, attach.median, leave.min, leave.median].map(number);
-        let _ = writeln!(text, "| {engine} | {} |", figures.join(" | "));
+        let spreads = parts.iter().filter_map(|&part| of(part));
+        let figures = spreads.flat_map(|spread| [spread.min, spread.median]);
+        let figures: Vec<String> = std::iter::once(before.min).chain(figures).map(number).collect();
+        let _ = writeln!(text, "| `{how}` | {} |", figures.join(" | "));
     }
 }

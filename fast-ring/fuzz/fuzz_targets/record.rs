@@ -17,15 +17,12 @@ fn fields([flags, counts]: [u8; 2]) -> Fields {
 
 fuzz_target!(|input: ([[u8; 2]; 2], Vec<u8>)| {
     let ([call, ret], bytes) = input;
-    let shape = Shape {
-        call: fields(call),
-        ret: Some(fields(ret)),
-    };
+    let shape = Shape::new(fields(call), Some(fields(ret)));
     let Ok(record) = parse(&bytes, &[shape][..]) else {
         return;
     };
     if let Record::Call(call) | Record::TailCall(call) | Record::Return(call) = record {
-        let captured: usize = call.captures.iter().map(|capture| capture.bytes.len()).sum();
-        assert!(8 * (1 + call.words.len() + call.floats.len()) + captured <= bytes.len());
+        let captured: usize = call.captures().iter().map(|capture| capture.bytes.len()).sum();
+        assert!(8 * (1 + call.words().len() + call.floats().len()) + captured <= bytes.len());
     }
 });

@@ -29,14 +29,8 @@ fuzz_target!(|writes: Vec<(u16, u64)>| {
         ..Fields::default()
     };
     let shapes = [
-        Shape {
-            call,
-            ret: Some(bare),
-        },
-        Shape {
-            call: bare,
-            ret: None,
-        },
+        Shape::new(call, Some(bare)),
+        Shape::new(bare, None),
     ];
     let most = layout.ring_bytes() / 8 + 2;
     let merged = Merge::new(100).drain(1000, &mut rings, &shapes[..], &host, |_, _| ());

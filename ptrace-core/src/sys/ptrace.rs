@@ -62,6 +62,11 @@ pub(crate) fn seize(tid: Tid, options: i32) -> io::Result<()> {
     unsafe { ptrace(libc::PTRACE_SEIZE, tid, 0, options.cast_unsigned() as usize) }
 }
 
+pub(crate) fn set_options(tid: Tid, options: i32) -> io::Result<()> {
+    // SAFETY: PTRACE_SETOPTIONS takes options as `data` and no pointer.
+    unsafe { ptrace(libc::PTRACE_SETOPTIONS, tid, 0, options.cast_unsigned() as usize) }
+}
+
 pub(crate) fn interrupt(tid: Tid) -> io::Result<()> {
     // SAFETY: PTRACE_INTERRUPT takes nothing.
     unsafe { ptrace(libc::PTRACE_INTERRUPT, tid, 0, 0) }

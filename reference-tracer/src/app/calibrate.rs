@@ -69,6 +69,7 @@ fn traced(hand_off: bool) -> Option<Report> {
         raw_errors: false,
         fd_paths: false,
         threads: PidPrefix::None,
+        raw: None,
         stack: None,
         limit: None,
     };

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::raw::{names_threads, raw_destination, raw_options};
 use super::{Refusal, calibrate, ltrace};
 use crate::cli::{self, Cli};
 use crate::filter::{Filter, FilterError, FilterSet};
@@ -30,7 +31,7 @@ pub(super) fn trace_options(cli: &Cli) -> TraceOptions {
 /// How calls are recorded inside the programs.
 fn record_options(cli: &Cli) -> RecordOptions {
     RecordOptions {
-        engine: cli.engine,
+        engine: cli.engine(),
         ring: cli.ring,
         on_full: match cli.on_full {
             cli::OnFull::Wait => OnFull::Wait,
@@ -53,6 +54,9 @@ pub(super) fn syscalls(cli: &Cli) -> Syscalls {
 
 /// Where the lines go.
 pub(super) fn destination(cli: &Cli) -> Result<Destination, Refusal> {
+    if let Some(raw) = raw_destination(cli) {
+        return raw;
+    }
     let target = match &cli.output {
         Some(path) => Target::parse(path, cli.output_append),
         None if cli.output_append => {
@@ -113,7 +117,7 @@ pub(super) fn selection(cli: &Cli) -> Result<Selection, Refusal> {
 }
 
 /// What filters mean. One that cannot be understood ends the run, or under the name `ltrace` is told of and left out.
-fn filters<T>(
+pub(super) fn filters<T>(
     cli: &Cli,
     texts: &[String],
     parse: impl Fn(&str) -> Result<T, FilterError>,
@@ -133,7 +137,7 @@ fn filters<T>(
 }
 
 /// How lines name threads: in a file it can be seen from afar what the number is.
-fn thread_names(cli: &Cli) -> PidPrefix {
+pub(super) fn thread_names(cli: &Cli) -> PidPrefix {
     if cli.output.is_some() {
         PidPrefix::Bare
     } else {
@@ -141,9 +145,12 @@ fn thread_names(cli: &Cli) -> PidPrefix {
     }
 }
 
-fn text_options(cli: &Cli, destination: &Destination) -> TextOptions {
-    let many = cli.follow == 1 || cli.pid.len() + usize::from(!cli.command.is_empty()) > 1;
-    let pid = if many { thread_names(cli) } else { PidPrefix::None };
+pub(super) fn text_options(cli: &Cli, destination: &Destination) -> TextOptions {
+    let pid = if names_threads(cli) {
+        thread_names(cli)
+    } else {
+        PidPrefix::None
+    };
     let time = match (cli.timestamps, cli.relative_time) {
         (0, false) => TimePrefix::None,
         (0, true) => TimePrefix::Relative,
@@ -192,17 +199,26 @@ pub(super) fn report_options(cli: &Cli, destination: &Destination) -> ReportOpti
         threads: thread_names(cli),
         stack: cli.stack,
         limit: cli.limit,
+        raw: raw_options(cli),
     }
 }
 
 fn summary_options(cli: &Cli) -> SummaryOptions {
-    let columns = cli.columns.as_ref().map(|columns| columns.0.clone());
     SummaryOptions {
         correction: cli
             .like_ltrace
             .is_none()
             .then(|| calibrate::measure(!cli.no_handoff))
             .flatten(),
+        ..table_options(cli)
+    }
+}
+
+/// How a table looks.
+pub(super) fn table_options(cli: &Cli) -> SummaryOptions {
+    let columns = cli.columns.as_ref().map(|columns| columns.0.clone());
+    SummaryOptions {
+        correction: None,
         columns: columns.unwrap_or_else(|| Column::ALL.to_vec()),
         sort: cli.sort.unwrap_or(Column::SelfTime),
         ltrace: cli.like_ltrace.is_some(),

@@ -153,22 +153,22 @@ impl Wants {
     pub fn fill_call(&self, record: &Call<'_>, call: &mut RawCall, memory: &mut Recorded) {
         let fields = &self.recording.call;
         let ints = usize::from(fields.ints);
-        call.sp = Addr::new(NOT_CANONICAL | u64::from(record.stack_pointer));
-        call.return_address = Addr::new(record.caller.unwrap_or(0));
+        call.sp = Addr::new(NOT_CANONICAL | u64::from(record.stack_pointer()));
+        call.return_address = Addr::new(record.caller().unwrap_or(0));
         call.words = [0; 8];
         call.word_count = fields.ints;
         call.stack.clear();
         call.stack
             .extend_from_slice(&call.return_address.get().to_le_bytes());
-        for (index, word) in record.words.iter().enumerate() {
+        for (index, word) in record.words().iter().enumerate() {
             match call.words.get_mut(index).filter(|_| index < ints) {
                 Some(slot) => *slot = word,
                 None => call.stack.extend_from_slice(&word.to_le_bytes()),
             }
         }
-        call.fp = vectors(record.floats);
+        call.fp = vectors(record.floats());
         memory.clear();
-        for (capture, content) in fields.captures.iter().zip(record.captures.iter()) {
+        for (capture, content) in fields.captures.iter().zip(record.captures().iter()) {
             memory.add_behind(pointer(capture, call, 0), capture, content);
         }
     }
@@ -179,20 +179,20 @@ impl Wants {
         memory.clear();
         ret.words = [0; 2];
         ret.errno = None;
-        ret.fp = vectors(record.floats);
+        ret.fp = vectors(record.floats());
         let Some(fields) = &self.recording.ret else { return };
         let ints = usize::from(fields.ints);
-        for (slot, word) in ret.words.iter_mut().zip(record.words.iter().take(ints)) {
+        for (slot, word) in ret.words.iter_mut().zip(record.words().iter().take(ints)) {
             *slot = word;
         }
         if fields.errno.is_some() {
             // An int: the low half of its word.
-            ret.errno = record.words.get(ints).map(|word| {
+            ret.errno = record.words().get(ints).map(|word| {
                 let [a, b, c, d, ..] = word.to_le_bytes();
                 i32::from_le_bytes([a, b, c, d])
             });
         }
-        for (capture, content) in fields.captures.iter().zip(record.captures.iter()) {
+        for (capture, content) in fields.captures.iter().zip(record.captures().iter()) {
             memory.add_behind(pointer(capture, call, ret.words[0]), capture, content);
         }
     }

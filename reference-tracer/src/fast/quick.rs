@@ -10,8 +10,8 @@ mod show;
 
 use fast_ring::Call;
 
-use self::line::{Line, Name};
-use self::show::{Failure, Numbers, Records, Show, Shown};
+use self::line::{Line, Name, Page};
+use self::show::{Failure, Numbers, Records, Value};
 use super::wants::{Ask, Wants};
 use crate::text::{CallName, Moment, TextOptions, TextSink};
 
@@ -19,8 +19,8 @@ use crate::text::{CallName, Moment, TextOptions, TextSink};
 #[derive(Debug)]
 pub struct Quick {
     name: Name,
-    args: Box<[Shown]>,
-    result: Show,
+    args: Box<[Value]>,
+    result: Value,
     failure: Failure,
     numbers: Numbers,
     limit: usize,
@@ -53,11 +53,11 @@ impl Verdict {
 
 /// Where lines are made. One serves all call points.
 #[derive(Debug)]
-pub struct Scratch(Line);
+pub struct Scratch(Page);
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self(Line::new())
+        Self(Page::new())
     }
 }
 
@@ -73,6 +73,7 @@ impl Quick {
     ///
     /// `false`: nothing was appended, and the line is to be made in the general way: another one is open, or this call has a value that
     /// is not so simple.
+    #[inline]
     #[must_use]
     pub fn whole_line(
         &self,
@@ -84,47 +85,46 @@ impl Quick {
         took: u64,
     ) -> bool {
         sink.whole_line(out, at, |out, prefix| {
-            let line = &mut scratch.0;
-            if !self.line(line, (call, ret), prefix, took) {
+            let line = self.line(&mut scratch.0, (call, ret), prefix, took);
+            if line.is_over() {
                 return false;
             }
-            out.extend_from_slice(line.bytes());
+            line.append_to(out);
             true
         })
     }
 
-    /// Makes what follows the prefix, which takes so many columns.
-    fn line(&self, line: &mut Line, (call, ret): (&Call<'_>, &Call<'_>), prefix: usize, took: u64) -> bool {
-        line.clear();
-        line.name(&self.name);
+    /// Makes what follows the prefix, which takes so many columns. A line that is over, if it can't be made here.
+    #[inline]
+    fn line<'p>(
+        &self,
+        page: &'p mut Page,
+        (call, ret): (&Call<'_>, &Call<'_>),
+        prefix: usize,
+        took: u64,
+    ) -> Line<'p> {
+        let (line, aside) = page.line();
         let records = Records::new(call, ret, &self.numbers, self.limit);
         let failed = self.failure.is(&records);
-        let mut any = false;
-        for shown in &self.args {
-            if !shown.is_there(&records) {
-                continue;
-            }
-            if any {
-                line.put(b", ");
-            }
-            any = true;
-            if !shown.show(&records, failed, line) {
-                return false;
+        let mut line = line.name(&self.name, aside);
+        let mut separator = 0;
+        for value in &self.args {
+            if value.is_there(&records) {
+                line = line.some(b", ", separator);
+                separator = 2;
+                line = value.show(&records, failed, line, aside);
             }
         }
-        line.put(b") ");
-        line.spaces(self.columns.saturating_sub(prefix + line.columns()));
-        line.put(b"= ");
-        if self.result.show(&records, line).is_none() {
-            return false;
-        }
+        line = line.put(b") ");
+        let columns = prefix + line.columns(aside);
+        line = line.spaces(self.columns.saturating_sub(columns)).put(b"= ");
+        line = self.result.show(&records, false, line, aside);
         if failed {
-            self.failure.why(&records, line);
+            line = self.failure.why(&records, line, aside);
         }
         if self.duration {
-            line.duration(took);
+            line = line.duration(took);
         }
-        line.put(b"\n");
-        !line.is_over()
+        line.put(b"\n")
     }
 }

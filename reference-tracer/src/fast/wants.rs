@@ -90,22 +90,22 @@ impl Wants {
     #[must_use]
     pub fn shape(&self) -> Shape {
         let Recording { call, ret } = &self.recording;
-        Shape {
-            call: Fields {
+        Shape::new(
+            Fields {
                 stamp: call.stamp,
                 caller: call.caller,
                 words: call.ints + call.stack,
                 floats: call.floats,
                 captures: count(&call.captures),
             },
-            ret: ret.as_ref().map(|ret| Fields {
+            ret.as_ref().map(|ret| Fields {
                 stamp: ret.stamp,
                 caller: false,
                 words: ret.ints + u8::from(ret.errno.is_some()),
                 floats: ret.floats,
                 captures: count(&ret.captures),
             }),
-        }
+        )
     }
 }
 
@@ -270,9 +270,9 @@ impl<'a> Builder<'a> {
             },
         };
         let shape = wants.shape();
-        let call = most_bytes(shape.call, &wants.recording.call.captures);
+        let call = most_bytes(*shape.call, &wants.recording.call.captures);
         let ret = wants.recording.ret.as_ref().zip(shape.ret);
-        let ret = ret.map_or(0, |(ret, fields)| most_bytes(fields, &ret.captures));
+        let ret = ret.map_or(0, |(ret, fields)| most_bytes(*fields, &ret.captures));
         if call.max(ret) > ask.max_record {
             return Err(Reason::TooLong);
         }

@@ -77,6 +77,8 @@ pub struct Output {
     target: Target,
     sink: Option<Sink>,
     buffer: Vec<u8>,
+    /// It is written when it holds this much.
+    full: usize,
     is_terminal: bool,
     broken: Option<OutputError>,
     report: Report,
@@ -96,6 +98,7 @@ impl Output {
             is_terminal: sink.is_terminal(),
             sink: Some(sink),
             buffer: Vec::with_capacity(FULL),
+            full: FULL,
             broken: None,
             report: Box::new(|error| {
                 // When standard error is what broke, nobody is left to be told.
@@ -103,6 +106,13 @@ impl Output {
             }),
             calls: None,
         })
+    }
+
+    /// Lets it be written when it holds so many bytes, instead of 64 KiB: for what is no text, and comes in large pieces.
+    #[must_use]
+    pub fn with_room(mut self, bytes: usize) -> Self {
+        self.full = bytes;
+        self
     }
 
     /// Lets writes end when `calls` are over. From then on nothing is written before [`Output::finish`], which offers what
@@ -124,8 +134,9 @@ impl Output {
     }
 
     /// A line is complete: a terminal gets it at once, otherwise a large buffer is written.
+    #[inline]
     pub fn end_line(&mut self) {
-        if self.is_terminal || self.buffer.len() >= FULL || self.broken.is_some() {
+        if self.is_terminal || self.buffer.len() >= self.full || self.broken.is_some() {
             self.flush_idle();
         }
     }
@@ -150,7 +161,7 @@ impl Output {
             Ok(written) => drop(self.buffer.drain(..written)),
             Err(reason) => self.lose(reason),
         }
-        self.buffer.shrink_to(KEEP);
+        self.buffer.shrink_to(KEEP / FULL * self.full);
     }
 
     /// Writes what is left after an interrupted write, if there is a reader.

@@ -3,17 +3,18 @@
 use std::fmt;
 
 use arch_abi::{Abi, CType, Float};
+use serde::{Deserialize, Serialize};
 
 /// A type in [`Types`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct TypeId(u32);
 
 /// A set of names in [`Types`]: an enumeration or a set of flags.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct NamesId(u32);
 
 /// How wide an integer is.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Width {
     /// So many bytes everywhere.
     Bytes(u8),
@@ -22,7 +23,7 @@ pub enum Width {
 }
 
 /// An integer type.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Int {
     /// How wide.
     pub width: Width,
@@ -44,7 +45,7 @@ impl Int {
 }
 
 /// How a value of some type is shown.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub enum Lens {
     /// Base 2.
     Bin,
@@ -77,7 +78,7 @@ pub enum Lens {
 }
 
 /// How many elements an array has.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Length {
     /// The array ends with the first element whose bytes are all zero, which does not count.
     pub terminated: bool,
@@ -94,25 +95,26 @@ impl Length {
 }
 
 /// A member of a structure or union.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Field {
     /// Its name, where the prototype gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
     /// Its type.
     pub ty: TypeId,
 }
 
 /// A type.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Type {
     /// Nothing.
     Void,
     /// An integer.
     Int(Int),
     /// A floating-point number.
-    Float(Float),
+    Float(#[serde(with = "FloatDef")] Float),
     /// A complex number.
-    Complex(Float),
+    Complex(#[serde(with = "FloatDef")] Float),
     /// A pointer to a value.
     Pointer(TypeId),
     /// A pointer to code.
@@ -136,8 +138,17 @@ pub enum Type {
     Opaque,
 }
 
+/// [`Float`] as files have it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Float")]
+enum FloatDef {
+    Single,
+    Double,
+    Long,
+}
+
 /// The operators of expressions, in C's meaning.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "each is named as its operator is in C")]
 pub enum Op {
     Or,
@@ -159,7 +170,7 @@ pub enum Op {
 }
 
 /// An expression of the language.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Expr {
     /// A number.
     Num(i64),
@@ -180,7 +191,7 @@ pub enum Expr {
 }
 
 /// Which way a parameter's value goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub enum Direction {
     /// To the callee: shown at the entry.
     #[default]
@@ -192,7 +203,7 @@ pub enum Direction {
 }
 
 /// A string parameter that tells what the arguments after it are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pack {
     /// scanf's conversions rather than printf's.
     pub scanf: bool,
@@ -203,22 +214,25 @@ pub struct Pack {
 }
 
 /// A parameter.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Param {
     /// Its name, where the prototype gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Box<str>>,
     /// Its type.
     pub ty: TypeId,
     /// Which way its value goes.
     pub direction: Direction,
     /// Whether it is a format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pack: Option<Pack>,
     /// It is there only if this is not zero.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Expr>,
 }
 
 /// When a call has failed.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub enum Failure {
     /// When it returns this value, cut to the size of its type.
     Returns(i64),
@@ -227,7 +241,7 @@ pub enum Failure {
 }
 
 /// A function's prototype.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Prototype {
     /// The function's name, as the symbol has it.
     pub name: Box<str>,
@@ -246,7 +260,7 @@ pub struct Prototype {
 }
 
 /// Names of values, one group of bits at a time.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct NameGroup {
     /// The bits that this group is about; all of them for an enumeration.
     pub mask: u64,
@@ -256,7 +270,7 @@ pub struct NameGroup {
 
 /// Names of values: an enumeration has one group, of all bits. A set of flags has one group for
 /// each field of bits whose values have names, and one item for each flag in `flags`.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Names {
     /// Fields of bits, of which one name holds.
     pub groups: Vec<NameGroup>,

@@ -1,5 +1,10 @@
 //! Numbers as text, into places of fixed size: much quicker than `core::fmt`, which lines full of numbers cannot afford.
 
+#![allow(
+    clippy::inline_always,
+    reason = "they are parts of lines that are made in registers: benches/quick.rs"
+)]
+
 /// The most digits of a word in base 10, and of one in base 16.
 pub(crate) const MAX_DECIMAL: usize = 20;
 pub(crate) const MAX_HEX: usize = 16;
@@ -35,6 +40,47 @@ pub(crate) fn decimal(mut number: u64, place: &mut [u8]) {
     }
 }
 
+/// One more than the largest number of eight digits.
+pub(crate) const EIGHT_DIGITS: u64 = 100_000_000;
+
+/// The eight digits of a number below [`EIGHT_DIGITS`], with zeros before it: each in a byte of a word, the first one lowest.
+#[inline(always)]
+fn eight(number: u64) -> u64 {
+    // Both halves of four digits, then all four pairs, then all digits: divisions of several numbers at once, as products with the
+    // inverse, which are right for numbers so small.
+    let halves = (number / 10_000) | ((number % 10_000) << 32);
+    let hundreds = ((halves * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let pairs = hundreds | (halves - hundreds * 100) << 16;
+    let tens = ((pairs * 103) >> 10) & 0x000f_000f_000f_000f;
+    tens | (pairs - tens * 10) << 8
+}
+
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The digits of a number below [`EIGHT_DIGITS`] from its first one on, and how many they are; what follows them is of no use.
+#[inline(always)]
+pub(crate) fn short(number: u64) -> ([u8; 8], usize) {
+    let digits = eight(number);
+    let zeros = (digits.trailing_zeros() / 8).min(7);
+    (
+        ((digits | ZEROS) >> (8 * zeros)).to_le_bytes(),
+        8 - zeros as usize,
+    )
+}
+
+/// The last eight digits of a number.
+#[inline]
+pub(crate) fn last_eight(number: u64) -> [u8; 8] {
+    (eight(number % EIGHT_DIGITS) | ZEROS).to_le_bytes()
+}
+
+/// The last six digits of a number.
+#[inline]
+pub(crate) fn last_six(number: u64) -> [u8; 6] {
+    let [_, _, digits @ ..] = last_eight(number);
+    digits
+}
+
 /// Appends a number in base 10.
 pub(crate) fn append(number: u64, out: &mut Vec<u8>) {
     let mut digits = [0; MAX_DECIMAL];
@@ -58,7 +104,7 @@ pub(crate) fn hex_len(number: u64) -> usize {
 }
 
 /// The digits of a number in base 16, from its first one on; what follows them is of no use.
-#[inline]
+#[inline(always)]
 pub(crate) fn hex(number: u64) -> [u8; MAX_HEX] {
     let aligned = number << ((16 - hex_len(number)) * 4);
     let mut digits = [0; MAX_HEX];
@@ -86,6 +132,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_digit_in_every_place() {
+        // The halves are divided apart from one another: all numbers of four digits in each of them.
+        for half in 0..10_000 {
+            for number in [half, half * 10_000, half * 10_000 + 9_999, 99_990_000 + half] {
+                let (digits, len) = short(number);
+                assert_eq!(std::str::from_utf8(&digits[..len]), Ok(&*number.to_string()));
+            }
+        }
+    }
+
+    #[test]
     fn digits_are_those_of_core_fmt() {
         let words =
             (0..64).flat_map(|shift| [1_u64 << shift, (1 << shift) - 1, 0xfedc_ba98_7654_3210 >> shift]);
@@ -97,6 +154,14 @@ mod tests {
             assert_eq!(String::from_utf8(place).unwrap(), number.to_string());
             let digits = &hex(number)[..hex_len(number)];
             assert_eq!(std::str::from_utf8(digits).unwrap(), format!("{number:x}"));
+            assert_eq!(
+                last_eight(number),
+                *format!("{:08}", number % 100_000_000).as_bytes()
+            );
+            assert_eq!(last_six(number), *format!("{:06}", number % 1_000_000).as_bytes());
+            let (digits, len) = short(number % EIGHT_DIGITS);
+            let expected = (number % EIGHT_DIGITS).to_string();
+            assert_eq!(std::str::from_utf8(&digits[..len]), Ok(&*expected));
             let mut place = [0; 7];
             decimal(number, &mut place);
             assert_eq!(

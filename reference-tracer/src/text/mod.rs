@@ -82,6 +82,7 @@ impl TextSink {
 
     /// Appends the line of a call that has returned, where no line is open. `write` appends what follows the prefix, told how many
     /// columns that takes, and says whether it could: otherwise all is as it was.
+    #[inline]
     pub(crate) fn whole_line(
         &mut self,
         out: &mut Vec<u8>,
@@ -299,6 +300,7 @@ impl TextSink {
         }
     }
 
+    #[inline]
     fn prefix(&mut self, out: &mut Vec<u8>, at: Moment) {
         match self.options.pid {
             PidPrefix::None => {}
@@ -321,6 +323,7 @@ impl TextSink {
         }
     }
 
+    #[inline]
     fn time(&mut self, out: &mut Vec<u8>, now: u64) {
         let seconds = now / 1_000_000_000;
         match self.options.time {
@@ -378,9 +381,10 @@ impl TextSink {
 }
 
 /// Appends a point, the microseconds of a time that is given in them, and what follows.
+#[inline]
 fn millionths(micros: u64, then: u8, out: &mut Vec<u8>) {
     let mut text = [b'.', 0, 0, 0, 0, 0, 0, then];
-    digits::decimal(micros, &mut text[1..7]);
+    text[1..7].copy_from_slice(&digits::last_six(micros));
     out.extend_from_slice(&text);
 }
 

@@ -6,6 +6,8 @@ use arch_abi::{Addr, Arch};
 use breakpoint::{CodeMemory, CopySpace};
 use ptrace_core::{Memory, MemoryError, Stopped, procfs};
 
+use super::deferred::Deferred;
+
 /// The code of a process, in the name of one of its stopped threads.
 pub(super) struct Code<'a> {
     /// Whose system calls map memory.
@@ -20,7 +22,7 @@ pub(super) struct Code<'a> {
     pub(super) mapped: &'a mut Vec<(Addr, u64)>,
     /// What is written to the program's own code is kept here, if there is such a list, until the guard knows
     /// the traps: see [`Space::arm`](super::space::Space::arm).
-    pub(super) deferred: &'a mut Option<Vec<(Addr, Vec<u8>)>>,
+    pub(super) deferred: &'a mut Option<Deferred>,
 }
 
 /// Why code cannot be read, written or given room.
@@ -51,7 +53,11 @@ impl CodeMemory for Code<'_> {
     type Error = CodeError;
 
     fn read(&self, at: Addr, buf: &mut [u8]) -> Result<(), CodeError> {
-        Ok(self.memory.read_exact(at, buf)?)
+        self.memory.read_exact(at, buf)?;
+        if let Some(deferred) = &*self.deferred {
+            deferred.show(at, buf);
+        }
+        Ok(())
     }
 
     fn write(&mut self, at: Addr, bytes: &[u8]) -> Result<(), CodeError> {
@@ -59,7 +65,7 @@ impl CodeMemory for Code<'_> {
         if let Some(deferred) = self.deferred
             && !self.mapped.iter().any(in_copies)
         {
-            deferred.push((at, bytes.to_vec()));
+            deferred.put(at, bytes);
             return Ok(());
         }
         Ok(self.memory.write(at, bytes)?)

@@ -41,6 +41,8 @@ pub(super) struct Guard {
     action: Action,
     /// The program's own disposition.
     old_action: Action,
+    /// Whether the handler is in force no more, and can be unmapped.
+    is_over: bool,
     table: Option<Table>,
     ranges: usize,
     /// Whether the program's own disposition is in force for the moment, or ours may have been lost.
@@ -59,8 +61,7 @@ struct Table {
 }
 
 impl Guard {
-    /// Puts the handler into the process of `stopped`, whose other threads are stopped, too, or not yet
-    /// there.
+    /// Puts the handler into the process of `stopped`. No trap is in yet.
     pub(super) fn install(stopped: &Stopped, memory: &Memory, arch: Arch) -> Result<Self, CodeError> {
         let rw = libc::PROT_READ | libc::PROT_WRITE;
         let data = map(stopped, arch, None, PAGE, rw)?;
@@ -71,6 +72,7 @@ impl Guard {
             data,
             action: Action::default_of(arch.abi()),
             old_action: Action::default_of(arch.abi()),
+            is_over: false,
             table: None,
             ranges: 0,
             away: false,
@@ -99,7 +101,28 @@ impl Guard {
         // A guard that was there before knows where a thread goes that has its trap behind it already,
         // and hands on to the program in its turn.
         self.hand_on_to(memory, current.handler())?;
-        self.enable(stopped, memory)
+        self.begin(stopped, memory, current)
+    }
+
+    /// Puts the handler in force. `found` was so when it was made ready.
+    fn begin(&mut self, stopped: &Stopped, memory: &Memory, found: Action) -> Result<(), CodeError> {
+        let [new, old] = [NEW_ACTION, OLD_ACTION].map(|offset| self.data.wrapping_add(offset));
+        memory.write(new, self.action.bytes())?;
+        self.sigaction(stopped, new.get(), old.get())?;
+        let before = Action::read(memory, old, self.abi)?;
+        if before.bytes() != found.bytes() {
+            // The program has set it since it was looked at.
+            self.old_action = before;
+            self.hand_on_to(memory, before.handler())?;
+        }
+        Ok(())
+    }
+
+    /// Whether it is still there: the process may have executed another program since it was put in.
+    pub(super) fn is_there(&self, memory: &Memory) -> bool {
+        let signature = self.code.wrapping_add(SIGNATURE);
+        let words = [signature, signature.wrapping_add(8)].map(|at| read_word(memory, at).ok());
+        words == [Some(MAGIC), Some(self.data.get())]
     }
 
     /// Lets the handler hand on what is not the guard's; a later tracer learns of the program's own disposition.
@@ -268,15 +291,27 @@ impl Guard {
         Ok(table)
     }
 
-    /// Gives the program its own disposition back, and unmaps everything. All threads are stopped,
-    /// none stands at a trap.
-    pub(super) fn remove(&mut self, stopped: &Stopped, memory: &Memory) {
-        let Ok(current) = self.current(stopped, memory) else {
-            return;
-        };
-        let is_ours = self.is_in_force(&current) || current.is_reset_of(&self.action);
+    /// Gives the program its own disposition back. No thread stands at a trap, or will.
+    pub(super) fn end(&mut self, stopped: &Stopped, memory: &Memory) {
         // A handler that could not be taken out must stay mapped.
-        if !is_ours || self.set(stopped, memory, &self.old_action).is_ok() {
+        self.is_over = self.is_over || self.try_end(stopped, memory).is_ok();
+    }
+
+    fn try_end(&self, stopped: &Stopped, memory: &Memory) -> Result<(), CodeError> {
+        let [new, old] = [NEW_ACTION, OLD_ACTION].map(|offset| self.data.wrapping_add(offset));
+        memory.write(new, self.old_action.bytes())?;
+        self.sigaction(stopped, new.get(), old.get())?;
+        let current = Action::read(memory, old, self.abi)?;
+        if self.is_in_force(&current) || current.is_reset_of(&self.action) {
+            return Ok(());
+        }
+        // The program has set another one, past the C library.
+        self.set(stopped, memory, &current)
+    }
+
+    /// Unmaps everything, unless the handler is in force.
+    pub(super) fn remove(&mut self, stopped: &Stopped) {
+        if self.is_over {
             self.unmap(stopped);
         }
     }
@@ -342,6 +377,13 @@ impl Space {
                 let why = super::linkage::chain(&error);
                 Some(format!("it would not survive a kill -9 of rltrace: {why}"))
             }
+        }
+    }
+
+    /// Sees to it that the guard is in force, which was put in while the program ran.
+    pub(super) fn confirm_guard(&mut self, stopped: &Stopped) {
+        if let Some(guard) = &mut self.guard {
+            let _: Result<(), CodeError> = guard.come_back(stopped, &self.memory);
         }
     }
 

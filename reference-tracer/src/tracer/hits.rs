@@ -160,6 +160,7 @@ impl Hit<'_> {
         pending.return_trap = None;
         pending.open = OpenCall::default();
         pending.is_recorded = false;
+        pending.by_jump = false;
     }
 
     /// The record of a call whose instruction has yet to push the return address: as if it had.
@@ -220,6 +221,7 @@ impl Hit<'_> {
             .fast
             .as_ref()
             .is_some_and(|fast| fast.is_return(return_to));
+        pending.by_jump = recorded;
         let return_to = if recorded {
             self.thread.returns_to(0, pending.call.sp, true)
         } else {

@@ -5,11 +5,14 @@
 //! something else first, and has a SIGTRAP to come. Copies and the guard go last, when no thread can
 //! need them.
 
+use std::time::Instant;
+
 use arch_abi::Addr;
-use ptrace_core::{Error, Signal, Stop, Stopped, Tid, Wait, procfs};
+use ptrace_core::{Envoy, Error, Haste, Signal, Stop, Stopped, Tid, Wait, procfs};
 use rustc_hash::FxHashSet;
 
 use super::Tracer;
+use super::arrive::is_asleep;
 use super::code::unmap;
 use super::fast::Pass;
 use super::lifecycle::Birth;
@@ -22,16 +25,21 @@ pub(super) type Held = Vec<(Stopped, Stop)>;
 
 impl Tracer {
     /// Leaves all processes as if they had never been traced. What dies meanwhile needs nothing.
+    ///
+    /// While the threads are stopped only that is done which they would meet. What they have recorded is read when they run again, and
+    /// memory that nobody needs any more is unmapped then, by an envoy.
     pub(super) fn depart(&mut self) {
+        let haste = self.options.hand_off.then(Haste::begin);
+        let since = Instant::now();
         let held = self.stop_everything();
-        self.drain(Pass::All);
+        let all = since.elapsed();
         for (stopped, _) in &held {
             self.settle(stopped);
         }
         for (stopped, _) in &held {
             self.with_space(stopped, |space| space.clean(stopped));
         }
-        self.stop_recording(&held);
+        let inside = self.leave_rings(&held);
         let held = self.drain_traps(held);
         // A thread whose program counter was put back is let go at once: should the tracer die now, its
         // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
@@ -39,16 +47,48 @@ impl Tracer {
         for (stopped, stop) in others {
             self.let_go(stopped, stop);
         }
+        let most = since.elapsed();
+        let mut stay = Vec::new();
         for (stopped, stop) in last {
             let (stopped, signal) = self.give_back(stopped, stop);
-            self.with_space(&stopped, |space| space.clear_away(&stopped));
-            // Who died needs no leave.
-            let _: Result<(), _> = stopped.detach(signal);
+            self.with_space(&stopped, |space| space.end_guard(&stopped));
+            match Envoy::from(&stopped) {
+                Ok(envoy) => {
+                    stay.push(envoy);
+                    // Who died needs no leave.
+                    let _: Result<(), _> = stopped.detach(signal);
+                }
+                // Where there may be no thread more, the program waits.
+                Err(_) => {
+                    self.drain(Pass::All);
+                    self.tidy(&stopped, &inside);
+                    let _: Result<(), _> = stopped.detach(signal);
+                }
+            }
+        }
+        tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
+        drop(haste);
+        self.drain(Pass::All);
+        for envoy in stay {
+            self.tidy(envoy.stopped(), &inside);
+            envoy.recall();
         }
         let threads: Vec<Tid> = self.threads.keys().copied().collect();
         for tid in threads {
+            self.forget_recorded(tid);
             self.close_calls(tid);
         }
+    }
+
+    /// Unmaps what a process has of the tracer's, in the name of a thread of it: one of its own, which is stopped, or an envoy, while
+    /// they run and nothing of it can be met. All that was recorded is read.
+    fn tidy(&mut self, stopped: &Stopped, inside: &FxHashSet<Tid>) {
+        let Some(process) = self.processes.get(&stopped.tgid()) else {
+            return;
+        };
+        let space = SharedSpace::clone(&process.space);
+        self.unmap_recording(stopped, &space, inside);
+        space.borrow_mut().clear_away(stopped);
     }
 
     fn let_go(&mut self, stopped: Stopped, stop: Stop) {
@@ -104,6 +144,13 @@ impl Tracer {
             }
         }
         for (stopped, stop) in held.split_off(from) {
+            if let Stop::Exec { former } = stop {
+                // Nothing of the old program is there any more, and nothing of the tracer's.
+                self.drain(Pass::All);
+                self.close_program(stopped.tgid(), former);
+                let _: Result<(), Error> = self.leave_program(stopped);
+                continue;
+            }
             let birth = match stop {
                 Stop::Born { parent } => self.register_birth(&stopped, parent),
                 _ => Ok(Birth::Stay),
@@ -117,7 +164,7 @@ impl Tracer {
         }
     }
 
-    fn with_space(&mut self, stopped: &Stopped, act: impl FnOnce(&mut Space)) {
+    pub(super) fn with_space(&mut self, stopped: &Stopped, act: impl FnOnce(&mut Space)) {
         if let Some(thread) = self.threads.get(&stopped.tid()) {
             let space = SharedSpace::clone(&thread.space);
             act(&mut space.borrow_mut());
@@ -214,21 +261,30 @@ impl Tracer {
     }
 }
 
-/// One thread of each process, one that is at no SIGTRAP if there is such, and the others.
+/// One thread of each process, and the others: one that is at no SIGTRAP if there is such, and sleeps if that can be.
 fn last_of_each(held: Held) -> (Held, Held) {
-    let mut last = Held::new();
+    let fitness = |stopped: &Stopped, stop: Stop| match stop {
+        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
+        _ if !is_asleep(stopped) => 1,
+        _ => 2,
+    };
+    let mut last: Vec<((Stopped, Stop), u8)> = Vec::new();
     let mut others = Held::new();
     for (stopped, stop) in held {
-        let at_trap = |stop: Stop| stop == Stop::SignalDelivery(Signal::SIGTRAP);
-        match last.iter_mut().find(|(known, _)| known.tgid() == stopped.tgid()) {
-            None => last.push((stopped, stop)),
-            Some(known) if at_trap(known.1) && !at_trap(stop) => {
+        let fits = fitness(&stopped, stop);
+        match last
+            .iter_mut()
+            .find(|((known, _), _)| known.tgid() == stopped.tgid())
+        {
+            None => last.push(((stopped, stop), fits)),
+            Some((known, known_fits)) if *known_fits < fits => {
+                *known_fits = fits;
                 others.push(std::mem::replace(known, (stopped, stop)));
             }
             Some(_) => others.push((stopped, stop)),
         }
     }
-    (last, others)
+    (last.into_iter().map(|(last, _)| last).collect(), others)
 }
 
 /// The signal that a thread is about to get.
@@ -250,11 +306,19 @@ impl Space {
         let _ = traps.remove_all(&mut code);
     }
 
-    /// Takes out the guard and unmaps the copies. All threads are stopped, and none is in a copy or
-    /// behind a trap that it was not seen at.
+    /// Takes the guard out of force. All threads are stopped, and none is behind a trap that it was not seen at.
+    pub(super) fn end_guard(&mut self, stopped: &Stopped) {
+        if let Some(guard) = &mut self.guard {
+            guard.end(stopped, &self.memory);
+        }
+    }
+
+    /// Takes out the guard, if it is not yet, and unmaps it and the copies. All threads are stopped, and none is in a copy or
+    /// behind a trap that it was not seen at; or all were let go after that.
     pub(super) fn clear_away(&mut self, stopped: &Stopped) {
         if let Some(mut guard) = self.guard.take() {
-            guard.remove(stopped, &self.memory);
+            guard.end(stopped, &self.memory);
+            guard.remove(stopped);
         }
         for (at, len) in std::mem::take(&mut self.copies) {
             unmap(stopped, self.arch, at, len);

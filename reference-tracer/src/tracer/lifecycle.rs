@@ -35,6 +35,21 @@ impl Tracer {
     pub(super) fn on_exec(&mut self, stopped: Stopped, former: Tid) -> Result<(), Error> {
         let tgid = stopped.tgid();
         tracing::info!(%tgid, %former, "new program");
+        self.close_program(tgid, former);
+        if !self.is_followed(tgid) && self.processes.contains_key(&tgid) {
+            // A vforked child that was kept while it shared its parent's memory: it has its own now,
+            // without traps.
+            return self.leave_program(stopped);
+        }
+        if self.processes.contains_key(&tgid) {
+            self.reporter.exec(tgid);
+        }
+        self.begin_program(&stopped)?;
+        resume(stopped, None)
+    }
+
+    /// The program of a process has ended by executing another one.
+    pub(super) fn close_program(&mut self, tgid: Tid, former: Tid) {
         if former != tgid {
             self.take_over_from(former, tgid);
         }
@@ -51,20 +66,15 @@ impl Tracer {
         if self.threads.contains_key(&tgid) {
             self.close_calls(tgid);
         }
-        if !self.is_followed(tgid) && self.processes.contains_key(&tgid) {
-            // A vforked child that was kept while it shared its parent's memory: it has its own now,
-            // without traps.
-            self.processes.remove(&tgid);
-            self.hand_down(&stopped);
-            self.threads.remove(&tgid);
-            stopped.detach(None)?;
-            return Ok(());
-        }
-        if self.processes.contains_key(&tgid) {
-            self.reporter.exec(tgid);
-        }
-        self.begin_program(&stopped)?;
-        resume(stopped, None)
+    }
+
+    /// Leaves a process that is at the start of a program, in which there is nothing of the tracer's.
+    pub(super) fn leave_program(&mut self, stopped: Stopped) -> Result<(), Error> {
+        let tgid = stopped.tgid();
+        self.processes.remove(&tgid);
+        self.hand_down(&stopped);
+        self.threads.retain(|_, thread| thread.tgid != tgid);
+        Ok(stopped.detach(None)?)
     }
 
     /// Takes up a process that is at the start of a program.
@@ -125,6 +135,7 @@ impl Tracer {
     pub(super) fn add_thread(&mut self, tid: Tid, tgid: Tid, space: &SharedSpace, blocks_sigtrap: bool) {
         let arch = space.borrow().arch;
         let followed = self.processes.get(&tgid).is_none_or(|process| process.followed);
+        self.reporter.tape_thread(tid, tgid);
         if followed && !self.threads.is_empty() && !self.threads.contains_key(&tid) {
             self.reporter.name_threads();
         }
@@ -150,6 +161,7 @@ impl Tracer {
         }
         let is_thread = procfs::threads(stopped.tgid()).is_ok_and(|threads| threads.contains(&child));
         if !is_thread && let Some(fork) = self.inheritance(stopped.tid(), stopped) {
+            self.reporter.tape_fork(stopped.tid(), child);
             self.forks.insert(child, fork);
         }
     }
@@ -196,7 +208,13 @@ impl Tracer {
             .filter(|parent| sys::same_memory(parent.raw(), tid.raw()) == Some(true))
             .map(|parent| SharedSpace::clone(&self.threads[&parent].space));
         // The parent may have ended since it forked.
-        let noted = noted.or_else(|| self.inheritance(parent?, stopped));
+        let noted = match (noted, parent) {
+            (None, Some(parent)) => {
+                self.reporter.tape_fork(parent, tid);
+                self.inheritance(parent, stopped)
+            }
+            (noted, _) => noted,
+        };
         let Some(inheritance) = noted else {
             // The parent died before it told of its child: the child is taken up as if attached to.
             self.begin_program(stopped)?;
@@ -244,12 +262,7 @@ impl Tracer {
         self.drain(Pass::All);
         self.forget_recorded(tid);
         self.reporter.out.focus(tgid);
-        let close = if tid == tgid {
-            Reporter::no_return
-        } else {
-            Reporter::cut_off
-        };
-        self.close_calls_as(tid, close);
+        self.close_calls_as(tid, if tid == tgid { Over::NoReturn } else { Over::CutOff });
         self.threads.remove(&tid);
         if tid != tgid {
             self.reporter.thread_end(tid);
@@ -278,10 +291,10 @@ impl Tracer {
 
     /// The returns of a thread's calls will not be seen.
     pub(super) fn close_calls(&mut self, tid: Tid) {
-        self.close_calls_as(tid, Reporter::no_return);
+        self.close_calls_as(tid, Over::NoReturn);
     }
 
-    fn close_calls_as(&mut self, tid: Tid, close: fn(&mut Reporter, &Points, &Pending)) {
+    fn close_calls_as(&mut self, tid: Tid, how: Over) {
         let Some(thread) = self.threads.get_mut(&tid) else {
             return;
         };
@@ -293,13 +306,33 @@ impl Tracer {
             .processes
             .get(&thread.tgid)
             .is_some_and(|process| process.followed);
+        self.reporter.tape_close(tid, how == Over::CutOff, followed);
         if let Some(call) = syscall.filter(|_| followed) {
             self.reporter.no_return(self.store.points(), &call);
         }
         for call in closed {
             if followed {
-                close(&mut self.reporter, self.store.points(), &call.token);
+                how.show(&mut self.reporter, self.store.points(), &call.token);
             }
+        }
+    }
+}
+
+/// How the calls of a thread end that do not return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Their returns will not be seen.
+    NoReturn,
+    /// The thread has ended in them.
+    CutOff,
+}
+
+impl Over {
+    /// Shows the end of one.
+    pub(super) fn show(self, reporter: &mut Reporter, points: &Points, pending: &Pending) {
+        match self {
+            Self::NoReturn => reporter.no_return(points, pending),
+            Self::CutOff => reporter.cut_off(points, pending),
         }
     }
 }

@@ -84,6 +84,28 @@ impl Space {
         notes
     }
 
+    /// Reads the files of a process' objects, as far as they can be told now, into `store`. Whatever fails is met again when they are taken up.
+    pub(super) fn look_ahead(&mut self, pid: Tid, store: &mut ObjectStore) {
+        let Ok(bytes) = procfs::auxv(pid) else { return };
+        let word = self.arch.abi().word_size();
+        let auxv = Auxv::parse(&bytes, word);
+        let Ok(main) = load_main(pid, &auxv, store) else {
+            return;
+        };
+        let linker = load_linker(pid, &auxv, &main, store);
+        let r_debug = linker.and_then(|linker| Some(linker.base.resolve(linker.file.r_debug?)));
+        let Some(at) = r_debug.filter(|_| main.file.arch == self.arch) else {
+            return;
+        };
+        let Ok(namespaces) = elf_plt::read_namespaces(&Target(&self.memory), at, word) else {
+            return;
+        };
+        let maps = procfs::maps(pid).unwrap_or_default();
+        for map in namespaces.iter().flat_map(|space| &space.objects) {
+            let _: Result<_, Note> = load_library(pid, map, &maps, store);
+        }
+    }
+
     /// Brings the objects up to date with the dynamic linker's list, if that is whole, and puts
     /// traps on the calls of new ones.
     pub(super) fn refresh(

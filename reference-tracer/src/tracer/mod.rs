@@ -6,6 +6,7 @@
 mod arrive;
 mod backtrace;
 mod code;
+mod deferred;
 mod fast;
 mod guard;
 mod hits;
@@ -13,7 +14,9 @@ mod leave;
 mod lifecycle;
 mod linkage;
 mod pace;
+mod prepare;
 mod reason;
+mod replay;
 mod reporter;
 mod sent;
 mod signal;
@@ -22,6 +25,7 @@ mod space;
 mod streams;
 mod surroundings;
 mod syscalls;
+mod tape;
 mod thread;
 mod ticker;
 mod trap;
@@ -48,8 +52,9 @@ use hits::Buffers;
 use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
 use pace::Pace;
+pub(crate) use replay::Replay;
 use reporter::Reporter;
-pub use reporter::{ReportOptions, SummaryOptions};
+pub use reporter::{RawOptions, ReportOptions, SummaryOptions};
 pub(crate) use sigtrap::{WATCHED, Watched};
 pub use streams::Destination;
 pub use syscalls::Syscalls;
@@ -313,7 +318,7 @@ impl Tracer {
         if matches!(left, Left::Signal(_)) {
             return left;
         }
-        self.reporter.out.flush();
+        self.reporter.flush();
         let unfinished = self.command.filter(|_| self.command_status.is_none());
         if let (Some(calls), Some(command)) = (&self.calls, unfinished) {
             let command = Pid::from_raw(command.raw());
@@ -348,7 +353,7 @@ impl Tracer {
                 Wait::NoTracees => return Ok(None),
             }
             if let Some(ticker) = &mut self.ticker
-                && self.reporter.out.is_waiting()
+                && self.reporter.is_waiting()
             {
                 ticker.arm();
             }
@@ -372,7 +377,8 @@ impl Tracer {
             if self.should_leave().is_some() {
                 return Ok(Wait::Woken);
             }
-            if read == 0 && self.recorder.may_sleep() {
+            // What goes to a file as it is can wait in its ring until it is much.
+            if (read == 0 || self.reporter.is_raw()) && self.recorder.may_sleep() {
                 return self.session.wait();
             }
         }
@@ -409,7 +415,7 @@ impl Tracer {
         for (&tgid, process) in &self.processes {
             process.space.borrow_mut().look_after_guard(tgid);
         }
-        self.reporter.out.flush();
+        self.reporter.flush();
     }
 
     fn should_leave(&self) -> Option<Left> {
@@ -478,15 +484,16 @@ impl Tracer {
     }
 
     fn outcome(self, left: Option<Left>) -> Outcome {
-        let reporter = self.reporter;
+        let mut reporter = self.reporter;
         let mut notes = self.notes;
         let (summary, calls) = (reporter.summary(self.store.points()), reporter.calls());
         let seen = reason::Seen {
-            calls,
+            calls: calls + reporter.raw_records(),
             left,
             is_explained: !notes.is_empty(),
         };
         notes.extend(reason::why(&self.store, &seen));
+        reporter.end_tape(&notes);
         let lost = match reporter.out.finish() {
             Ok(()) => false,
             Err(error) => matches!(error, OutputError::Write { .. } | OutputError::Open { .. }),

@@ -7,9 +7,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use arch_abi::{Addr, Arch};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
-use super::space::Space;
 use super::streams::{Destination, Streams};
-use super::surroundings::Surroundings;
+use super::surroundings::{Surroundings, World};
+use super::tape::Tape;
 use super::thread::Pending;
 use crate::derive::{Candidate, Derived};
 use crate::fast::quick::{self, Quick, Verdict};
@@ -17,9 +17,10 @@ use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
+use crate::raw::Event;
 use crate::summary::{Column, Correction, OpenCall, Report, Sample, Summary};
 use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
-use crate::value::{Decoder, Limits, RawReturn, Scratch, has_failed};
+use crate::value::{Decoder, Limits, NoDescription, RawCall, RawReturn, Scratch, Shown, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// Nanoseconds since the epoch that never go back.
@@ -27,6 +28,8 @@ use rustc_hash::{FxHashMap, FxHashSet};
 pub(super) struct Clock {
     epoch: u64,
     start: Instant,
+    /// The time that it shows for good: that of what is replayed.
+    fixed: Option<u64>,
 }
 
 impl Clock {
@@ -35,11 +38,20 @@ impl Clock {
         Self {
             epoch: u64::try_from(epoch.as_nanos()).unwrap_or(0),
             start: Instant::now(),
+            fixed: None,
         }
+    }
+
+    /// From now on it is `time`.
+    pub(super) fn set(&mut self, time: u64) {
+        self.fixed = Some(time);
     }
 
     /// Now.
     pub(super) fn now(&self) -> u64 {
+        if let Some(time) = self.fixed {
+            return time;
+        }
         self.epoch
             .saturating_add(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
@@ -70,6 +82,17 @@ pub struct ReportOptions {
     pub stack: Option<usize>,
     /// After how many calls the trace ends.
     pub limit: Option<u64>,
+    /// Whether all is written as it was recorded, to be made into text later.
+    pub raw: Option<RawOptions>,
+}
+
+/// What a raw trace is to tell of the options with which it was made.
+#[derive(Debug, Clone, Copy)]
+pub struct RawOptions {
+    /// Whether lines name their thread from the start.
+    pub many: bool,
+    /// Whether names are shown as they stand in the source.
+    pub demangle: bool,
 }
 
 /// How calls are counted.
@@ -87,6 +110,18 @@ pub struct SummaryOptions {
     pub table: bool,
 }
 
+/// The return of a call as text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TextReturn<'a> {
+    pub(super) time: u64,
+    /// The time inside the call.
+    pub(super) took: u64,
+    pub(super) failed: bool,
+    /// The arguments that were known only now.
+    pub(super) args: &'a [u8],
+    pub(super) result: &'a [u8],
+}
+
 /// How whole calls of a call point are shown, and counted, at once.
 #[derive(Debug)]
 pub(super) struct AtOnce {
@@ -94,21 +129,42 @@ pub(super) struct AtOnce {
     verdict: Option<Verdict>,
 }
 
+/// What was counted, by process where each has its own output.
+#[derive(Debug, Default)]
+struct Summaries {
+    all: Vec<(i32, Summary)>,
+    places: FxHashMap<i32, usize>,
+    /// The place of the last one: mostly it is the next one, too.
+    last: usize,
+}
+
+impl Summaries {
+    #[inline]
+    fn of(&mut self, key: i32) -> &mut Summary {
+        if self.all.get(self.last).is_none_or(|(last, _)| *last != key) {
+            self.last = *self.places.entry(key).or_insert(self.all.len());
+            if self.last == self.all.len() {
+                self.all.push((key, Summary::new()));
+            }
+        }
+        &mut self.all[self.last].1
+    }
+}
+
 /// Turns events into text, or counts them.
 pub(super) struct Reporter {
     pub(super) out: Streams,
     pub(super) clock: Clock,
     options: ReportOptions,
-    prototypes: Prototypes,
+    pub(super) prototypes: Prototypes,
     derived: RefCell<Derived>,
     plans: Vec<Option<Rc<Plan>>>,
-    /// What was counted, by process where each has its own output.
-    summaries: FxHashMap<i32, Summary>,
+    summaries: Summaries,
     /// The processes whose tables are written.
     tables: FxHashSet<i32>,
     scratch: Scratch,
-    args: Vec<u8>,
-    result: Vec<u8>,
+    pub(super) args: Vec<u8>,
+    pub(super) result: Vec<u8>,
     calls: u64,
     /// How many of them are over.
     ended: u64,
@@ -118,18 +174,22 @@ pub(super) struct Reporter {
     several: bool,
     /// Where lines are made at once.
     line: quick::Scratch,
+    /// What becomes of all that in place of text.
+    pub(super) tape: Option<Box<Tape>>,
 }
 
 impl Reporter {
     pub(super) fn new(destination: Destination, prototypes: Prototypes, options: ReportOptions) -> Self {
-        Self {
+        let tape = options.raw.map(|_| Box::default());
+        let mut reporter = Self {
             out: Streams::new(destination, options.text),
             clock: Clock::start(),
+            tape,
             options,
             prototypes,
             derived: RefCell::default(),
             plans: Vec::new(),
-            summaries: FxHashMap::default(),
+            summaries: Summaries::default(),
             tables: FxHashSet::default(),
             scratch: Scratch::default(),
             args: Vec::new(),
@@ -139,12 +199,15 @@ impl Reporter {
             is_over: false,
             several: false,
             line: quick::Scratch::default(),
-        }
+        };
+        reporter.begin_tape();
+        reporter
     }
 
     /// There is more than one thread: without its thread's name, a return cannot be given to its call.
     pub(super) fn name_threads(&mut self) {
         self.several = true;
+        self.tell(Event::NameThreads);
         self.out.name_threads(self.options.threads);
     }
 
@@ -274,6 +337,34 @@ impl Reporter {
         }
     }
 
+    /// What is shown.
+    pub(super) fn options(&self) -> &ReportOptions {
+        &self.options
+    }
+
+    /// Appends the name of the code at an address.
+    pub(super) fn code_name(&self, space: &dyn World, tid: i32, at: Addr, out: &mut Vec<u8>) -> bool {
+        space.code_name(at, tid, &self.derived, out)
+    }
+
+    /// Makes the arguments of a call, for what is read of `memory` and what is noted in `shown`.
+    pub(super) fn decode_unseen(
+        &mut self,
+        plan: &Plan,
+        call: &RawCall,
+        shown: &mut Shown,
+        memory: &dyn TargetMemory,
+    ) {
+        let decoder = Decoder {
+            types: self.prototypes.types(),
+            limits: self.options.limits,
+            memory,
+            describe: &NoDescription,
+        };
+        self.args.clear();
+        decoder.entry(plan, call, shown, &mut self.scratch, &mut self.args);
+    }
+
     fn name<'p>(&self, point: &'p Point) -> CallName<'p> {
         let callers = self.options.callers && point.kind == Kind::Import;
         CallName {
@@ -290,17 +381,39 @@ impl Reporter {
         pending: &mut Pending,
         plan: &Plan,
         memory: &dyn TargetMemory,
-        space: &Space,
+        space: &dyn World,
     ) {
+        if !self.begin(pending) {
+            return;
+        }
+        self.args.clear();
+        if self.options.lines {
+            self.decode_entry(pending, plan, memory, space);
+        }
+        if self.tape.is_some() {
+            return self.tape_entry(points, pending, plan);
+        }
+        self.show_entry(points, pending);
+    }
+
+    /// Counts a call that begins. Whether it is to be shown.
+    pub(super) fn begin(&mut self, pending: &mut Pending) -> bool {
         pending.hidden = self.options.limit.is_some_and(|limit| self.calls >= limit);
         if pending.hidden {
             self.is_over = true;
-            return;
+            return false;
         }
         self.calls += 1;
-        if !self.options.lines {
-            return;
-        }
+        true
+    }
+
+    fn decode_entry(
+        &mut self,
+        pending: &mut Pending,
+        plan: &Plan,
+        memory: &dyn TargetMemory,
+        space: &dyn World,
+    ) {
         let decoder = Decoder {
             types: self.prototypes.types(),
             limits: self.options.limits,
@@ -312,7 +425,6 @@ impl Reporter {
                 derived: &self.derived,
             },
         };
-        self.args.clear();
         decoder.entry(
             plan,
             &pending.call,
@@ -320,9 +432,25 @@ impl Reporter {
             &mut self.scratch,
             &mut self.args,
         );
+    }
+
+    /// Shows a call that begins, whose arguments were made.
+    fn show_entry(&mut self, points: &Points, pending: &Pending) {
+        if !self.options.lines {
+            return;
+        }
         let at = call_moment(pending, pending.call.time);
         let name = self.name(points.get(pending.point));
         self.out.write(|sink, out| sink.entry(out, at, name, &self.args));
+    }
+
+    /// Shows a call whose arguments are text already.
+    pub(super) fn entry_text(&mut self, points: &Points, pending: &mut Pending, args: &[u8]) {
+        if self.begin(pending) {
+            self.args.clear();
+            self.args.extend_from_slice(args);
+            self.show_entry(points, pending);
+        }
     }
 
     /// A call returned. Gives what the call that it was made in counts as time of this one.
@@ -333,17 +461,37 @@ impl Reporter {
         plan: &Plan,
         ret: &RawReturn,
         memory: &dyn TargetMemory,
-        space: &Space,
+        space: &dyn World,
     ) -> Option<Sample> {
         if pending.hidden {
             return None;
         }
         self.ended += 1;
         let took = ret.time.saturating_sub(pending.started);
-        let sample = self.count(pending, plan, ret, took, memory);
-        if !self.options.lines {
-            return sample;
+        let counts = self.counts() || self.tape.is_some();
+        let failed = counts && has_failed(self.prototypes.types(), plan, &pending.call, ret, memory);
+        self.args.clear();
+        self.result.clear();
+        if self.options.lines {
+            self.decode_return(pending, plan, ret, memory, space);
         }
+        if self.tape.is_some() {
+            self.tape_return(pending, ret, took, failed);
+            return None;
+        }
+        let sample = self.count(pending, took, failed);
+        self.show_return(points, pending, ret.time, took);
+        sample
+    }
+
+    fn decode_return(
+        &mut self,
+        pending: &Pending,
+        plan: &Plan,
+        ret: &RawReturn,
+        memory: &dyn TargetMemory,
+        space: &dyn World,
+    ) {
         let decoder = Decoder {
             types: self.prototypes.types(),
             limits: self.options.limits,
@@ -355,8 +503,6 @@ impl Reporter {
                 derived: &self.derived,
             },
         };
-        self.args.clear();
-        self.result.clear();
         let (args, result) = (&mut self.args, &mut self.result);
         decoder.exit(
             plan,
@@ -367,10 +513,36 @@ impl Reporter {
             args,
             result,
         );
-        let at = call_moment(pending, ret.time);
+    }
+
+    /// Shows a return, whose text was made.
+    fn show_return(&mut self, points: &Points, pending: &Pending, time: u64, took: u64) {
+        if !self.options.lines {
+            return;
+        }
+        let at = call_moment(pending, time);
         let name = self.name(points.get(pending.point));
         self.out
             .write(|sink, out| sink.exit(out, at, name, &self.args, &self.result, took));
+    }
+
+    /// Shows the return of a call that is text already, as [`returned`](Self::returned) does.
+    pub(super) fn returned_text(
+        &mut self,
+        points: &Points,
+        pending: &Pending,
+        ret: &TextReturn<'_>,
+    ) -> Option<Sample> {
+        if pending.hidden {
+            return None;
+        }
+        self.ended += 1;
+        let sample = self.count(pending, ret.took, ret.failed);
+        self.args.clear();
+        self.args.extend_from_slice(ret.args);
+        self.result.clear();
+        self.result.extend_from_slice(ret.result);
+        self.show_return(points, pending, ret.time, ret.took);
         sample
     }
 
@@ -391,6 +563,7 @@ impl Reporter {
 
     /// A call that has returned before anything else was seen. What the call around it counts as time of this one is added to `around`.
     /// `false`: it is to be shown in the general way.
+    #[inline]
     pub(super) fn whole(
         &mut self,
         point: PointId,
@@ -424,27 +597,19 @@ impl Reporter {
     }
 
     /// Counts a call that has returned.
-    fn count(
-        &mut self,
-        pending: &Pending,
-        plan: &Plan,
-        ret: &RawReturn,
-        took: u64,
-        memory: &dyn TargetMemory,
-    ) -> Option<Sample> {
+    fn count(&mut self, pending: &Pending, took: u64, failed: bool) -> Option<Sample> {
         let options = self.options.summary.as_ref()?;
         let mut correction = options.correction.unwrap_or_default();
         if pending.is_recorded {
             correction.inside_ns = 0;
         }
-        let failed = has_failed(self.prototypes.types(), plan, &pending.call, ret, memory);
         let sample = pending.open.close(took, failed, &correction);
         self.tally().record(pending.point.0, &sample);
         Some(sample)
     }
 
     fn tally(&mut self) -> &mut Summary {
-        self.summaries.entry(self.out.key()).or_default()
+        self.summaries.of(self.out.key())
     }
 
     /// Whether it matters how long calls take.
@@ -466,6 +631,10 @@ impl Reporter {
 
     /// A stack: lines that stand by themselves.
     pub(super) fn lines(&mut self, text: &[u8]) {
+        if self.tape.is_some() {
+            let tgid = self.out.process();
+            return self.tell(Event::Lines { tgid, text });
+        }
         self.out.write(|sink, out| {
             sink.finish(out);
             out.extend_from_slice(text);
@@ -474,6 +643,10 @@ impl Reporter {
 
     /// A call's frame was left without a return.
     pub(super) fn unwound(&mut self, points: &Points, pending: &Pending) {
+        if self.tape.is_some() {
+            let (tid, serial, time) = (pending.call.tid, pending.serial, self.clock.now());
+            return self.tell(Event::Unwound { tid, serial, time });
+        }
         self.without_return(points, pending, TextSink::unwound);
     }
 
@@ -493,7 +666,8 @@ impl Reporter {
         pending: &Pending,
         show: fn(&mut TextSink, &mut Vec<u8>, Moment, CallName<'_>),
     ) {
-        if pending.hidden {
+        // A raw trace tells of all calls of a thread at once.
+        if pending.hidden || self.tape.is_some() {
             return;
         }
         self.ended += 1;
@@ -512,12 +686,23 @@ impl Reporter {
     pub(super) fn signal(&mut self, tid: Tid, pc: Addr, signal: Signal) {
         if self.options.signals && self.options.lines {
             let at = self.moment(tid, pc);
+            if self.tape.is_some() {
+                return self.tell(Event::Signal {
+                    tid: tid.raw(),
+                    time: at.time,
+                    pc: pc.get(),
+                    number: signal.raw(),
+                });
+            }
             self.out.write(|sink, out| sink.signal(out, at, signal.raw()));
         }
     }
 
     /// A process ended.
     pub(super) fn exited(&mut self, tid: Tid, status: ExitStatus) {
+        if self.tape.is_some() {
+            return self.tape_exited(tid, status);
+        }
         if !self.options.lines {
             return;
         }
@@ -530,7 +715,8 @@ impl Reporter {
 
     /// A process is gone: nothing more comes of it.
     pub(super) fn process_end(&mut self, points: &Points, tgid: Tid) {
-        if self.out.key() != 0 {
+        self.tell(Event::ProcessEnd { tgid: tgid.raw() });
+        if self.out.key() != 0 && self.tape.is_none() {
             self.write_table(points);
             self.tables.insert(tgid.raw());
             self.out.close(tgid);
@@ -539,6 +725,10 @@ impl Reporter {
 
     /// A thread ended, but not its process.
     pub(super) fn thread_end(&mut self, tid: Tid) {
+        if self.tape.is_some() {
+            let (tid, time) = (tid.raw(), self.clock.now());
+            return self.tell(Event::ThreadEnd { tid, time });
+        }
         if self.options.lines {
             let at = self.moment(tid, Addr::new(0));
             self.out.write(|sink, out| sink.thread_end(out, at));
@@ -547,6 +737,10 @@ impl Reporter {
 
     /// A process has a new program.
     pub(super) fn exec(&mut self, tid: Tid) {
+        if self.tape.is_some() {
+            let (tid, time) = (tid.raw(), self.clock.now());
+            return self.tell(Event::Exec { tid, time });
+        }
         if self.options.lines {
             let at = self.moment(tid, Addr::new(0));
             self.out.write(|sink, out| sink.exec(out, at));
@@ -563,9 +757,9 @@ impl Reporter {
 
     /// The summary by name, of all processes.
     pub(super) fn summary(&self, points: &Points) -> Option<Report> {
-        let options = self.options.summary.as_ref()?;
+        let options = self.options.summary.as_ref().filter(|_| self.tape.is_none())?;
         let mut all = Summary::new();
-        for summary in self.summaries.values() {
+        for (_, summary) in &self.summaries.all {
             all.merge(summary);
         }
         if let Some(correction) = options.correction {
@@ -581,8 +775,7 @@ impl Reporter {
         };
         let mut report = self
             .summaries
-            .entry(self.out.key())
-            .or_default()
+            .of(self.out.key())
             .report(|key| points.get(PointId(key)).counted_as());
         report.correction = options.correction;
         let table = if options.ltrace {
@@ -595,12 +788,21 @@ impl Reporter {
 
     /// Ends the output: an open line is ended, and the summary is written.
     pub(super) fn finish(&mut self, points: &Points) {
+        if self.tape.is_some() {
+            return;
+        }
         self.out.end_lines();
         if self.out.key() == 0 {
             return self.write_table(points);
         }
         let ended = |pid: &i32| self.tables.contains(pid);
-        let left: Vec<i32> = self.summaries.keys().copied().filter(|pid| !ended(pid)).collect();
+        let left: Vec<i32> = self
+            .summaries
+            .all
+            .iter()
+            .map(|(pid, _)| *pid)
+            .filter(|pid| !ended(pid))
+            .collect();
         for pid in left {
             self.out.focus(Tid::new(pid));
             self.write_table(points);

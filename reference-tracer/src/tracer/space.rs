@@ -8,6 +8,7 @@ use ptrace_core::{Memory, Stopped};
 
 use super::backtrace::Backtracer;
 use super::code::{Code, CodeError};
+use super::deferred::{Deferred, NEAR};
 use super::fast::Fast;
 use super::guard::Guard;
 use super::linkage::Linkage;
@@ -90,7 +91,7 @@ pub(super) struct Space {
     /// The disposition of SIGTRAP that the program has set while it was traced.
     pub(super) own_sigtrap: Option<Action>,
     /// Traps that are to be written, while there is such a list.
-    pub(super) deferred: Option<Vec<(Addr, Vec<u8>)>>,
+    pub(super) deferred: Option<Deferred>,
     /// How the stacks of its threads are told, once one was.
     pub(super) backtracer: Option<Box<Backtracer>>,
     /// Of how many functions the calls were wanted when traps were put in last.
@@ -178,12 +179,10 @@ impl Space {
         if self.deferred.is_some() {
             return plan(self);
         }
-        self.deferred = Some(Vec::new());
+        self.deferred = Some(Deferred::default());
         let result = plan(self);
-        for (at, bytes) in self.deferred.take().unwrap_or_default() {
-            // What cannot be written is no trap: it is never hit.
-            let _ = self.memory.write(at, &bytes);
-        }
+        // What cannot be written is no trap: it is never hit.
+        self.deferred.take().unwrap_or_default().write(&self.memory, NEAR);
         result
     }
 

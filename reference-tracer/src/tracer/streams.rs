@@ -44,16 +44,23 @@ impl Streams {
     }
 
     /// What follows is of this process.
+    #[inline]
     pub(super) fn focus(&mut self, tgid: Tid) {
         self.current = tgid.raw();
     }
 
     /// Whose lines are kept apart: the process, or 0 where there is one output for all.
+    #[inline]
     pub(super) fn key(&self) -> i32 {
         match self.destination {
             Destination::One(_) => 0,
             Destination::Each(_) => self.current,
         }
+    }
+
+    /// The process that lines are of.
+    pub(super) fn process(&self) -> i32 {
+        self.current
     }
 
     /// From now on lines name their thread in this way.
@@ -66,6 +73,7 @@ impl Streams {
     }
 
     /// Writes a line, or a part of one.
+    #[inline]
     pub(super) fn write(&mut self, line: impl FnOnce(&mut TextSink, &mut Vec<u8>)) {
         match &mut self.destination {
             Destination::One(output) => {

@@ -10,9 +10,30 @@ use super::space::{ErrnoPlace, Loaded, Space};
 use crate::derive::{Candidate, Derived, errno};
 use crate::value::Describe;
 
+/// What has names of code: an address space, or what was kept of one.
+pub(super) trait World {
+    /// Appends the name of the code at `at`. `false`, and nothing appended: it has none.
+    fn code_name(&self, at: Addr, tid: i32, derived: &RefCell<Derived>, out: &mut Vec<u8>) -> bool;
+}
+
+impl World for Space {
+    fn code_name(&self, at: Addr, tid: i32, derived: &RefCell<Derived>, out: &mut Vec<u8>) -> bool {
+        let holds = |object: &&Loaded| {
+            let (start, end) = object.range();
+            (start..end).contains(&at)
+        };
+        let Some(object) = self.objects.iter().find(holds) else {
+            return false;
+        };
+        let within = object.base.unresolve(at);
+        let of = || candidate(object, tid);
+        derived.borrow_mut().code_name(object.file.key, of, within, out)
+    }
+}
+
 /// A process, for one who wants to know what its values mean.
 pub(super) struct Surroundings<'a> {
-    pub(super) space: &'a Space,
+    pub(super) space: &'a dyn World,
     pub(super) tid: i32,
     /// Whether descriptors are looked up: two system calls each.
     pub(super) fd_paths: bool,
@@ -21,18 +42,7 @@ pub(super) struct Surroundings<'a> {
 
 impl Describe for Surroundings<'_> {
     fn code(&self, at: Addr, out: &mut Vec<u8>) -> bool {
-        let holds = |object: &&Loaded| {
-            let (start, end) = object.range();
-            (start..end).contains(&at)
-        };
-        let Some(object) = self.space.objects.iter().find(holds) else {
-            return false;
-        };
-        let within = object.base.unresolve(at);
-        let of = || candidate(object, self.tid);
-        self.derived
-            .borrow_mut()
-            .code_name(object.file.key, of, within, out)
+        self.space.code_name(at, self.tid, self.derived, out)
     }
 
     /// As proc(5) names it: a path, `pipe:[INODE]`, `socket:[INODE]`, `anon_inode:[KIND]`.

@@ -135,7 +135,7 @@ impl Tracer {
             snapshot: &self.buffers.snapshot,
             memory: &Reader(&space.memory),
         };
-        self.reporter.entry(points, &mut pending, &plan, &memory, &space);
+        self.reporter.entry(points, &mut pending, &plan, &memory, &*space);
         pending.started = self.reporter.clock.now();
         thread.syscall = Some(pending);
     }
@@ -172,7 +172,7 @@ impl Tracer {
         };
         let sample = self
             .reporter
-            .returned(self.store.points(), &pending, &plan, &ret, &memory, &space);
+            .returned(self.store.points(), &pending, &plan, &ret, &memory, &*space);
         if let (Some(sample), Some((_, around))) = (sample, thread.calls.iter_mut().next_back()) {
             around.open.add_inner(&sample);
         }
@@ -225,4 +225,5 @@ fn record(pending: &mut Pending, stopped: &Stopped, info: &SyscallInfo, args: [u
     pending.shown = Shown::default();
     pending.return_trap = None;
     pending.open = OpenCall::default();
+    pending.by_jump = false;
 }

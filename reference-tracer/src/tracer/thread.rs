@@ -17,7 +17,7 @@ use crate::value::{RawCall, Shown};
 pub(super) type SharedSpace = Rc<RefCell<Space>>;
 
 /// How many calls of one thread may be pending: deeper recursion is not followed to its returns.
-const MAX_PENDING: usize = 100_000;
+pub(super) const MAX_PENDING: usize = 100_000;
 
 /// A call that has been entered.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +38,10 @@ pub(super) struct Pending {
     pub(super) return_trap: Option<TrapId>,
     /// Whether it was recorded inside the program.
     pub(super) is_recorded: bool,
+    /// Its number in a raw trace.
+    pub(super) serial: u64,
+    /// Whether it was made by a jump from a call that is recorded inside the program, with which it returns.
+    pub(super) by_jump: bool,
     /// The memory that was recorded with it, inside the program.
     pub(super) recorded: Recorded,
     /// What the calls inside it took.
@@ -70,6 +74,8 @@ pub(super) struct Thread {
     pub(super) system_calls_left: u32,
     /// The high half of its stack pointer.
     pub(super) stack_high: u64,
+    /// Its stack pointer when that was looked at.
+    pub(super) last_sp: Addr,
 }
 
 impl Thread {
@@ -89,6 +95,7 @@ impl Thread {
             watched_calls: 0,
             system_calls_left: 0,
             stack_high: 0,
+            last_sp: Addr::new(0),
         }
     }
 
@@ -135,6 +142,12 @@ impl StackMap {
             self.nowhere.push_front(piece);
             self.nowhere.truncate(NOWHERE);
         }
+    }
+
+    /// Where the main thread's stack lies, if that is known.
+    pub(super) fn main(&self) -> Option<(Addr, Addr)> {
+        let main = self.ranges.iter().find(|(.., is_main)| *is_main);
+        main.map(|(start, end, _)| (*start, *end))
     }
 
     fn find(&self, at: Addr) -> Option<&(Addr, Addr, bool)> {

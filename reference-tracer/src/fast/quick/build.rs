@@ -5,7 +5,7 @@ use arch_abi::{Float, Place, Source as Register};
 
 use super::line::Name;
 use super::show::{
-    Count, Failure, How, Memory, Number, Numbers, Show, Shown, Sign, Source, When, Word, mask,
+    Count, Failure, How, Memory, Number, Numbers, Show, Shown, Sign, Source, Value, When, Word, mask,
 };
 use super::{Quick, Verdict};
 use crate::fast::wants::{Ask, Wants};
@@ -34,7 +34,12 @@ pub(super) fn quick(
     Some(Quick {
         name: Name::new(&text),
         args: builder.params()?,
-        result: builder.result()?,
+        result: Value::new(Shown {
+            show: builder.result()?,
+            when: None,
+            filled: None,
+            late: None,
+        }),
         failure: builder.failure()?,
         numbers,
         limit: ask.limits.string,
@@ -70,7 +75,7 @@ impl Builder<'_> {
     }
 
     /// The parameters that are shown. `None`: one is not simple.
-    fn params(&self) -> Option<Box<[Shown]>> {
+    fn params(&self) -> Option<Box<[Value]>> {
         let params = &self.ask.plan.params;
         let is_shown = |index: &usize| {
             !matches!(
@@ -79,7 +84,7 @@ impl Builder<'_> {
             )
         };
         let shown = (0..params.len()).filter(is_shown);
-        shown.map(|index| self.param(index)).collect()
+        shown.map(|index| self.param(index).map(Value::new)).collect()
     }
 
     /// `None`: it is not simple.

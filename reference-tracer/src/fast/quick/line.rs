@@ -1,24 +1,47 @@
 //! A line that is being made.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
+)]
+
 use crate::text::digits;
 
 /// The longest line that is made here.
 const MOST: usize = 8 << 10;
 
-/// A line in a place of fixed size: to append a few bytes is a bound and a store, and no call. (Made at the end of the output, in bytes that were
-/// set to zero for it, it took some nanoseconds longer: `benches/quick.rs`.)
-///
-/// What does not fit makes it [`over`](Self::is_over): the line is of no use then.
+/// Where lines are made, one after the other.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct Page {
     bytes: Box<[u8; MOST]>,
-    len: usize,
-    over: bool,
+    aside: Aside,
+}
+
+/// What is not needed for most lines.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
     /// Bytes that take no column: those of characters after the first.
     continued: usize,
     /// Text that is made by slower means.
     spare: Vec<u8>,
 }
+
+/// A line in a place of fixed size: to append a few bytes is a bound and a store, and no call.
+///
+/// It is handed on by value, and is no more than two words, so that it stays in registers: behind a reference, each piece waited for the length
+/// that the one before it had stored. (Made at the end of the output, in bytes that were set to zero for it, it took longer, too:
+/// `benches/quick.rs`.)
+///
+/// What does not fit, or can't be made here, makes it [`over`](Self::is_over): the line is of no use then.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct Line<'p> {
+    bytes: &'p mut [u8; MOST],
+    len: usize,
+}
+
+/// The length of a line that is over. Nothing fits any more.
+const OVER: usize = usize::MAX / 2;
 
 /// What a line begins with. Names are short: one of at most so many bytes is appended without a call.
 #[derive(Debug)]
@@ -48,215 +71,234 @@ impl Name {
     }
 }
 
-impl Line {
+impl Page {
     pub(super) fn new() -> Self {
         Self {
             bytes: Box::new([0; MOST]),
-            len: 0,
-            over: false,
-            continued: 0,
-            spare: Vec::new(),
+            aside: Aside::default(),
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
-        self.over = false;
-        self.continued = 0;
+    /// A new line.
+    #[inline]
+    pub(super) fn line(&mut self) -> (Line<'_>, &mut Aside) {
+        self.aside.continued = 0;
+        let line = Line {
+            bytes: &mut self.bytes,
+            len: 0,
+        };
+        (line, &mut self.aside)
     }
+}
 
+impl Line<'_> {
+    #[inline]
     pub(super) fn is_over(&self) -> bool {
-        self.over
+        self.len > MOST
     }
 
+    /// It can't be made here.
+    #[inline]
+    pub(super) fn refuse(mut self) -> Self {
+        self.len = OVER;
+        self
+    }
+
+    /// The line; nothing if it is over.
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len.min(MOST)]
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// Appends the line to `out`.
+    #[inline(always)]
+    pub(super) fn append_to(self, out: &mut Vec<u8>) {
+        /// Most lines are not longer. So many bytes are copied without a call.
+        const SHORT: usize = 64;
+        const LONGER: usize = 128;
+        let end = out.len() + self.len;
+        if self.len <= SHORT {
+            out.extend_from_slice(&self.bytes[..SHORT]);
+            out.truncate(end);
+        } else if self.len <= LONGER {
+            out.extend_from_slice(&self.bytes[..LONGER]);
+            out.truncate(end);
+        } else {
+            out.extend_from_slice(self.bytes.get(..self.len).unwrap_or_default());
+        }
     }
 
     /// How many columns it takes.
-    pub(super) fn columns(&self) -> usize {
-        self.len - self.continued
+    #[inline]
+    pub(super) fn columns(&self, aside: &Aside) -> usize {
+        self.len - aside.continued.min(self.len)
     }
 
-    /// The next `N` bytes, of which `len` will be part of the line.
-    #[inline]
-    fn next<const N: usize>(&mut self, len: usize) -> Option<&mut [u8; N]> {
-        let place = self
-            .bytes
-            .get_mut(self.len..)
-            .and_then(|rest| rest.first_chunk_mut());
-        if place.is_some() {
+    /// Appends the first `len` of these bytes.
+    #[inline(always)]
+    pub(super) fn some<const N: usize>(mut self, bytes: &[u8; N], len: usize) -> Self {
+        let place = self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut);
+        if let Some(place) = place {
+            *place = *bytes;
             self.len += len;
         } else {
-            self.over = true;
+            self.len = OVER;
         }
-        place
+        self
     }
 
     /// Appends a few bytes.
-    #[inline]
-    pub(super) fn put<const N: usize>(&mut self, bytes: &[u8; N]) {
-        if let Some(place) = self.next(N) {
-            *place = *bytes;
-        }
+    #[inline(always)]
+    pub(super) fn put<const N: usize>(self, bytes: &[u8; N]) -> Self {
+        self.some(bytes, N)
     }
 
     /// Appends ASCII.
     #[inline]
-    pub(super) fn ascii(&mut self, bytes: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.len..self.len + bytes.len()) {
+    pub(super) fn ascii(mut self, bytes: &[u8]) -> Self {
+        let rest = self.bytes.get_mut(self.len..).unwrap_or_default();
+        if let Some(place) = rest.get_mut(..bytes.len()) {
             place.copy_from_slice(bytes);
             self.len += bytes.len();
         } else {
-            self.over = true;
+            self.len = OVER;
         }
+        self
     }
 
     /// Appends a name.
     #[inline]
-    pub(super) fn name(&mut self, name: &Name) {
-        if name.long.is_empty() {
-            if let Some(place) = self.next(name.len) {
-                *place = name.short;
-            }
-        } else {
-            self.ascii(&name.long);
+    pub(super) fn name(self, name: &Name, aside: &mut Aside) -> Self {
+        if name.long.is_empty() && name.continued == 0 {
+            return self.some(&name.short, name.len);
         }
-        self.continued += name.continued;
+        aside.continued += name.continued;
+        let long = if name.long.is_empty() {
+            &name.short[..name.len.min(SHORT)]
+        } else {
+            &name.long
+        };
+        self.ascii(long)
     }
 
     /// Appends spaces.
-    #[inline]
-    pub(super) fn spaces(&mut self, mut count: usize) {
+    #[inline(always)]
+    pub(super) fn spaces(mut self, mut count: usize) -> Self {
         const AT_ONCE: usize = 16;
-        while count > 0 {
+        while count > 0 && self.len < MOST {
             let some = count.min(AT_ONCE);
-            let Some(place) = self.next(some) else { return };
-            *place = [b' '; AT_ONCE];
+            self = self.some(&[b' '; AT_ONCE], some);
             count -= some;
         }
+        self
     }
 
     /// Appends a number with six digits after its point.
-    pub(super) fn float(&mut self, value: f64) {
+    pub(super) fn float(self, value: f64, aside: &mut Aside) -> Self {
         let Some((whole, micros)) = crate::value::millionths(value) else {
-            return self.slowly(|out| crate::value::write_float(value, out));
+            return self.slowly(aside, |out| crate::value::write_float(value, out));
         };
-        if value.is_sign_negative() {
-            self.put(b"-");
-        }
-        self.unsigned(whole);
-        let mut fraction = *b".000000";
-        digits::decimal(micros, &mut fraction[1..]);
-        self.put(&fraction);
+        let line = if value.is_sign_negative() {
+            self.put(b"-")
+        } else {
+            self
+        };
+        line.unsigned(whole).put(b".").put(&digits::last_six(micros))
     }
 
     /// Appends text.
-    pub(super) fn text(&mut self, bytes: &[u8]) {
-        self.ascii(bytes);
-        self.continued += bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
+    pub(super) fn text(self, bytes: &[u8], aside: &mut Aside) -> Self {
+        aside.continued += bytes.iter().filter(|&&byte| byte & 0xc0 == 0x80).count();
+        self.ascii(bytes)
     }
 
-    #[inline]
-    pub(super) fn unsigned(&mut self, number: u64) {
+    #[inline(always)]
+    pub(super) fn unsigned(self, number: u64) -> Self {
         if number < 10 {
             return self.put(&[b'0' + (number % 10) as u8]);
         }
-        let len = digits::decimal_len(number);
-        if let Some(place) = self.next::<{ digits::MAX_DECIMAL }>(len) {
-            digits::decimal(number, &mut place[..len]);
+        if number < digits::EIGHT_DIGITS {
+            let (digits, len) = digits::short(number);
+            return self.some(&digits, len);
         }
+        self.long(number)
     }
 
-    #[inline]
-    pub(super) fn signed(&mut self, number: i64) {
-        if number < 0 {
-            self.put(b"-");
-        }
-        self.unsigned(number.unsigned_abs());
+    /// Appends a number of more than eight digits.
+    #[inline(never)]
+    fn long(self, number: u64) -> Self {
+        let line = self.unsigned(number / digits::EIGHT_DIGITS);
+        line.put(&digits::last_eight(number))
+    }
+
+    #[inline(always)]
+    pub(super) fn signed(self, number: i64) -> Self {
+        let line = if number < 0 { self.put(b"-") } else { self };
+        line.unsigned(number.unsigned_abs())
     }
 
     /// Appends a number in base 16, with `0x`.
-    #[inline]
-    pub(super) fn hex(&mut self, number: u64) {
-        self.put(b"0x");
-        if let Some(place) = self.next(digits::hex_len(number)) {
-            *place = digits::hex(number);
-        }
+    #[inline(always)]
+    pub(super) fn hex(self, number: u64) -> Self {
+        self.put(b"0x")
+            .some(&digits::hex(number), digits::hex_len(number))
     }
 
     /// Appends a pointer.
-    #[inline]
-    pub(super) fn pointer(&mut self, at: u64) {
-        if at == 0 {
-            self.put(b"nil");
-        } else {
-            self.hex(at);
-        }
+    #[inline(always)]
+    pub(super) fn pointer(self, at: u64) -> Self {
+        if at == 0 { self.put(b"nil") } else { self.hex(at) }
     }
 
     /// Appends the time inside a call, given in nanoseconds: ` <0.001166>`.
-    pub(super) fn duration(&mut self, nanoseconds: u64) {
+    #[inline]
+    pub(super) fn duration(self, nanoseconds: u64) -> Self {
         let micros = nanoseconds / 1000;
-        self.put(b" <");
-        self.unsigned(micros / 1_000_000);
-        let mut fraction = *b".000000";
-        digits::decimal(micros % 1_000_000, &mut fraction[1..]);
-        self.put(&fraction);
-        self.put(b">");
+        let line = self.put(b" <").unsigned(micros / 1_000_000).put(b".");
+        line.put(&digits::last_six(micros)).put(b">")
     }
 
     /// Appends the bytes of a string in quotes. `cut`: there is more of it.
     #[inline]
-    pub(super) fn string(&mut self, bytes: &[u8], cut: bool) {
-        self.put(b"\"");
-        if !self.plain(bytes) {
-            self.slowly(|out| crate::value::escape_bytes(bytes, cut, out));
+    pub(super) fn string(self, bytes: &[u8], cut: bool, aside: &mut Aside) -> Self {
+        let start = self.len + 1;
+        let (mut line, is_plain) = self.put(b"\"").plain(bytes);
+        if !is_plain {
+            line.len = line.len.min(start);
+            line = line.slowly(aside, |out| crate::value::escape_bytes(bytes, cut, out));
         }
-        if cut {
-            self.put(b"\"...");
-        } else {
-            self.put(b"\"");
-        }
+        if cut { line.put(b"\"...") } else { line.put(b"\"") }
     }
 
-    /// Appends characters that are shown as they are; if there are others among them, nothing.
+    /// Appends characters that are shown as they are; `false`: there are others among them, and what was appended is to be taken back.
     #[inline]
-    fn plain(&mut self, bytes: &[u8]) -> bool {
-        let before = self.len;
+    fn plain(mut self, bytes: &[u8]) -> (Self, bool) {
         let mut chunks = bytes.chunks_exact(8);
+        let mut all = true;
         for chunk in &mut chunks {
             let mut word = [0; 8];
             word.copy_from_slice(chunk);
-            if !is_plain(u64::from_le_bytes(word)) {
-                self.len = before;
-                return false;
-            }
-            self.put(&word);
+            all &= is_plain(u64::from_le_bytes(word));
+            self = self.put(&word);
         }
         let rest = chunks.remainder();
         let mut word = [b' '; 8];
         for (to, from) in word.iter_mut().zip(rest) {
             *to = *from;
         }
-        if !is_plain(u64::from_le_bytes(word)) {
-            self.len = before;
-            return false;
-        }
-        if let Some(place) = self.next(rest.len()) {
-            *place = word;
-        }
-        true
+        all &= is_plain(u64::from_le_bytes(word));
+        (self.some(&word, rest.len()), all)
     }
 
     /// Appends text that `write` makes.
     #[cold]
-    pub(super) fn slowly(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut spare = std::mem::take(&mut self.spare);
+    pub(super) fn slowly(self, aside: &mut Aside, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut spare = std::mem::take(&mut aside.spare);
         spare.clear();
         write(&mut spare);
-        self.text(&spare);
-        self.spare = spare;
+        let line = self.text(&spare, aside);
+        aside.spare = spare;
+        line
     }
 }
 
@@ -283,7 +325,7 @@ mod tests {
 
     #[test]
     fn a_string_is_plain_or_escaped() {
-        let mut line = Line::new();
+        let mut page = Page::new();
         for byte in 0..=255_u8 {
             for at in 0..20 {
                 let mut bytes = *b"some text, some text";
@@ -293,27 +335,63 @@ mod tests {
                 expected.push(b'"');
                 expected.extend_from_slice(&text);
                 expected.push(b'"');
-                line.clear();
-                line.string(&bytes, false);
-                assert_eq!(line.bytes(), expected);
+                let (line, aside) = page.line();
+                assert_eq!(line.string(&bytes, false, aside).bytes(), expected);
             }
         }
     }
 
     #[test]
     fn a_line_that_is_too_long_is_told() {
-        let mut line = Line::new();
+        let mut page = Page::new();
+        let (mut line, aside) = page.line();
         for _ in 0..MOST / 8 {
-            line.put(b"12345678");
+            line = line.put(b"12345678");
         }
         assert!(!line.is_over());
-        line.put(b"9");
+        let line = line.put(b"9").string(b"and more \x01", true, aside).spaces(100);
         assert!(line.is_over());
-        line.clear();
-        line.string(&[b'a'; MOST], false);
-        assert!(line.is_over());
-        line.clear();
-        line.string("ž".as_bytes(), true);
-        assert_eq!((line.bytes(), line.columns()), ("\"ž\"...".as_bytes(), 6));
+        for bytes in [[b'a'; MOST], [1; MOST]] {
+            let (line, aside) = page.line();
+            assert!(line.string(&bytes, false, aside).is_over());
+        }
+        let (line, aside) = page.line();
+        let line = line.string("ž".as_bytes(), true, aside);
+        assert_eq!((line.bytes(), line.columns(aside)), ("\"ž\"...".as_bytes(), 6));
+        assert!(page.line().0.refuse().put(b"a").is_over());
+    }
+
+    #[test]
+    fn lines_of_every_length_are_appended() {
+        let mut page = Page::new();
+        let text: Vec<u8> = (b'a'..=b'z').cycle().take(300).collect();
+        for len in 0..text.len() {
+            let mut out = b"before ".to_vec();
+            page.line().0.ascii(&text[..len]).append_to(&mut out);
+            assert_eq!(out, [b"before ", &text[..len]].concat());
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_core_fmt() {
+        let mut page = Page::new();
+        for number in (0..20).flat_map(|power| [10_u64.pow(power), 10_u64.pow(power) - 1, u64::MAX / 3]) {
+            let signed = number.cast_signed();
+            let line = page
+                .line()
+                .0
+                .unsigned(number)
+                .put(b" ")
+                .signed(signed)
+                .put(b" ")
+                .pointer(number);
+            let pointer = if number == 0 {
+                "nil".to_owned()
+            } else {
+                format!("{number:#x}")
+            };
+            let expected = format!("{number} {signed} {pointer}");
+            assert_eq!(std::str::from_utf8(line.bytes()), Ok(&*expected));
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! One value: where it is in the records, and how it is shown.
 
-use arch_abi::record::CallFields;
-use arrayvec::ArrayVec;
+#![allow(
+    clippy::inline_always,
+    reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
+)]
+
 use fast_ring::{Call, Capture, End};
 
-use super::line::Line;
+use super::line::{Aside, Line};
 use crate::proto::expr::Env;
 use crate::proto::{Expr, Names};
 use crate::value::{
@@ -15,9 +18,6 @@ use crate::value::{
 pub(super) struct Records<'a> {
     call: &'a Call<'a>,
     ret: &'a Call<'a>,
-    /// The captures of both.
-    at_call: ArrayVec<Capture<'a>, { CallFields::CAPTURES }>,
-    at_return: ArrayVec<Capture<'a>, { CallFields::CAPTURES }>,
     numbers: &'a Numbers,
     /// The most bytes of a string that are shown.
     limit: usize,
@@ -129,41 +129,37 @@ pub(super) enum How {
 impl<'a> Records<'a> {
     #[inline]
     pub(super) fn new(call: &'a Call<'a>, ret: &'a Call<'a>, numbers: &'a Numbers, limit: usize) -> Self {
-        let mut records = Self {
+        Self {
             call,
             ret,
-            at_call: ArrayVec::new(),
-            at_return: ArrayVec::new(),
             numbers,
             limit,
-        };
-        // More than a record can have would not be looked at.
-        let sides = [(call, &mut records.at_call), (ret, &mut records.at_return)];
-        for (record, captures) in sides {
-            for capture in record.captures.iter() {
-                let _ = captures.try_push(capture);
-            }
         }
-        records
     }
 
     #[inline]
     fn word(&self, word: Word) -> Option<u64> {
-        let record = match word.when {
+        let record = self.record(word.when);
+        if word.float {
+            record.floats().get(word.index.into())
+        } else {
+            record.word(word.index)
+        }
+    }
+
+    #[inline]
+    fn record(&self, when: When) -> &'a Call<'a> {
+        match when {
             When::Call => self.call,
             When::Return => self.ret,
-        };
-        let words = if word.float { &record.floats } else { &record.words };
-        words.get(word.index.into())
+        }
     }
 
     #[inline]
     fn capture(&self, memory: Memory) -> Option<Capture<'a>> {
-        let captures = match memory.when {
-            When::Call => &self.at_call,
-            When::Return => &self.at_return,
-        };
-        captures.get(usize::from(memory.index)).copied()
+        let record = self.record(memory.when);
+        // There are few: from one to the next is less than to note down where each is.
+        record.captures().iter().nth(memory.index.into())
     }
 
     fn number(&self, number: Option<Number>) -> Option<i64> {
@@ -183,7 +179,7 @@ impl<'a> Records<'a> {
     /// Whether what lies at a pointer may be captured at the return, too: then that is shown.
     fn is_filled(&self, pointer: Word) -> bool {
         let Some(at) = self.word(pointer) else { return true };
-        let filled = self.numbers.filled.iter().zip(&self.at_return);
+        let filled = self.numbers.filled.iter().zip(self.ret.captures().iter());
         // A little more than was captured: the zeros that end a string are not.
         filled.into_iter().any(|(&word, capture)| {
             let start = self.word(word).unwrap_or(0);
@@ -228,7 +224,115 @@ fn extended(bits: u64, size: u8) -> i64 {
     (bits << shift).cast_signed() >> shift
 }
 
-/// One argument.
+/// One argument, or the result.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// A number.
+    Plain(Plain),
+    /// Something else.
+    Other(Box<Shown>),
+}
+
+/// A number in an integer register that is always shown.
+#[derive(Debug)]
+pub(super) struct Plain {
+    when: When,
+    index: u8,
+    /// How many of the word's upper bits are not of it.
+    unused: u8,
+    how: Digits,
+}
+
+/// How a number is shown.
+#[derive(Debug, Clone, Copy)]
+enum Digits {
+    Signed,
+    Unsigned,
+    Hex,
+    Pointer,
+    Guess,
+    GuessUnsigned,
+}
+
+impl Value {
+    pub(super) fn new(shown: Shown) -> Self {
+        match Plain::of(&shown) {
+            Some(plain) => Self::Plain(plain),
+            None => Self::Other(Box::new(shown)),
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_there(&self, records: &Records<'_>) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            Self::Other(shown) => shown.is_there(records),
+        }
+    }
+
+    /// Appends it; a line that is over, if it can't be shown here.
+    #[inline(always)]
+    pub(super) fn show<'p>(
+        &self,
+        records: &Records<'_>,
+        failed: bool,
+        line: Line<'p>,
+        aside: &mut Aside,
+    ) -> Line<'p> {
+        match self {
+            Self::Plain(plain) => plain.show(records, line),
+            Self::Other(shown) => shown.show(records, failed, line, aside),
+        }
+    }
+}
+
+impl Plain {
+    fn of(shown: &Shown) -> Option<Self> {
+        let is_bare = shown.when.is_none() && shown.filled.is_none() && shown.late.is_none();
+        let Show::Bits {
+            from: Source::Word(word),
+            size,
+            how,
+        } = &shown.show
+        else {
+            return None;
+        };
+        let how = match how {
+            How::Signed => Digits::Signed,
+            How::Unsigned => Digits::Unsigned,
+            How::Hex => Digits::Hex,
+            How::Pointer => Digits::Pointer,
+            How::Guess { signed: true } => Digits::Guess,
+            How::Guess { signed: false } => Digits::GuessUnsigned,
+            _ => return None,
+        };
+        (is_bare && !word.float && (1..=8).contains(size)).then_some(Self {
+            when: word.when,
+            index: word.index,
+            unused: 64 - 8 * size,
+            how,
+        })
+    }
+
+    #[inline(always)]
+    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
+        let Some(word) = records.record(self.when).word(self.index) else {
+            return line.refuse();
+        };
+        let high = word << self.unused;
+        let (bits, signed) = (high >> self.unused, high.cast_signed() >> self.unused);
+        match self.how {
+            Digits::Signed => line.signed(signed),
+            Digits::Unsigned => line.unsigned(bits),
+            Digits::Hex => hex(bits, line),
+            Digits::Pointer => line.pointer(bits),
+            Digits::Guess => guess(bits, signed, line),
+            Digits::GuessUnsigned => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
+        }
+    }
+}
+
+/// What is not only a number, or not always there.
 #[derive(Debug)]
 pub(super) struct Shown {
     pub(super) show: Show,
@@ -249,51 +353,63 @@ impl Shown {
         }
     }
 
-    /// `false`: it can't be shown here.
-    #[inline]
-    pub(super) fn show(&self, records: &Records<'_>, failed: bool, line: &mut Line) -> bool {
+    #[inline(never)]
+    fn show<'p>(&self, records: &Records<'_>, failed: bool, line: Line<'p>, aside: &mut Aside) -> Line<'p> {
         if let Some(pointer) = self.filled.filter(|_| failed) {
-            let Some(at) = records.word(pointer) else {
-                return false;
+            return match records.word(pointer) {
+                Some(at) => line.pointer(at),
+                None => line.refuse(),
             };
-            line.pointer(at);
-            return true;
         }
         if let Some(pointer) = self.late
             && records.is_filled(pointer)
         {
-            return false;
+            return line.refuse();
         }
-        self.show.show(records, line).is_some()
+        match self.show.seen(records) {
+            Some(Seen::Void) => line.put(b"<void>"),
+            Some(Seen::Bits(bits, size, how)) => how.show(bits, size, line, aside),
+            Some(Seen::Pointer(at)) => line.pointer(at),
+            Some(Seen::Guess(bits, value)) => guess(bits, value, line),
+            Some(Seen::Text(bytes, cut)) => line.string(bytes, cut, aside),
+            None => line.refuse(),
+        }
     }
+}
+
+/// What a value is in the records of a call.
+enum Seen<'a, 's> {
+    Void,
+    Bits(u64, u8, &'s How),
+    Pointer(u64),
+    Guess(u64, i64),
+    /// A string's bytes that are shown, and whether there are more.
+    Text(&'a [u8], bool),
 }
 
 impl Show {
     /// `None`: it can't be shown here.
     #[inline]
-    pub(super) fn show(&self, records: &Records<'_>, line: &mut Line) -> Option<()> {
-        match self {
-            Self::Void => line.put(b"<void>"),
+    fn seen<'a>(&self, records: &Records<'a>) -> Option<Seen<'a, '_>> {
+        Some(match self {
+            Self::Void => Seen::Void,
             Self::Bits {
                 from: Source::Word(word),
                 size,
                 how,
-            } => how.show(low(records.word(*word)?, *size), *size, line)?,
+            } => Seen::Bits(low(records.word(*word)?, *size), *size, how),
             Self::Bits {
                 from: Source::Behind(pointer, memory),
                 size,
                 how,
-            } => {
-                let bytes = records.capture(*memory)?.bytes;
-                match bytes.get(..usize::from(*size)) {
-                    Some(bytes) => {
-                        let mut word = [0; 8];
-                        word.get_mut(..bytes.len())?.copy_from_slice(bytes);
-                        how.show(u64::from_le_bytes(word), *size, line)?;
-                    }
-                    None => line.pointer(records.word(*pointer)?),
+            } => match records.capture(*memory)?.bytes.get(..usize::from(*size)) {
+                Some(bytes) => {
+                    let mut word = [0; 8];
+                    word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                    Seen::Bits(u64::from_le_bytes(word), *size, how)
                 }
-            }
+                None => Seen::Pointer(records.word(*pointer)?),
+            },
             Self::Text {
                 pointer,
                 memory,
@@ -306,82 +422,91 @@ impl Show {
                     Count::Fixed(count) => Some(*count),
                     Count::Expr(expr) => records.eval(expr).and_then(|count| usize::try_from(count).ok()),
                 };
-                let capture = records.capture(*memory);
                 match count.filter(|_| at != 0) {
                     // A stub captures nothing where nothing can be shown.
-                    Some(count) => text(at, &capture?, count, *terminated, records.limit, line),
-                    None => line.pointer(at),
+                    Some(count) => text(at, &records.capture(*memory)?, count, *terminated, records.limit),
+                    None => Seen::Pointer(at),
                 }
             }
             Self::GuessText { number, memory } => {
                 let bits = records.word(number.word)?;
                 let capture = records.capture(*memory)?;
                 if guess_is_address(bits) && guess_is_text(bits, capture.bytes, capture.end == End::Whole) {
-                    text(bits, &capture, usize::MAX, true, records.limit, line);
+                    text(bits, &capture, usize::MAX, true, records.limit)
+                } else if number.signed {
+                    Seen::Guess(bits, bits.cast_signed())
                 } else {
-                    guess(bits, 8, number.signed, line);
+                    Seen::Guess(bits, i64::try_from(bits).unwrap_or_default())
                 }
             }
-        }
-        Some(())
+        })
     }
 }
 
 /// A string of at most `count` bytes, of which those of `capture` are known.
 #[inline]
-fn text(at: u64, capture: &Capture<'_>, count: usize, terminated: bool, limit: usize, line: &mut Line) {
+fn text<'a, 's>(
+    at: u64,
+    capture: &Capture<'a>,
+    count: usize,
+    terminated: bool,
+    limit: usize,
+) -> Seen<'a, 's> {
     let known = capture.bytes.len();
     let wanted = count.min(limit.saturating_add(1));
     let has_end = terminated && capture.end == End::Whole && known < wanted;
     let whole = known.min(wanted);
     if whole == 0 && wanted > 0 && !has_end {
-        return line.pointer(at);
+        return Seen::Pointer(at);
     }
     let ended = has_end || (whole == wanted && whole == count);
     let shown = whole.min(limit);
-    line.string(
+    Seen::Text(
         capture.bytes.get(..shown).unwrap_or_default(),
         !(ended && shown == whole),
-    );
+    )
 }
 
-/// A number of which it is not known what it is.
-#[inline]
-fn guess(bits: u64, size: u8, signed: bool, line: &mut Line) {
-    let value = if signed {
-        extended(bits, size)
-    } else {
-        i64::try_from(bits).unwrap_or_default()
-    };
+/// A number of which it is not known what it is: its bits, and what they are as a number; 0 if that is too large for one.
+#[inline(always)]
+fn guess(bits: u64, value: i64, line: Line<'_>) -> Line<'_> {
     if (-10000..=10000).contains(&value) {
-        line.signed(value);
+        line.signed(value)
     } else {
-        line.hex(bits);
+        line.hex(bits)
     }
+}
+
+#[inline(always)]
+fn hex(bits: u64, line: Line<'_>) -> Line<'_> {
+    if bits == 0 { line.put(b"0") } else { line.hex(bits) }
 }
 
 impl How {
     #[inline]
-    fn show(&self, bits: u64, size: u8, line: &mut Line) -> Option<()> {
+    fn show<'p>(&self, bits: u64, size: u8, line: Line<'p>, aside: &mut Aside) -> Line<'p> {
         match self {
             Self::Signed => line.signed(extended(bits, size)),
             Self::Unsigned => line.unsigned(bits),
-            Self::Hex if bits != 0 => line.hex(bits),
-            Self::Guess { signed } => guess(bits, size, *signed, line),
+            Self::Hex => hex(bits, line),
+            Self::Guess { signed: true } => guess(bits, extended(bits, size), line),
+            Self::Guess { signed: false } => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
             Self::Byte if is_plain(bits) => line.put(&[b'\'', bits.to_le_bytes()[0], b'\'']),
-            Self::Double => line.float(f64::from_bits(bits)),
+            Self::Double => line.float(f64::from_bits(bits), aside),
             Self::Bool if bits != 0 => line.put(b"true"),
             Self::Bool => line.put(b"false"),
-            Self::Named(names, otherwise) => match names.binary_search_by_key(&bits, |(value, _)| *value) {
-                Ok(found) => line.text(&names.get(found)?.1),
-                Err(_) => return otherwise.show(bits, size, line),
-            },
-            Self::Code if bits != 0 => return None, // its name is asked for elsewhere
+            Self::Named(names, otherwise) => {
+                let found = names.binary_search_by_key(&bits, |(value, _)| *value);
+                match found.ok().and_then(|found| names.get(found)) {
+                    Some((_, name)) => line.text(name, aside),
+                    None => otherwise.show(bits, size, line, aside),
+                }
+            }
+            Self::Code if bits != 0 => line.refuse(), // its name is asked for elsewhere
             Self::Pointer | Self::Code => line.pointer(bits),
-            Self::Hex | Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
-            _ => line.slowly(|out| self.write(bits, size, out)),
+            Self::Oct | Self::Bin if bits == 0 => line.put(b"0"),
+            _ => line.slowly(aside, |out| self.write(bits, size, out)),
         }
-        Some(())
     }
 
     /// What is not so frequent.
@@ -460,10 +585,11 @@ impl Failure {
 
     /// Appends the reason, where it is known.
     #[cold]
-    pub(super) fn why(&self, records: &Records<'_>, line: &mut Line) {
-        let errno = self.errno.and_then(|index| records.ret.words.get(index.into()));
-        if let Some(errno) = errno {
-            line.slowly(|out| write_errno(low_half(errno).cast_signed(), out));
+    pub(super) fn why<'p>(&self, records: &Records<'_>, line: Line<'p>, aside: &mut Aside) -> Line<'p> {
+        let errno = self.errno.and_then(|index| records.ret.word(index));
+        match errno {
+            Some(errno) => line.slowly(aside, |out| write_errno(low_half(errno).cast_signed(), out)),
+            None => line,
         }
     }
 }

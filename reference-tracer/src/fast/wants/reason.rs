@@ -34,6 +34,8 @@ pub enum Reason {
     TooLong,
     /// What descriptors refer to must be looked up at the call.
     Descriptors,
+    /// A raw trace has no names of code that lies behind a pointer.
+    CodeNames,
 }
 
 impl fmt::Display for Reason {
@@ -53,6 +55,7 @@ impl fmt::Display for Reason {
             Self::TooManyPointers => "too many pointers are to be followed",
             Self::TooLong => "a record could become too long (see -s and -A)",
             Self::Descriptors => "what descriptors refer to is looked up at the call",
+            Self::CodeNames => "names of code are looked up at the call, for the raw trace",
         })
     }
 }

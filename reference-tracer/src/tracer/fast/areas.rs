@@ -16,6 +16,7 @@ use super::lanes::Chunk;
 use super::sites::Sites;
 use super::threads::spare_base;
 use crate::tracer::code::{CodeError, map_at, system_call, unmap};
+use crate::tracer::deferred::Deferred;
 use crate::tracer::fast::Choice;
 
 /// Where stubs may lie: addresses that neither the kernel nor a program takes by itself, tried one after the other. They are above the shadow of
@@ -333,14 +334,23 @@ impl Fast {
         stub.template.resume(&stub.places, pc, why)
     }
 
+    /// Whether calls that nothing tells of may be returning through recording code: an unwinder's question for all objects goes on while
+    /// its callback does, as long as that likes.
+    pub(super) fn is_asked_for_objects(&self) -> bool {
+        let asks = HOOKS + Hook::IteratePhdr as u32;
+        self.stubs.by_slot.keys().any(|&(id, _)| id == asks)
+    }
+
     /// From now on calls that return into stubs are not recorded: nobody reads any more.
     pub(super) fn retire(&self, memory: &Memory) {
+        let mut code = Deferred::default();
         for stub in &self.stubs.placed {
             for over in stub.template.retire(&stub.places).into_iter().flatten() {
-                // What cannot be written is gone.
-                let _ = memory.write(over.at, &over.bytes);
+                code.put(over.at, &over.bytes);
             }
         }
+        // Half a page: to write what lies between two stubs costs less than another system call.
+        code.write(memory, PAGE / 2);
     }
 
     /// Unmaps the rings. No thread is in a stub, and the stubs are retired.
@@ -352,7 +362,7 @@ impl Fast {
     }
 
     /// Unmaps everything. No thread is in a stub or will return into one.
-    pub(super) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
+    pub(in crate::tracer) fn remove(&mut self, stopped: &Stopped, arch: Arch) {
         self.unmap_rings(stopped, arch);
         for (at, len) in std::mem::take(&mut self.mapped) {
             unmap(stopped, arch, at, len);

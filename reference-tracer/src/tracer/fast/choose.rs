@@ -32,12 +32,44 @@ impl Space {
         if std::mem::replace(&mut self.fast_was_tried, true) {
             return;
         }
-        match self.try_fast(first, threads, choice) {
+        let several = threads.len() > 1;
+        let made = self.try_fast(first, several, choice).and_then(|mut fast| {
+            for stopped in threads {
+                if let Err(error) = fast.register(stopped, choice) {
+                    for stopped in threads {
+                        choice.recorder.lanes.take_back(stopped.tid());
+                        let _ = fast.release(stopped);
+                    }
+                    fast.remove(first, self.arch);
+                    return Err(error);
+                }
+            }
+            Ok(fast)
+        });
+        self.keep_fast(first.tgid(), made, choice);
+    }
+
+    /// Puts the engine in, by a thread that is none of the program's, so that its threads have only to be registered.
+    pub(in crate::tracer) fn prepare_fast(
+        &mut self,
+        envoy: &Stopped,
+        several: bool,
+        choice: &mut Choice<'_>,
+    ) {
+        let wanted = choice.recorder.is_wanted() && choice.reporter.can_be_recorded();
+        if !wanted || std::mem::replace(&mut self.fast_was_tried, true) {
+            return;
+        }
+        let made = self.try_fast(envoy, several, choice);
+        self.keep_fast(envoy.tgid(), made, choice);
+    }
+
+    fn keep_fast(&mut self, tgid: Tid, made: Result<Fast, FastError>, choice: &mut Choice<'_>) {
+        match made {
             Ok(fast) => self.fast = Some(Box::new(fast)),
             Err(error) => {
                 let told = format!(
-                    "pid {}: calls are met by traps, not recorded inside the program: {}",
-                    first.tgid(),
+                    "pid {tgid}: calls are met by traps, not recorded inside the program: {}",
                     chain(&error)
                 );
                 tracing::debug!("{told}");
@@ -48,31 +80,15 @@ impl Space {
         }
     }
 
-    fn try_fast(
-        &self,
-        first: &Stopped,
-        threads: &[&Stopped],
-        choice: &mut Choice<'_>,
-    ) -> Result<Fast, FastError> {
+    fn try_fast(&self, first: &Stopped, several: bool, choice: &mut Choice<'_>) -> Result<Fast, FastError> {
         if !self.may_call {
             return Err(FastError::Seccomp);
         }
         if let Some(name) = sanitizer(first.tgid()) {
             return Err(FastError::Sanitizer(name));
         }
-        let several = threads.len() > 1 || choice.reporter.names_threads();
         let mut fast = Fast::set_up(first, &self.memory, choice)?;
-        fast.stamped = several;
-        for stopped in threads {
-            if let Err(error) = fast.register(stopped, choice) {
-                for stopped in threads {
-                    choice.recorder.lanes.take_back(stopped.tid());
-                    let _ = fast.release(stopped);
-                }
-                fast.remove(first, self.arch);
-                return Err(error);
-            }
-        }
+        fast.stamped = several || choice.reporter.names_threads();
         Ok(fast)
     }
 
@@ -115,9 +131,11 @@ impl Space {
             .copied()
             .collect();
         let memory = self.memory.clone();
+        let mut patches = self.deferred.take().unwrap_or_default();
         let (_, mut code) = self.split(stopped);
         let mut map = |near, len| breakpoint::CopySpace::map_copies(&mut code, near, len).ok();
-        let patched = fast.sites.patch(&memory, &places, &mut map);
+        let patched = fast.sites.patch(&memory, &places, &mut patches, &mut map);
+        self.deferred = Some(patches);
         for (place, at, probe) in wanted {
             let is_hook = hooks.iter().any(|hook| hook.operand.at == place.operand.at);
             if patched.contains(&place.operand.at) && !is_hook {
@@ -199,6 +217,9 @@ impl Space {
         let wants = Wants::of(&ask).map_err(|reason| reason.to_string())?;
         if wants.recording.ret.is_none() {
             return Err("it does not return".into());
+        }
+        if choice.reporter.is_raw() && ask.lines {
+            super::Look::of(ask.types, &plan, &wants).map_err(|reason| reason.to_string())?;
         }
         let at_once = choice.reporter.at_once(&ask, &wants, point).map(Rc::new);
         let recording = wants.recording.clone();

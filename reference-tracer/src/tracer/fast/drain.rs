@@ -88,7 +88,7 @@ pub(super) struct Kind {
 #[derive(Debug, Default)]
 pub(in crate::tracer) struct Kinds {
     all: Vec<Kind>,
-    shapes: Vec<Shape>,
+    pub(super) shapes: Vec<Shape>,
     ids: FxHashMap<(PointId, Recording), u32>,
 }
 
@@ -126,6 +126,11 @@ impl Kinds {
         wants.recording.call.stamp = true;
         let recording = wants.recording.clone();
         Some((self.id(kind.point, &kind.plan, wants, kind.at_once)?, recording))
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
 
     pub(super) fn get(&self, id: u32) -> Option<&Kind> {
@@ -178,7 +183,6 @@ impl Ticks {
 }
 
 /// The engine, as far as it is not of one address space.
-#[derive(Debug)]
 pub(in crate::tracer) struct Recorder {
     pub(super) options: RecordOptions,
     pub(super) lanes: Lanes,
@@ -190,7 +194,9 @@ pub(in crate::tracer) struct Recorder {
     /// The shared memory that is in use.
     chunks: Vec<(SharedWords, Weak<()>)>,
     /// Threads whose rings were found damaged.
-    damaged: FxHashSet<Tid>,
+    pub(super) damaged: FxHashSet<Tid>,
+    /// While records are read: the threads of the rings that had some, so that they are looked up once, not for each record.
+    seats: Vec<Option<Thread>>,
     pub(in crate::tracer) notes: Vec<String>,
 }
 
@@ -205,6 +211,7 @@ impl Recorder {
             busy: 0,
             chunks: Vec::new(),
             damaged: FxHashSet::default(),
+            seats: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -287,6 +294,9 @@ impl Tracer {
         if recorder.lanes.is_empty() {
             return 0;
         }
+        if self.reporter.is_raw() {
+            return self.drain_raw();
+        }
         if let Some(ticks) = &mut recorder.ticks {
             ticks.measure();
         }
@@ -295,7 +305,6 @@ impl Tracer {
             Pass::All => u64::MAX,
         };
         let mut sink = Sink {
-            threads: &mut self.threads,
             reporter: &mut self.reporter,
             points: self.store.points(),
             buffers: &mut self.buffers,
@@ -304,34 +313,51 @@ impl Tracer {
             damaged: &mut recorder.damaged,
             notes: &mut recorder.notes,
         };
-        recorder
-            .lanes
-            .drain(now, &recorder.kinds.shapes, |tid, item| sink.take(tid, item))
+        let (threads, seats) = (&mut self.threads, &mut recorder.seats);
+        seats.resize_with(recorder.lanes.consumers.len(), || None);
+        let shapes = &recorder.kinds.shapes;
+        let read = recorder.lanes.drain(now, shapes, |index, tid, item| {
+            let seat = &mut seats[index];
+            if seat.is_none() {
+                *seat = threads.remove(&tid);
+            }
+            if let Some(thread) = seat {
+                sink.take(thread, item);
+            }
+        });
+        let seated = seats.iter_mut().filter_map(Option::take);
+        threads.extend(seated.map(|thread| (thread.tid, thread)));
+        read
     }
 }
 
 impl Lanes {
+    /// Hands over what the rings have, each with the number of its ring and its thread.
     fn drain(
         &mut self,
         now: u64,
         shapes: &Vec<Shape>,
-        mut sink: impl FnMut(Tid, Result<Item<'_>, Damage>),
+        mut sink: impl FnMut(usize, Tid, Result<Item<'_>, Damage>),
     ) -> usize {
-        let owners: Vec<Option<Tid>> = (0..self.consumers.len()).map(|index| self.owner(index)).collect();
-        let mut take = |index: usize, item: Result<Item<'_>, Damage>| {
-            if let Some(tid) = owners[index] {
-                sink(tid, item);
-            }
-        };
-        let mut used = owners.iter().enumerate().filter(|(_, owner)| owner.is_some());
+        let mut used = (0..self.consumers.len()).filter_map(|index| Some((index, self.owner(index)?)));
         match (used.next(), used.next()) {
             (None, _) => 0,
-            (Some((index, _)), None) => {
-                self.consumers[index].drain_calls(shapes, &Futex, |item| take(index, item))
+            (Some((index, tid)), None) => {
+                self.consumers[index].drain_calls(shapes, &Futex, |item| sink(index, tid, item))
             }
             _ => {
-                let rings = &mut self.consumers;
-                self.merge.drain_calls(now, rings, shapes, &Futex, take).items
+                let Self {
+                    consumers,
+                    merge,
+                    owners,
+                    ..
+                } = self;
+                let take = |index: usize, item: Result<Item<'_>, Damage>| {
+                    if let Some(owner) = &owners[index] {
+                        sink(index, owner.tid, item);
+                    }
+                };
+                merge.drain_calls(now, consumers, shapes, &Futex, take).items
             }
         }
     }
@@ -339,7 +365,6 @@ impl Lanes {
 
 /// What records become calls with.
 struct Sink<'a> {
-    threads: &'a mut FxHashMap<Tid, Thread>,
     reporter: &'a mut Reporter,
     points: &'a Points,
     buffers: &'a mut Buffers,
@@ -350,24 +375,30 @@ struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    fn take(&mut self, tid: Tid, item: Result<Item<'_>, Damage>) {
+    #[inline]
+    fn take(&mut self, thread: &mut Thread, item: Result<Item<'_>, Damage>) {
         match item {
-            Ok(Item::Whole(call, ret)) => self.whole(tid, &call, &ret),
-            Ok(Item::Record(Record::Call(call))) => self.call(tid, &call, false),
-            Ok(Item::Record(Record::TailCall(call))) => self.call(tid, &call, true),
-            Ok(Item::Record(Record::Return(ret))) => self.ret(tid, &ret),
+            Ok(Item::Whole(call, ret)) => self.whole(thread, &call, &ret),
+            item => self.single(thread, item),
+        }
+    }
+
+    fn single(&mut self, thread: &mut Thread, item: Result<Item<'_>, Damage>) {
+        match item {
+            Ok(Item::Record(Record::Call(call))) => self.call(thread, &call, false),
+            Ok(Item::Record(Record::TailCall(call))) => self.call(thread, &call, true),
+            Ok(Item::Record(Record::Return(ret))) => self.ret(thread, &ret),
             // What was lost is told at the end.
             Ok(_) => {}
             Err(damage) => {
-                if self.damaged.insert(tid) {
-                    self.notes.push(format!(
-                        "tid {tid}: its records were overwritten, and some calls are not shown: {damage}"
-                    ));
+                if self.damaged.insert(thread.tid) {
+                    self.notes.push(overwritten(thread.tid, damage));
                 }
             }
         }
     }
 
+    #[inline]
     fn time(&self, stamp: Option<u64>) -> u64 {
         match (stamp, self.ticks) {
             (Some(stamp), Some(ticks)) => ticks.nanoseconds(stamp),
@@ -377,59 +408,57 @@ impl Sink<'_> {
     }
 
     /// A call that has returned, and called nothing that is recorded.
-    fn whole(&mut self, tid: Tid, call: &Call<'_>, ret: &Call<'_>) {
-        if !self.at_once(tid, call, ret) {
-            self.call(tid, call, false);
-            self.ret(tid, ret);
+    #[inline]
+    fn whole(&mut self, thread: &mut Thread, call: &Call<'_>, ret: &Call<'_>) {
+        if !self.at_once(thread, call, ret) {
+            self.call(thread, call, false);
+            self.ret(thread, ret);
         }
     }
 
     /// Shows a whole call without making it a pending one first, where it is so simple and shows nothing of other calls.
-    fn at_once(&mut self, tid: Tid, call: &Call<'_>, ret: &Call<'_>) -> bool {
-        let Some(kind) = self.kinds.get(call.id) else {
+    #[inline]
+    fn at_once(&mut self, thread: &mut Thread, call: &Call<'_>, ret: &Call<'_>) -> bool {
+        let Some(kind) = self.kinds.get(call.id()) else {
             return false;
         };
-        let (Some(at_once), Some(thread)) = (&kind.at_once, self.threads.get_mut(&tid)) else {
+        let Some(at_once) = &kind.at_once else {
             return false;
         };
-        let sp_after = thread.stack_at(call.stack_pointer).wrapping_add(8);
+        let sp_after = thread.stack_at(call.stack_pointer()).wrapping_add(8);
         if thread.calls.is_left_by(sp_after) {
             return false;
         }
         self.reporter.out.focus(thread.tgid);
-        let (began, ended) = (self.time(call.stamp), self.time(ret.stamp));
+        let (began, ended) = (self.time(call.stamp()), self.time(ret.stamp()));
         let at = Moment {
-            tid: tid.raw(),
+            tid: thread.tid.raw(),
             time: began,
-            address: Addr::new(call.caller.unwrap_or(0)),
+            address: Addr::new(call.caller().unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
-        let thread = self.threads.get_mut(&tid);
-        let around = thread.and_then(|thread| thread.calls.iter_mut().next_back());
+        let around = thread.calls.iter_mut().next_back();
         let around = around.map(|(_, pending)| &mut pending.open);
         self.reporter
             .whole(kind.point, at_once, (call, ret), at, took, around)
     }
 
-    fn call(&mut self, tid: Tid, call: &Call<'_>, by_jump: bool) {
-        let Some(kind) = self.kinds.get(call.id) else {
+    fn call(&mut self, thread: &mut Thread, call: &Call<'_>, by_jump: bool) {
+        let Some(kind) = self.kinds.get(call.id()) else {
             return;
         };
-        let time = self.time(call.stamp);
-        let Some(thread) = self.threads.get_mut(&tid) else {
-            return;
-        };
+        let time = self.time(call.stamp());
         self.reporter.out.focus(thread.tgid);
         let mut pending = self.buffers.pool.pop().unwrap_or_default();
         renew(&mut pending, kind.point);
         let raw = &mut pending.call;
         kind.wants.fill_call(call, raw, &mut pending.recorded);
-        (raw.tid, raw.call_point, raw.time) = (tid.raw(), kind.point.0, time);
-        raw.sp = thread.stack_at(call.stack_pointer);
+        (raw.tid, raw.call_point, raw.time) = (thread.tid.raw(), kind.point.0, time);
+        raw.sp = thread.stack_at(call.stack_pointer());
         let frame = Frame {
-            return_to: thread.returns_to(call.id, raw.sp, by_jump),
+            return_to: thread.returns_to(call.id(), raw.sp, by_jump),
             sp_after: raw.sp.wrapping_add(8),
-            entry: marker(call.id),
+            entry: marker(call.id()),
         };
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let space = Rc::clone(&thread.space);
@@ -437,16 +466,12 @@ impl Sink<'_> {
         let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
         let pushed = thread.calls.push(frame, pending, &mut stacks, &mut closed);
         let depth = thread.calls.depth();
-        self.close(tid, &mut closed, None, &space);
+        self.close(thread, &mut closed, None, &space);
         self.buffers.closed = closed;
         if pushed != Pushed::Pending || depth == 0 {
             return;
         }
-        let Some((_, pending)) = self
-            .threads
-            .get_mut(&tid)
-            .and_then(|thread| thread.calls.iter_mut().next_back())
-        else {
+        let Some((_, pending)) = thread.calls.iter_mut().next_back() else {
             return;
         };
         let recorded = std::mem::take(&mut pending.recorded);
@@ -456,31 +481,28 @@ impl Sink<'_> {
             constant: &Constants(&space),
         };
         self.reporter
-            .entry(self.points, pending, &kind.plan, &memory, &space);
+            .entry(self.points, pending, &kind.plan, &memory, &*space);
         pending.recorded = recorded;
         pending.started = time;
     }
 
-    fn ret(&mut self, tid: Tid, ret: &Call<'_>) {
-        let Some(thread) = self.threads.get_mut(&tid) else {
-            return;
-        };
+    fn ret(&mut self, thread: &mut Thread, ret: &Call<'_>) {
         self.reporter.out.focus(thread.tgid);
-        let sp_after = thread.stack_at(ret.stack_pointer).wrapping_add(8);
+        let sp_after = thread.stack_at(ret.stack_pointer()).wrapping_add(8);
         let mut closed = std::mem::take(&mut self.buffers.closed);
         let space = Rc::clone(&thread.space);
         let space = space.borrow();
         let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
         thread
             .calls
-            .returned(marker(ret.id), sp_after, &mut stacks, &mut closed);
-        self.close(tid, &mut closed, Some(ret), &space);
+            .returned(marker(ret.id()), sp_after, &mut stacks, &mut closed);
+        self.close(thread, &mut closed, Some(ret), &space);
         self.buffers.closed = closed;
     }
 
     fn close(
         &mut self,
-        tid: Tid,
+        thread: &mut Thread,
         closed: &mut Vec<Closed<Box<Pending>>>,
         ret: Option<&Call<'_>>,
         space: &Space,
@@ -492,7 +514,7 @@ impl Sink<'_> {
         } in closed.drain(..)
         {
             match (how, ret) {
-                (How::Returned, Some(ret)) => self.show_return(tid, &pending, frame.entry, ret, space),
+                (How::Returned, Some(ret)) => self.show_return(thread, &pending, frame.entry, ret, space),
                 _ => self.reporter.unwound(self.points, &pending),
             }
             self.buffers.recycle(pending);
@@ -501,9 +523,16 @@ impl Sink<'_> {
 
     /// Shows a return. `entry` tells the record by which the call was met: one that was made by a jump returns with the call
     /// around it, whose record has that one's fields.
-    fn show_return(&mut self, tid: Tid, pending: &Pending, entry: Addr, ret: &Call<'_>, space: &Space) {
-        let own = entry == marker(ret.id);
-        let Some(kind) = self.kinds.get(ret.id) else {
+    fn show_return(
+        &mut self,
+        thread: &mut Thread,
+        pending: &Pending,
+        entry: Addr,
+        ret: &Call<'_>,
+        space: &Space,
+    ) {
+        let own = entry == marker(ret.id());
+        let Some(kind) = self.kinds.get(ret.id()) else {
             return;
         };
         let plan = if own {
@@ -517,7 +546,7 @@ impl Sink<'_> {
             )
         };
         let mut raw = RawReturn {
-            time: self.time(ret.stamp),
+            time: self.time(ret.stamp()),
             ..RawReturn::default()
         };
         let mut recorded = std::mem::take(&mut self.buffers.recorded);
@@ -532,14 +561,16 @@ impl Sink<'_> {
             .reporter
             .returned(self.points, pending, &plan, &raw, &memory, space);
         self.buffers.recorded = recorded;
-        let around = self
-            .threads
-            .get_mut(&tid)
-            .and_then(|thread| thread.calls.iter_mut().next_back());
+        let around = thread.calls.iter_mut().next_back();
         if let (Some(sample), Some((_, around))) = (sample, around) {
             around.open.add_recorded(&sample);
         }
     }
+}
+
+/// What is told of a thread whose memory something else has written.
+pub(in crate::tracer) fn overwritten(tid: Tid, damage: Damage) -> String {
+    format!("tid {tid}: its records were overwritten, and some calls are not shown: {damage}")
 }
 
 fn renew(pending: &mut Pending, point: PointId) {
@@ -553,7 +584,7 @@ fn renew(pending: &mut Pending, point: PointId) {
 }
 
 /// What does not change in a process: the parts of its objects that it cannot write.
-struct Constants<'a>(&'a Space);
+pub(super) struct Constants<'a>(pub(super) &'a Space);
 
 impl TargetMemory for Constants<'_> {
     fn read(&self, at: Addr, buf: &mut [u8]) -> usize {

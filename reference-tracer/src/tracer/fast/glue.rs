@@ -1,5 +1,7 @@
 //! Where the events of a trace meet the engine.
 
+use std::rc::Rc;
+
 use arch_abi::record::{Interruption, Resume};
 use arch_abi::{Addr, Regs};
 use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
@@ -34,8 +36,10 @@ impl Tracer {
         }
         let notes = space.refresh(first, &mut self.store, &mut choice);
         drop(space);
+        self.reporter.forget_names();
         for stopped in threads {
             self.note_stack(stopped);
+            self.look_for_stack(stopped.tid());
         }
         self.notes.append(&mut self.recorder.notes);
         notes
@@ -75,15 +79,26 @@ impl Tracer {
     }
 
     /// Keeps the half of the stack pointer that records do not tell.
-    fn note_stack(&mut self, stopped: &Stopped) {
+    pub(in crate::tracer) fn note_stack(&mut self, stopped: &Stopped) {
         if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
-            // What it has recorded may be read when its process is gone.
-            thread.stacks.look_for(regs.sp(), stopped.tgid());
+            thread.last_sp = regs.sp();
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
+            let main = thread
+                .stacks
+                .main()
+                .map_or((0, 0), |(start, end)| (start.get(), end.get()));
+            self.reporter.tape_stack(thread.tid, thread.stack_high, main);
             let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
             if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
                 thread.system_calls_left = UNTIL_POINTER;
             }
+        }
+    }
+
+    /// Finds out where the stack of a thread ends that was stopped: what it has recorded may be read when its process is gone.
+    pub(in crate::tracer) fn look_for_stack(&mut self, tid: Tid) {
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.stacks.look_for(thread.last_sp, thread.tgid);
         }
     }
 
@@ -121,6 +136,7 @@ impl Tracer {
         }
         drop(space);
         self.note_stack(stopped);
+        self.look_for_stack(stopped.tid());
     }
 
     /// A signal, or a fault of recording code itself, stops a thread. `true`: it was the latter, and is dealt with.
@@ -167,62 +183,55 @@ impl Tracer {
         go_on(stopped, regs, resume)
     }
 
-    /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. Calls that are under way return through theirs
-    /// without being recorded; where there is none, all is unmapped.
-    pub(in crate::tracer) fn stop_recording(&mut self, held: &[(Stopped, Stop)]) {
-        let (mut busy, mut inside) = (FxHashSet::default(), FxHashSet::default());
-        for (stopped, _) in held {
-            self.leave_ring(stopped, &mut busy, &mut inside);
-        }
+    /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. None will record any more: calls that are under
+    /// way return through their stubs without that. Gives the threads that could not be taken out of recording code.
+    pub(in crate::tracer) fn leave_rings(&mut self, held: &[(Stopped, Stop)]) -> FxHashSet<Tid> {
+        let mut inside = FxHashSet::default();
+        let mut retired = FxHashSet::default();
         for (stopped, _) in held {
             let Some(thread) = self.threads.get(&stopped.tid()) else {
                 continue;
             };
-            let space = SharedSpace::clone(&thread.space);
-            let mut space = space.borrow_mut();
-            let memory = space.memory.clone();
-            let arch = space.arch;
-            if let Some(mut fast) = space.fast.take() {
-                fast.retire(&memory);
-                if !busy.contains(&stopped.tgid()) {
-                    fast.remove(stopped, arch);
-                } else if !inside.contains(&stopped.tgid()) {
-                    fast.unmap_rings(stopped, arch);
-                }
+            let space = thread.space.borrow();
+            let Some(fast) = &space.fast else { continue };
+            if retired.insert(thread.tgid) {
+                fast.retire(&space.memory);
+            }
+            if !matches!(fast.take_out(stopped), Ok(true)) {
+                inside.insert(stopped.tid());
             }
         }
-        for tid in held.iter().map(|(stopped, _)| stopped.tid()) {
-            self.forget_recorded(tid);
-        }
+        inside
     }
 
-    /// Takes a stopped thread out of recording code and gives it back its register. Notes in `busy` the processes whose threads
-    /// are in calls that return through stubs, or may be, and in `inside` those with a thread that could not be taken out.
-    fn leave_ring(&mut self, stopped: &Stopped, busy: &mut FxHashSet<Tid>, inside: &mut FxHashSet<Tid>) {
-        let Some(thread) = self.threads.get(&stopped.tid()) else {
+    /// The tracer has left a process, and what was recorded there is read: what no call returns through is unmapped.
+    pub(in crate::tracer) fn unmap_recording(
+        &mut self,
+        stopped: &Stopped,
+        space: &SharedSpace,
+        inside: &FxHashSet<Tid>,
+    ) {
+        let arch = space.borrow().arch;
+        let Some(mut fast) = space.borrow_mut().fast.take() else {
             return;
         };
-        let space = thread.space.borrow();
-        let Some(fast) = &space.fast else { return };
-        let mut in_stub = true;
-        if let Ok(mut regs) = stopped.regs() {
-            let resume = fast.resume(regs.pc(), Interruption::Leave);
-            if resume.is_some() {
-                let _: Result<bool, Error> = go_on(stopped, &mut regs, resume);
-            }
-            in_stub = fast.is_code(regs.pc());
-        }
-        let released: Result<bool, FastError> = fast.release(stopped);
-        if in_stub || !matches!(released, Ok(true)) {
-            inside.insert(stopped.tgid());
-        }
-        if in_stub || !thread.calls.is_empty() || !matches!(released, Ok(true)) {
-            busy.insert(stopped.tgid());
+        let threads = || {
+            self.threads
+                .values()
+                .filter(|thread| Rc::ptr_eq(&thread.space, space))
+        };
+        let is_inside = threads().any(|thread| inside.contains(&thread.tid));
+        let is_busy = fast.is_asked_for_objects() || threads().any(|thread| !thread.calls.is_empty());
+        if !is_inside && !is_busy {
+            fast.remove(stopped, arch);
+        } else if !is_inside {
+            fast.unmap_rings(stopped, arch);
         }
     }
 
     /// The thread executes another program, or is gone.
     pub(in crate::tracer) fn forget_recorded(&mut self, tid: Tid) {
+        self.close_lane(tid);
         self.notes.extend(self.recorder.forget(tid));
     }
 }

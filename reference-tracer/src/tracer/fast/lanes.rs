@@ -169,8 +169,8 @@ impl Drop for Chunk {
 
 /// A thread's place among the rings.
 #[derive(Debug)]
-struct Lane {
-    tid: Tid,
+pub(super) struct Lane {
+    pub(super) tid: Tid,
     chunk: Rc<Chunk>,
     ring: usize,
 }
@@ -180,7 +180,7 @@ struct Lane {
 pub(in crate::tracer) struct Lanes {
     /// The reading side of each.
     pub(super) consumers: Vec<Consumer<'static>>,
-    owners: Vec<Option<Lane>>,
+    pub(super) owners: Vec<Option<Lane>>,
     pub(super) merge: Merge,
     /// A region that nobody records in: what stands in place of a ring that was given up.
     empty: Region<'static>,

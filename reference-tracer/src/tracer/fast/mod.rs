@@ -11,6 +11,7 @@ mod drain;
 mod glue;
 mod lanes;
 mod pump;
+mod raw;
 mod sites;
 mod threads;
 
@@ -21,7 +22,8 @@ use super::code::CodeError;
 
 pub(super) use areas::Fast;
 pub(super) use choose::Choice;
-pub(super) use drain::{Pass, Recorder};
+pub(super) use drain::{Pass, Recorder, overwritten};
+pub(super) use raw::Look;
 
 /// How calls are met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

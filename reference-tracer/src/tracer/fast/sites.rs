@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use arch_abi::{Addr, Arch};
 use ptrace_core::Memory;
 
+use crate::tracer::deferred::{Deferred, NEAR};
+
 /// A place that was patched.
 #[derive(Debug, Clone, Copy)]
 struct Site {
@@ -36,9 +38,6 @@ type Write = (Addr, [u8; 4], Site);
 /// How cells are mapped near an address: as the copies of instructions are.
 pub(super) type MapCells<'a> = &'a mut dyn FnMut(Addr, usize) -> Option<Addr>;
 
-/// Operands that are not farther from each other are written at once.
-const NEAR: u64 = 64;
-
 /// Bytes of cells that are mapped at once.
 const PAGE: usize = 4096;
 
@@ -59,8 +58,14 @@ impl Sites {
         arch.abi().loaded_operand(&code[..len], at)
     }
 
-    /// Patches places. All threads of the process are stopped, or none can be at these places. Gives those that were.
-    pub(super) fn patch(&mut self, memory: &Memory, wanted: &[Wanted], map: MapCells<'_>) -> Vec<Addr> {
+    /// Patches places: what is to be written there is put into `code`. Gives those that are.
+    pub(super) fn patch(
+        &mut self,
+        memory: &Memory,
+        wanted: &[Wanted],
+        code: &mut Deferred,
+        map: MapCells<'_>,
+    ) -> Vec<Addr> {
         let mut writes: Vec<Write> = Vec::new();
         let mut by_stub = rustc_hash::FxHashMap::<Addr, Addr>::default();
         for place in wanted {
@@ -84,25 +89,11 @@ impl Sites {
         // The sort keeps the order of those at one place: the first counts.
         writes.sort_by_key(|&(at, ..)| at);
         writes.dedup_by_key(|&mut (at, ..)| at);
-        let mut done = Vec::new();
-        for run in writes.chunk_by(|one, next| next.0.get() - one.0.get() < NEAR) {
-            done.extend(self.write(memory, run).unwrap_or_default());
+        for (at, bytes, site) in &writes {
+            code.put(*at, bytes);
+            self.sites.insert(*at, *site);
         }
-        done
-    }
-
-    /// Writes operands that lie near to each other, by one read and one write of what is there.
-    fn write(&mut self, memory: &Memory, run: &[Write]) -> Option<Vec<Addr>> {
-        let (start, end) = (run.first()?.0, run.last()?.0.wrapping_add(4));
-        let mut bytes = vec![0; usize::try_from(end.offset_from(start)?).ok()?];
-        memory.read_exact(start, &mut bytes).ok()?;
-        for (at, operand, _) in run {
-            let place = usize::try_from(at.offset_from(start)?).ok()?;
-            *bytes.get_mut(place..)?.first_chunk_mut::<4>()? = *operand;
-        }
-        memory.write(start, &bytes).ok()?;
-        self.sites.extend(run.iter().map(|&(at, _, site)| (at, site)));
-        Some(run.iter().map(|(at, ..)| *at).collect())
+        writes.iter().map(|&(at, ..)| at).collect()
     }
 
     /// A cell that holds the stub's address, in reach of the place.
@@ -143,19 +134,34 @@ impl Sites {
         self.sites.retain(|at, _| !range.contains(at));
     }
 
-    /// Puts back what was there, where it is still what was put there.
+    /// Puts back what was there, where it is still what was put there. Neighbours are read and written in one piece.
     pub(in crate::tracer) fn restore(&mut self, memory: &Memory) {
-        for (at, site) in std::mem::take(&mut self.sites) {
-            let mut now = [0; 4];
-            let named = |bytes: [u8; 4]| {
-                let distance = i64::from(i32::from_le_bytes(bytes)).cast_unsigned();
-                at.wrapping_add(4).wrapping_add(distance)
-            };
-            // An operand counts from its instruction's end, which is its own unless an immediate follows.
-            let is_ours = memory.read_exact(at, &mut now).is_ok() && named(now) == site.cell;
-            if is_ours {
-                let _ = memory.write(at, &site.original);
+        let sites: Vec<(Addr, Site)> = std::mem::take(&mut self.sites).into_iter().collect();
+        let mut code = Deferred::default();
+        for run in sites.chunk_by(|one, next| next.0.get() - one.0.get() <= NEAR) {
+            if restore_run(memory, run, &mut code).is_none() {
+                // A part of it is gone.
+                for site in run.chunks(1) {
+                    let _ = restore_run(memory, site, &mut code);
+                }
             }
         }
+        code.write(memory, NEAR);
     }
+}
+
+fn restore_run(memory: &Memory, run: &[(Addr, Site)], code: &mut Deferred) -> Option<()> {
+    let (start, end) = (run.first()?.0, run.last()?.0.wrapping_add(4));
+    let mut bytes = vec![0; usize::try_from(end.offset_from(start)?).ok()?];
+    memory.read_exact(start, &mut bytes).ok()?;
+    for &(at, site) in run {
+        let skip = usize::try_from(at.offset_from(start)?).ok()?;
+        let now = *bytes.get(skip..)?.first_chunk::<4>()?;
+        let distance = i64::from(i32::from_le_bytes(now)).cast_unsigned();
+        // An operand counts from its instruction's end, which is its own unless an immediate follows.
+        if at.wrapping_add(4).wrapping_add(distance) == site.cell {
+            code.put(at, &site.original);
+        }
+    }
+    Some(())
 }

@@ -1,5 +1,6 @@
 //! Which ring a thread records in: its spare register leads there.
 
+use arch_abi::record::{Interruption, Resume};
 use arch_abi::{Addr, Regs};
 use ptrace_core::{Stopped, Tid, procfs};
 
@@ -68,6 +69,29 @@ impl Fast {
             stopped.set_regs(&regs)?;
         }
         Ok(())
+    }
+
+    /// Takes a stopped thread out of recording code, for good, and gives it back its register. `false`: it is there still.
+    pub(in crate::tracer) fn take_out(&self, stopped: &Stopped) -> Result<bool, FastError> {
+        let before = stopped.regs()?;
+        let mut regs = before;
+        let layout = regs.abi().regs();
+        if let Some(Resume::At(pc)) = self.resume(regs.pc(), Interruption::Leave) {
+            regs.set_pc(pc);
+            // A system call that is to be restarted would take the counter back.
+            regs.set(layout.syscall_nr, u64::MAX);
+        }
+        let is_out = !self.is_code(regs.pc());
+        if let Some(spare) = layout
+            .spare_base
+            .filter(|&spare| is_out && self.is_block(regs.get(spare)))
+        {
+            regs.set(spare, 0);
+        }
+        if regs != before {
+            stopped.set_regs(&regs)?;
+        }
+        Ok(is_out)
     }
 
     /// A stopped thread has its register back, unless it is in recording code.

@@ -1,0 +1,115 @@
+//! A tracer comes to a program that calls all the time, and goes or dies: what every engine has to bear.
+
+use nix::sys::signal::Signal;
+
+use crate::hot::Hot;
+use crate::rltrace::{Rltrace, Traced};
+
+/// Fails unless calls of `callee` by `fixtures/hot.c` are in the trace, and none that was not made so.
+#[track_caller]
+pub fn saw_right_calls(traced: &Traced) {
+    let mut count = 0_u32;
+    for call in traced.trace.calls_of("callee") {
+        let args: Option<Vec<i64>> = call.args.split(", ").map(|word| word.parse().ok()).collect();
+        // A line that was being written when the tracer was killed is cut.
+        let (Some(args), Some(result)) = (args, call.result()) else {
+            continue;
+        };
+        count += 1;
+        let right = args.len() == 4
+            && args[1] == args[0] + 5000
+            && args[2] == 3 * args[0]
+            && args[3] == 7
+            && result.parse() == Ok(9999 - args[0]);
+        traced.assert(right, &format!("no such call was made: {call:?}"));
+    }
+    traced.assert(count > 0, "calls are seen");
+}
+
+/// Lets some time pass, more in each of `of` cycles: not luck but spread.
+pub fn spread(cycle: usize, of: usize, step: usize) {
+    for _ in 0..cycle % of * step {
+        std::hint::black_box(cycle);
+        std::thread::yield_now();
+    }
+}
+
+/// Attaches and leaves, by two signals in turn.
+#[track_caller]
+pub fn attach_and_leave(rltrace: &Rltrace, mut target: Hot, cycles: usize) {
+    for cycle in 0..cycles {
+        let signal = [Signal::SIGINT, Signal::SIGTERM][cycle % 2];
+        let mut rltrace = target.attach_by(rltrace);
+        rltrace.wait_for("callee(");
+        saw_right_calls(&rltrace.end_by(signal));
+        target.unharmed(&format!("cycle {cycle}, {signal}"));
+    }
+    target.ends_well();
+}
+
+/// Leaves at any moment of attaching.
+#[track_caller]
+pub fn leave_at_any_moment(rltrace: &Rltrace, mut target: Hot, cycles: usize) {
+    for cycle in 0..cycles {
+        let rltrace = target.attach_by(rltrace);
+        spread(cycle, 40, 200);
+        let traced = rltrace.end_by(Signal::SIGINT);
+        target.unharmed(&format!("cycle {cycle}: {}", traced.run.err()));
+    }
+    target.ends_well();
+}
+
+/// When a tracer is killed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kill {
+    /// At any moment, of attaching, too.
+    AnyTime,
+    /// When it has seen a call. While system calls are made in the name of an i386 thread, a kill harms that.
+    Attached,
+}
+
+/// Kills the tracer; another one finds the target as if none had been there.
+#[track_caller]
+pub fn kill_the_tracer(rltrace: &Rltrace, mut target: Hot, when: Kill, cycles: usize) {
+    for cycle in 0..cycles {
+        let mut tracer = target.attach_by(rltrace);
+        if cycle % 3 > 0 || when == Kill::Attached {
+            tracer.wait_for("callee(");
+        }
+        spread(cycle, 25, 300);
+        let dead = tracer.end_by(Signal::SIGKILL);
+        assert_eq!(dead.run.signal(), Some(9));
+        target.lives_on(&format!("kill {cycle}"));
+        if cycle % 5 == 4 || cycle + 1 == cycles {
+            let mut second = target.attach_by(rltrace);
+            second.wait_for("callee(");
+            saw_right_calls(&second.end_by(Signal::SIGINT));
+            target.unharmed(&format!("second tracer {cycle}"));
+            target.lives_on(&format!("second tracer {cycle}"));
+        }
+    }
+    target.ends_well();
+}
+
+/// Kills the target under the tracer.
+#[track_caller]
+pub fn kill_the_target(rltrace: &Rltrace, start: impl Fn() -> Hot, cycles: usize) {
+    for cycle in 0..cycles {
+        let target = start();
+        let mut rltrace = target.attach_by(rltrace);
+        rltrace.wait_for("callee(");
+        spread(cycle, cycles, 200);
+        target.signal(Signal::SIGKILL);
+        let traced = rltrace.finish();
+        traced.assert(
+            traced.trace.text.contains("+++ killed by SIGKILL +++"),
+            "the end is in the trace",
+        );
+        traced.assert(
+            !traced.run.err().contains("panicked"),
+            "the tracer takes it as it is",
+        );
+        saw_right_calls(&traced);
+        assert_eq!(target.finish().signal(), Some(9));
+    }
+}
