@@ -199,6 +199,32 @@ fn node() {
     traced.assert(calls > 50_000, &format!("{calls} calls"));
 }
 
+/// Some half a million calls within seconds: hashes make three for each, and keys of certificates many more.
+#[test]
+fn node_with_many_calls() {
+    let script = "const { createHash } = require('crypto'); let text = 'a'; \
+                  for (let i = 0; i < 5000; i++) text = createHash('sha256').update(text).digest('hex'); console.log(text)";
+    let words = ["env", "-u", "NODE_EXTRA_CA_CERTS", "node", "-e", script];
+    let traced = same(&words);
+    let calls = traced.trace.calls().count();
+    traced.assert(calls > 100_000, &format!("{calls} calls"));
+}
+
+/// Imports of many modules, some of which load libraries.
+#[test]
+fn python_with_imports() {
+    let script = "\
+import sqlite3, ssl, decimal, datetime, xml.dom.minidom, urllib.parse, email.message, struct, random
+base = sqlite3.connect(':memory:')
+base.execute('create table t(a)')
+base.executemany('insert into t values(?)', [(i,) for i in range(500)])
+print(base.execute('select sum(a) from t').fetchone(), decimal.Decimal(1) / 3, ssl.OPENSSL_VERSION)
+print(datetime.datetime(2020, 1, 1).strftime('%Y-%m-%d'), struct.pack('<d', 0.5), random.Random(1).random())
+print(xml.dom.minidom.parseString('<a><b c=\"d\"/></a>').toxml(), float('1.5e3'), int('12', 7))
+";
+    same(&[python(), "-c", script]).expect_call("strtol");
+}
+
 #[test]
 fn sort_with_threads() {
     let (_directory, file) = scratch("numbers");

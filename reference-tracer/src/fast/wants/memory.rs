@@ -19,7 +19,7 @@ const FORMAT_STACK: u8 = 12;
 /// How many captures there are at most where some are for the arguments of a format.
 const FORMAT_CAPTURES: usize = 8;
 /// Of how many arguments of a `va_list` the text is captured that they may point at.
-const VA_TEXTS: u8 = 8;
+const VA_TEXTS: u8 = 6;
 
 impl Builder<'_> {
     /// The memory of a parameter.

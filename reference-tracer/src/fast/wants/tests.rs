@@ -71,7 +71,7 @@ fn what_is_recorded_of_well_known_functions() {
         through: Through::NOTHING.then(step).unwrap(),
         ..capture(Pointer::Int(1), Length::Guess { most: 33 })
     };
-    assert_eq!(vprintf.captures.len(), 4 + 8);
+    assert_eq!(vprintf.captures.len(), 4 + 6);
     assert_eq!(vprintf.captures[1], capture(Pointer::Int(1), Length::Fixed(24)));
     assert_eq!(vprintf.captures[4], list(Step::VaArg(0)));
     let text_behind = Capture {
