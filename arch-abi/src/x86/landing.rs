@@ -179,7 +179,7 @@ fn restarted(regs: &Regs) -> Regs {
 mod tests {
     use super::*;
     use crate::landing::QueuedSignal;
-    use iced_x86::{Decoder, DecoderOptions, Mnemonic};
+    use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 
     const AT: u64 = 0x7000_0000_0000;
 
@@ -298,16 +298,28 @@ mod tests {
         });
         let code = |landing: &Landing, skip: usize| landing.bytes[CODE + skip..][..100].to_vec();
         let decoder = Decoder::with_ip(64, &code(&landing, 2), AT, DecoderOptions::NONE);
-        let lines: Vec<String> = decoder.into_iter().take(6).map(|i| i.to_string()).collect();
+        let lines: Vec<_> = decoder
+            .into_iter()
+            .take(6)
+            .map(
+                |i| match i.is_jcc_short_or_near() || i.is_jmp_short() || i.is_jcx_short() {
+                    true => (i.mnemonic(), i.near_branch_target() - AT),
+                    false if i.op_count() == 2 && i.op1_kind() != OpKind::Register => {
+                        (i.mnemonic(), i.immediate(1))
+                    }
+                    false => (i.mnemonic(), 0),
+                },
+            )
+            .collect();
         assert_eq!(
             lines,
             [
-                "mov rcx,rax",
-                "jrcxz short 0000700000000007h",
-                "jmp short 0000700000000013h",
-                "mov eax,3Ch",
-                "mov edi,0",
-                "syscall",
+                (Mnemonic::Mov, 0),
+                (Mnemonic::Jrcxz, 7),
+                (Mnemonic::Jmp, 19),
+                (Mnemonic::Mov, 60),
+                (Mnemonic::Mov, 0),
+                (Mnemonic::Syscall, 0),
             ]
         );
         let len = 19;
