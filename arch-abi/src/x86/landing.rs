@@ -297,7 +297,8 @@ mod tests {
             ..interrupted(&regs)
         });
         let code = |landing: &Landing, skip: usize| landing.bytes[CODE + skip..][..100].to_vec();
-        let decoder = Decoder::with_ip(64, &code(&landing, 2), AT, DecoderOptions::NONE);
+        let bytes = code(&landing, 2);
+        let decoder = Decoder::with_ip(64, &bytes, AT, DecoderOptions::NONE);
         let lines: Vec<_> = decoder
             .into_iter()
             .take(6)
