@@ -106,13 +106,9 @@ fn what_lies_behind_pointers_is_recorded() {
         .arg("-D")
         .arg("debug")
         .run([&program]);
-    let trapped: Vec<&str> = told
-        .run
-        .err()
-        .lines()
-        .filter(|line| line.contains("met by a trap"))
-        .collect();
-    let left = trapped.iter().find(|line| !line.contains("does not return"));
+    let said = told.run.err();
+    let mut trapped = said.lines().filter(|line| line.contains("met by a trap"));
+    let left = trapped.find(|line| !line.contains("does not return"));
     told.assert(left.is_none(), &format!("met by a trap: {left:?}"));
 }
 

@@ -587,17 +587,18 @@ fn what_a_function_has_put_behind_a_pointer() {
     assert_eq!(seen[3].captures, [(vec![], End::Null), (vec![], End::Null)]);
 }
 
+/// What a `va_list` points at (psABI, "The `va_list` Type").
+#[repr(C)]
+struct List {
+    ints: u32,
+    vectors: u32,
+    stacked: *const u64,
+    saved: *const u64,
+}
+
 #[test]
 fn arguments_of_a_va_list() {
     let texts = [c"0", c"1", c"2", c"3", c"4", c"5", c"6", c"7", c"8"].map(|text| text.as_ptr() as u64);
-    // <stdarg.h>: as the psABI has it.
-    #[repr(C)]
-    struct List {
-        ints: u32,
-        vectors: u32,
-        stacked: *const u64,
-        saved: *const u64,
-    }
     let numbers = [0_u8, 1, 2, 4, 7];
     let wanted = numbers.map(|number| through(0, &[Step::VaArg(number)], Length::Guess { most: 8 }));
     let mut captures = Captures::at_call(&wanted);

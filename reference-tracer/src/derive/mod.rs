@@ -94,11 +94,11 @@ impl Derived {
             };
             object.with(|elf, file| {
                 let defines = |name: &str| elf.lookup(name.as_bytes(), None).ok().flatten().is_some();
-                let (defined, others) = std::mem::take(&mut left)
+                let (defined, others): (Vec<usize>, _) = std::mem::take(&mut left)
                     .into_iter()
                     .partition(|&index| elf.arch() == arch && defines(names[index]));
                 left = others;
-                for index in Vec::from(defined) {
+                for index in defined {
                     found[index] = self.in_object(&candidate, &object, elf, file, names[index], prototypes);
                 }
                 Some(())

@@ -7,6 +7,7 @@
 
 mod memory;
 mod reason;
+mod way;
 
 #[cfg(test)]
 mod tests;

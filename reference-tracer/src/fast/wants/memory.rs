@@ -2,6 +2,7 @@
 
 use arch_abi::{Place, Source};
 
+use super::way::{At, Way};
 use super::{Builder, Moment, Reason};
 use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Op, Pack, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
@@ -19,92 +20,6 @@ const FORMAT_STACK: u8 = 12;
 const FORMAT_CAPTURES: usize = 8;
 /// Of how many arguments of a `va_list` the text is captured that they may point at.
 const VA_TEXTS: u8 = 8;
-
-/// Where captured memory lies.
-#[derive(Clone, Copy)]
-struct Way {
-    pointer: Pointer,
-    through: Through,
-    /// When it is followed.
-    moment: Moment,
-}
-
-impl Way {
-    fn to(pointer: Pointer, moment: Moment) -> Self {
-        Self {
-            pointer,
-            through: Through::NOTHING,
-            moment,
-        }
-    }
-
-    fn then(self, step: Step) -> Result<Self, Reason> {
-        let through = self.through.then(step).ok_or(Reason::Nested)?;
-        Ok(Self { through, ..self })
-    }
-}
-
-/// Where the value lies that is looked at.
-#[derive(Clone, Copy)]
-enum At {
-    /// In a register or on the stack: it may be followed if it is a pointer, at this moment.
-    Word(Pointer, Moment),
-    /// In what is captured, so many bytes from where that begins, within so many structures that pointers led to.
-    Behind { way: Way, offset: u64, open: usize },
-    /// In no single word, or nobody knows where.
-    Inside,
-}
-
-impl At {
-    /// The way to what it points at.
-    fn followed(self) -> Result<Way, Reason> {
-        match self {
-            Self::Word(pointer, moment) => Ok(Way::to(pointer, moment)),
-            Self::Behind { way, offset, .. } => {
-                way.then(Step::Word(u16::try_from(offset).map_err(|_| Reason::Nested)?))
-            }
-            Self::Inside => Err(Reason::Nested),
-        }
-    }
-
-    /// A part of it, so many bytes from its start.
-    fn part(self, start: Option<u64>) -> Self {
-        match (self, start) {
-            (Self::Behind { way, offset, open }, Some(start)) => Self::Behind {
-                way,
-                offset: offset.saturating_add(start),
-                open,
-            },
-            _ => Self::Inside,
-        }
-    }
-
-    /// Within how many structures it lies that pointers led to.
-    fn open(self) -> usize {
-        match self {
-            Self::Behind { open, .. } => open,
-            Self::Word(..) | Self::Inside => 0,
-        }
-    }
-
-    /// When memory is looked at for it.
-    fn moments(self) -> &'static [Moment] {
-        match self {
-            Self::Word(_, moment) => moment.alone(),
-            Self::Behind { way, .. } => way.moment.alone(),
-            Self::Inside => &[Moment::Call, Moment::Return],
-        }
-    }
-}
-
-impl Moment {
-    fn alone(self) -> &'static [Self] {
-        match self {
-            Self::Call => &[Self::Call],
-            Self::Return => &[Self::Return],
-        }
-    }
-}
 
 impl Builder<'_> {
     /// The memory of a parameter.
@@ -222,7 +137,7 @@ impl Builder<'_> {
                 self.count_of(len, at)?;
                 self.parts(*of, len, lens, at)
             }
-            Type::Struct(fields) => self.members(fields, lens, at, |end, size| end.checked_add(size)),
+            Type::Struct(fields) => self.members(fields, lens, at, u64::checked_add),
             Type::Union(fields) => self.members(fields, lens, at, |_, _| Some(0)),
             Type::Lens(seen, of) => self.through(*seen, *of, lens, at),
         }
