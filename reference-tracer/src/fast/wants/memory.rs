@@ -6,7 +6,7 @@ use super::way::{At, Way};
 use super::{Builder, Moment, Reason};
 use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Op, Pack, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
-use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields, Step, Through, va_list};
+use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields, Step, va_list};
 
 /// The largest structure behind a pointer.
 const MAX_POINTEE: u64 = 256;
