@@ -179,7 +179,7 @@ fn restarted(regs: &Regs) -> Regs {
 mod tests {
     use super::*;
     use crate::landing::QueuedSignal;
-    use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
+    use iced_x86::{Decoder, DecoderOptions, Mnemonic};
 
     const AT: u64 = 0x7000_0000_0000;
 
@@ -302,15 +302,13 @@ mod tests {
         let lines: Vec<_> = decoder
             .into_iter()
             .take(6)
-            .map(
-                |i| match i.is_jcc_short_or_near() || i.is_jmp_short() || i.is_jcx_short() {
-                    true => (i.mnemonic(), i.near_branch_target() - AT),
-                    false if i.op_count() == 2 && i.op1_kind() != OpKind::Register => {
-                        (i.mnemonic(), i.immediate(1))
-                    }
-                    false => (i.mnemonic(), 0),
-                },
-            )
+            .map(|i| match i.mnemonic() {
+                Mnemonic::Jrcxz | Mnemonic::Jmp => (i.mnemonic(), i.near_branch64() - AT),
+                _ if i.op_count() == 2 && i.op1_kind() == iced_x86::OpKind::Immediate32 => {
+                    (i.mnemonic(), i.immediate(1))
+                }
+                _ => (i.mnemonic(), 0),
+            })
             .collect();
         assert_eq!(
             lines,
