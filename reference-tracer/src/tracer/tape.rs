@@ -9,7 +9,7 @@ use ptrace_core::{ExitStatus, Tid};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::reporter::Reporter;
-use super::thread::Pending;
+use super::thread::{Pending, Thread};
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Types};
 use crate::raw::{
@@ -281,8 +281,11 @@ impl Reporter {
     }
 
     /// What is known of a thread's stack.
-    pub(super) fn tape_stack(&mut self, tid: Tid, high: u64, main: (u64, u64)) {
+    pub(super) fn tape_stack(&mut self, thread: &Thread) {
         let Some(tape) = &mut self.tape else { return };
+        let main = thread.stacks.main();
+        let main = main.map_or((0, 0), |(start, end)| (start.get(), end.get()));
+        let (tid, high) = (thread.tid, thread.stack_high);
         if tape.stacks.insert(tid, (high, main)) != Some((high, main)) {
             let tid = tid.raw();
             self.tell(Event::Stack { tid, high, main });

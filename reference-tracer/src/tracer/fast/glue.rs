@@ -83,11 +83,7 @@ impl Tracer {
         if let (Ok(regs), Some(thread)) = (stopped.regs(), self.threads.get_mut(&stopped.tid())) {
             thread.last_sp = regs.sp();
             thread.stack_high = regs.sp().get() & !u64::from(u32::MAX);
-            let main = thread
-                .stacks
-                .main()
-                .map_or((0, 0), |(start, end)| (start.get(), end.get()));
-            self.reporter.tape_stack(thread.tid, thread.stack_high, main);
+            self.reporter.tape_stack(thread);
             let pointer = regs.abi().regs().thread_pointer.map_or(1, |reg| regs.get(reg));
             if pointer == 0 && self.recorder.lanes.of(stopped.tid()).is_some() {
                 thread.system_calls_left = UNTIL_POINTER;
@@ -99,6 +95,7 @@ impl Tracer {
     pub(in crate::tracer) fn look_for_stack(&mut self, tid: Tid) {
         if let Some(thread) = self.threads.get_mut(&tid) {
             thread.stacks.look_for(thread.last_sp, thread.tgid);
+            self.reporter.tape_stack(thread);
         }
     }
 
