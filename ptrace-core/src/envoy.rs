@@ -63,7 +63,7 @@ pub enum NoEnvoy {
 }
 
 impl Envoy {
-    /// Sends one to a process that this thread does not trace. One of its threads, the leader if that can be, is stopped for some
+    /// Sends one to a process that this thread does not trace. One of its threads is stopped for some
     /// 100 µs, and is not traced afterwards. If `pid` is a thread's id, its process is meant.
     ///
     /// # Errors
@@ -149,10 +149,20 @@ impl Drop for Envoy {
     }
 }
 
-/// A thread that can be interrupted at once.
+/// A thread that can be interrupted at once: not the leader if that can be.
+// QUIRK leader-of-an-exec: who waits for the leader alone, by its id, is not woken when another thread executes a program and takes that id
+// over: the leader has the other's id when it wakes its tracer. Seen: Linux 6.18. Source: fs/exec.c, de_thread; kernel/exit.c,
+// pid_child_should_wake. Drop when: unknown. Test: tests/tests/attach.rs, a_target_that_executes_itself.
 fn host(tgid: Tid) -> Option<Tid> {
     let can_stop = |tid: &Tid| Stat::of(*tid).is_ok_and(|stat| matches!(stat.state, 'R' | 'S'));
-    procfs::threads(tgid).ok()?.into_iter().find(can_stop)
+    let threads = procfs::threads(tgid).ok()?;
+    let mut candidates = threads.into_iter().filter(can_stop);
+    let first = candidates.next()?;
+    Some(if first == tgid {
+        candidates.next().unwrap_or(first)
+    } else {
+        first
+    })
 }
 
 /// Stops the one tracee of a session.

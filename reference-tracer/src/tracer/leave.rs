@@ -260,13 +260,8 @@ impl Tracer {
     }
 }
 
-/// One thread of each process, and the others: one that is at no SIGTRAP if there is such, and sleeps if that can be.
+/// One thread of each process, and the others: the one that serves best while the others run.
 fn last_of_each(held: Held) -> (Held, Held) {
-    let fitness = |stopped: &Stopped, stop: Stop| match stop {
-        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
-        _ if !is_asleep(stopped) => 1,
-        _ => 2,
-    };
     let mut last: Vec<((Stopped, Stop), u8)> = Vec::new();
     let mut others = Held::new();
     for (stopped, stop) in held {
@@ -284,6 +279,17 @@ fn last_of_each(held: Held) -> (Held, Held) {
         }
     }
     (last.into_iter().map(|(last, _)| last).collect(), others)
+}
+
+/// How well a thread serves for what is done while the others of its process run already: it is at no SIGTRAP, and sleeps if that can be. The
+/// leader would not be seen to end if another thread executed a program (quirk leader-of-an-exec).
+pub(super) fn fitness(stopped: &Stopped, stop: Stop) -> u8 {
+    match stop {
+        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
+        _ if stopped.tid() == stopped.tgid() => 1,
+        _ if !is_asleep(stopped) => 2,
+        _ => 3,
+    }
 }
 
 /// The signal that a thread is about to get.
