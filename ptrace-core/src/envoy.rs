@@ -77,7 +77,7 @@ impl Envoy {
             reason: why_not(host, &error),
         })?;
         session.add(host, Process::new(tgid), State::Running);
-        let (stopped, stop) = stop(&mut session, host)?;
+        let (stopped, stop) = stop(&mut session, host, tgid)?;
         // Not before: a thread that it makes by itself is not to be ours.
         let traced = stopped.request("PTRACE_SETOPTIONS", |tid| {
             sys::set_options(tid, libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE)
@@ -165,19 +165,27 @@ fn host(tgid: Tid) -> Option<Tid> {
     })
 }
 
-/// Stops the one tracee of a session.
-fn stop(session: &mut Session, tid: Tid) -> Result<(Stopped, Stop), NoEnvoy> {
+/// Stops the one tracee of a session, a thread of process `tgid`.
+fn stop(session: &mut Session, mut tid: Tid, tgid: Tid) -> Result<(Stopped, Stop), NoEnvoy> {
     session.interrupt(tid)?;
     let mut pause = Pause::default();
     loop {
         match session.look_at(tid)? {
             Some(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
             Some(_) => return Err(Error::Died { tid }.into()),
-            None if !session.tracees.contains_key(&tid) => return Err(Error::Died { tid }.into()),
-            // It is seized, and cannot be let go before it stops.
-            None if pause.long() && is_out_of_reach(tid) => return Err(NoEnvoy::NobodyRuns { pid: tid }),
-            None => pause.rest(),
+            None if session.tracees.contains_key(&tid) => {}
+            // It may have executed a program, and live on, still ours and asked to stop, under the leader's id.
+            None if tid != tgid => {
+                tid = tgid;
+                session.add(tid, Process::new(tgid), State::Running);
+            }
+            None => return Err(Error::Died { tid }.into()),
         }
+        // It is seized, and cannot be let go before it stops: a session that seizes its process takes it over.
+        if pause.long() && is_out_of_reach(tid) {
+            return Err(NoEnvoy::NobodyRuns { pid: tgid });
+        }
+        pause.rest();
     }
 }
 
