@@ -172,14 +172,13 @@ fn stop(session: &mut Session, mut tid: Tid, tgid: Tid) -> Result<(Stopped, Stop
     loop {
         match session.look_at(tid)? {
             Some(Wait::Stopped(stopped, stop)) => return Ok((stopped, stop)),
-            Some(_) => return Err(Error::Died { tid }.into()),
             None if session.tracees.contains_key(&tid) => {}
             // It may have executed a program, and live on, still ours and asked to stop, under the leader's id.
             None if tid != tgid => {
                 tid = tgid;
                 session.add(tid, Process::new(tgid), State::Running);
             }
-            None => return Err(Error::Died { tid }.into()),
+            _ => return Err(Error::Died { tid }.into()),
         }
         // It is seized, and cannot be let go before it stops: a session that seizes its process takes it over.
         if pause.long() && is_out_of_reach(tid) {
