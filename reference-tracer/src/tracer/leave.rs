@@ -44,12 +44,21 @@ impl Tracer {
         // A thread whose program counter was put back is let go at once: should the tracer die now, its
         // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
         let (last, others) = last_of_each(held);
+        // Quirk leader-of-an-exec: a leader is to be done with before the others may execute a program.
+        let (leaders, last): (Held, Held) = last
+            .into_iter()
+            .partition(|(stopped, _)| stopped.tid() == stopped.tgid());
+        let mut stay = Vec::new();
+        for (stopped, stop) in leaders {
+            stay.extend(self.leave_last(stopped, stop, &inside));
+        }
         for (stopped, stop) in others {
             self.let_go(stopped, stop);
         }
         let most = since.elapsed();
-        let leave = |(stopped, stop)| self.leave_last(stopped, stop, &inside);
-        let stay: Vec<Envoy> = last.into_iter().filter_map(leave).collect();
+        for (stopped, stop) in last {
+            stay.extend(self.leave_last(stopped, stop, &inside));
+        }
         tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
         drop(haste);
         self.drain(Pass::All);
