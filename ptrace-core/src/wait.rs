@@ -250,6 +250,8 @@ impl Session {
 
     fn on_event_stop(&mut self, tracee: &Rc<Tracee>, signal: Signal) -> Result<Option<Wait>, Error> {
         if tracee.state.get() == State::New {
+            // One that an envoy's sender left seized has other options. A failure is a death.
+            let _ = sys::set_options(tracee.tid, self.options.bits());
             tracee.group_at_birth.set(signal != Signal::SIGTRAP);
             return Ok(Some(self.born(tracee, false)));
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use arch_abi::Arch;
 use ptrace_core::{AttachError, Command, Error, Haste, SpawnError, Stop, Stopped, Tid};
 
-use super::leave::Held;
+use super::leave::{Held, fitness};
 use super::lifecycle::may_call;
 use super::prepare::Prepared;
 use super::space::Space;
@@ -125,19 +125,15 @@ impl Tracer {
         self.session.threads(pid).collect()
     }
 
-    /// Lets the threads run on that have stopped because they were asked to, but for one that is to `confirm` the guard: one that sleeps in
-    /// a system call if there is such. Gives that one first, and those that have stopped for something else.
+    /// Lets the threads run on that have stopped because they were asked to, but for one that is to `confirm` the
+    /// guard. Gives that one first, and those that have stopped for something else.
     fn resume_most(&mut self, stops: Held, confirm: bool) -> Result<Held, Error> {
         let (mut asked, others): (Held, Held) =
             stops.into_iter().partition(|(_, stop)| *stop == Stop::Interrupt);
         let mut rest = Held::new();
         if confirm {
-            let asleep = asked.iter().position(|(stopped, _)| is_asleep(stopped));
-            rest.extend(
-                asleep
-                    .map(|index| asked.swap_remove(index))
-                    .or_else(|| asked.pop()),
-            );
+            let best = (0..asked.len()).max_by_key(|&index| fitness(&asked[index].0, asked[index].1));
+            rest.extend(best.map(|index| asked.swap_remove(index)));
         }
         for (stopped, _) in asked {
             self.resume_watched(stopped)?;

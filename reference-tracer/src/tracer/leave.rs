@@ -44,12 +44,21 @@ impl Tracer {
         // A thread whose program counter was put back is let go at once: should the tracer die now, its
         // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
         let (last, others) = last_of_each(held);
+        // Quirk leader-of-an-exec: a leader is to be done with before the others may execute a program.
+        let (leaders, last): (Held, Held) = last
+            .into_iter()
+            .partition(|(stopped, _)| stopped.tid() == stopped.tgid());
+        let mut stay = Vec::new();
+        for (stopped, stop) in leaders {
+            stay.extend(self.leave_last(stopped, stop, &inside));
+        }
         for (stopped, stop) in others {
             self.let_go(stopped, stop);
         }
         let most = since.elapsed();
-        let leave = |(stopped, stop)| self.leave_last(stopped, stop, &inside);
-        let stay: Vec<Envoy> = last.into_iter().filter_map(leave).collect();
+        for (stopped, stop) in last {
+            stay.extend(self.leave_last(stopped, stop, &inside));
+        }
         tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
         drop(haste);
         self.drain(Pass::All);
@@ -260,13 +269,8 @@ impl Tracer {
     }
 }
 
-/// One thread of each process, and the others: one that is at no SIGTRAP if there is such, and sleeps if that can be.
+/// One thread of each process, and the others: the one that serves best while the others run.
 fn last_of_each(held: Held) -> (Held, Held) {
-    let fitness = |stopped: &Stopped, stop: Stop| match stop {
-        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
-        _ if !is_asleep(stopped) => 1,
-        _ => 2,
-    };
     let mut last: Vec<((Stopped, Stop), u8)> = Vec::new();
     let mut others = Held::new();
     for (stopped, stop) in held {
@@ -284,6 +288,17 @@ fn last_of_each(held: Held) -> (Held, Held) {
         }
     }
     (last.into_iter().map(|(last, _)| last).collect(), others)
+}
+
+/// How well a thread serves for what is done while the others of its process run already: it is at no SIGTRAP, and sleeps if that can be. The
+/// leader would not be seen to end if another thread executed a program (quirk leader-of-an-exec).
+pub(super) fn fitness(stopped: &Stopped, stop: Stop) -> u8 {
+    match stop {
+        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
+        _ if stopped.tid() == stopped.tgid() => 1,
+        _ if !is_asleep(stopped) => 2,
+        _ => 3,
+    }
 }
 
 /// The signal that a thread is about to get.

@@ -8,7 +8,7 @@ use arch_abi::record::{
     Template, Unsupported,
 };
 use arch_abi::{Addr, Arch};
-use ptrace_core::{Memory, Stopped, procfs};
+use ptrace_core::{Memory, Stopped, Tid, procfs};
 use rustc_hash::FxHashMap;
 
 use super::FastError;
@@ -103,6 +103,8 @@ pub(in crate::tracer) struct Fast {
     mapped: Vec<(Addr, u64)>,
     /// Whether calls are stamped with the time.
     pub(super) stamped: bool,
+    /// The registers of threads that a tracer which died has left behind.
+    pub(super) left_over: FxHashMap<Tid, u64>,
     /// A string of the process: what its shared memory is called.
     name: Addr,
 }
@@ -163,6 +165,7 @@ impl Fast {
             chunks: Vec::new(),
             mapped: vec![(at, RESERVED)],
             stamped: false,
+            left_over: FxHashMap::default(),
             name,
         })
     }

@@ -54,6 +54,9 @@ impl Fast {
             block = choice.recorder.lanes.give(tid, owner, &self.chunks);
         }
         let block = block.ok_or(FastError::Full)?;
+        if own != 0 && !self.is_block(own) {
+            self.left_over.insert(tid, own);
+        }
         regs.set(spare, block.get());
         Ok(stopped.set_regs(&regs)?)
     }
@@ -86,7 +89,7 @@ impl Fast {
             .spare_base
             .filter(|&spare| is_out && self.is_block(regs.get(spare)))
         {
-            regs.set(spare, 0);
+            regs.set(spare, self.own_base(stopped.tid()));
         }
         if regs != before {
             stopped.set_regs(&regs)?;
@@ -104,10 +107,15 @@ impl Fast {
             return Ok(false);
         }
         if self.is_block(regs.get(spare)) {
-            regs.set(spare, 0);
+            regs.set(spare, self.own_base(stopped.tid()));
             stopped.set_regs(&regs)?;
         }
         Ok(true)
+    }
+
+    /// What a thread's register was before: 0, or the block of a tracer that has died, whose recording code it may be in still, waiting for room.
+    fn own_base(&self, tid: Tid) -> u64 {
+        self.left_over.get(&tid).copied().unwrap_or(0)
     }
 
     /// Whether an address is that of a control block of ours.
