@@ -326,8 +326,9 @@ fn threads() {
     let lines = by_thread(&raw.replay(&[]));
     assert_eq!(lines, by_thread(&direct));
     assert_eq!(lines.iter().map(Vec::len).sum::<usize>(), 12 * 300);
-    // One line after the other, as their times tell.
-    let mut last = 0.0;
+    // One line after the other, as their times tell: but for a thread that was preempted between reading the clock and publishing its
+    // record, while another one was born, and what was recorded until then was written.
+    let (mut last, mut late) = (0.0, 0);
     for line in replayed
         .trace
         .text
@@ -339,9 +340,10 @@ fn threads() {
             .find(|word| word.len() == 17)
             .and_then(|word| word.parse().ok());
         let time: f64 = time.unwrap_or_else(|| panic!("{line}"));
-        assert!(time >= last, "{line}");
-        last = time;
+        late += u32::from(time < last);
+        last = f64::max(time, last);
     }
+    assert!(late <= 12, "{late} lines are late");
 }
 
 #[test]
