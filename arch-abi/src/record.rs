@@ -110,7 +110,7 @@ impl CallFields {
     /// The most floating-point argument registers.
     pub const FLOATS: u8 = 8;
     /// The most captures.
-    pub const CAPTURES: usize = 8;
+    pub const CAPTURES: usize = 16;
 }
 
 /// What is recorded at a return, in this order.
@@ -134,7 +134,7 @@ impl ReturnFields {
     /// The most floating-point result registers.
     pub const FLOATS: u8 = 2;
     /// The most captures.
-    pub const CAPTURES: usize = 4;
+    pub const CAPTURES: usize = 8;
     /// How many different arguments the captures of a return may name.
     pub const REMEMBERED: usize = 2;
 }
@@ -142,10 +142,72 @@ impl ReturnFields {
 /// Memory that is copied into a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Capture {
-    /// Where it begins.
+    /// Where it begins, or where the way to it does.
     pub pointer: Pointer,
+    /// The way from there: pointers in memory that are followed. Who reads the record finds them in what was captured before.
+    pub through: Through,
     /// Where it ends.
     pub length: Length,
+}
+
+impl Capture {
+    /// What lies behind a pointer itself.
+    #[must_use]
+    pub const fn new(pointer: Pointer, length: Length) -> Self {
+        Self {
+            pointer,
+            through: Through::NOTHING,
+            length,
+        }
+    }
+}
+
+/// A way through memory from one pointer to another. A null pointer on it makes a capture of nothing, as one at its end does, and
+/// what can't be read one that can't be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Through([Option<Step>; Self::STEPS]);
+
+impl Through {
+    /// The most steps.
+    pub const STEPS: usize = 2;
+    /// No step.
+    pub const NOTHING: Self = Self([None; Self::STEPS]);
+
+    /// The way with one step more. `None`: it has as many as there can be.
+    #[must_use]
+    pub fn then(mut self, step: Step) -> Option<Self> {
+        *self.0.iter_mut().find(|place| place.is_none())? = Some(step);
+        Some(self)
+    }
+
+    /// The steps.
+    pub fn steps(self) -> impl Iterator<Item = Step> {
+        self.0.into_iter().flatten()
+    }
+}
+
+/// How the next pointer is found where one points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// It is the word so many bytes on.
+    Word(u16),
+    /// A `va_list` lies there, and its argument of this number is it, counted from 0: if it and all before it are integers and
+    /// pointers.
+    VaArg(u8),
+}
+
+/// Where a `va_list` of recorded processes keeps arguments (psABI x86-64, "The `va_list` Type").
+pub mod va_list {
+    /// Bytes of the object.
+    pub const BYTES: u16 = 24;
+    /// Where in it the pointer is to arguments that came on the stack.
+    pub const STACKED: u16 = 8;
+    /// Where in it the pointer is to what came in registers.
+    pub const SAVED: u16 = 16;
+    /// How many bytes those are: integer registers, and behind them the vector registers.
+    pub const SAVED_BYTES: u16 = 176;
+    /// How many of them are those of the integer registers.
+    pub const SAVED_INTS: u16 = 48;
 }
 
 /// Where the pointer to captured memory is.

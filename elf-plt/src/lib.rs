@@ -5,6 +5,7 @@ pub mod auxv;
 mod call_point;
 mod dynamic;
 mod error;
+mod function_index;
 mod functions;
 mod hash;
 mod headers;
@@ -22,6 +23,7 @@ mod version;
 pub use auxv::Auxv;
 pub use call_point::{CallPoint, CalleeKind, PltEntry, Slot, SlotRelocation};
 pub use error::Error;
+pub use function_index::FunctionIndex;
 pub use functions::{Function, Functions};
 pub use link_map::{
     LinkMap, LinkMapError, Memory, Namespace, RDebug, RState, read_debug_slot, read_link_map,

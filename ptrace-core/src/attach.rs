@@ -75,10 +75,21 @@ impl Session {
 
     /// Seizes one thread.
     pub(crate) fn seize_thread(&self, tid: Tid) -> Result<(), AttachError> {
-        sys::seize(tid, self.options.bits()).map_err(|error| AttachError {
-            tid,
-            reason: why_not(tid, &error),
-        })
+        /// How often a thread's id may change hands just then.
+        const TRIES: usize = 8;
+        let mut reason = None;
+        for _ in 0..TRIES {
+            let Err(error) = sys::seize(tid, self.options.bits()) else {
+                return Ok(());
+            };
+            let why = reason.insert(why_not(tid, &error));
+            // A leader that ends is refused without a reason that could still be found when another thread, by executing a program, has its id.
+            if !matches!(why, AttachReason::Other { .. }) {
+                break;
+            }
+        }
+        let reason = reason.unwrap_or(AttachReason::NoSuchProcess);
+        Err(AttachError { tid, reason })
     }
 
     /// Lets a process go that was seized in part.

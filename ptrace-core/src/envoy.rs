@@ -114,7 +114,6 @@ impl Envoy {
     ///
     /// # Panics
     /// Never: it is there until it is recalled.
-    #[must_use]
     pub fn stopped(&self) -> &Stopped {
         match &self.stopped {
             Some(stopped) => stopped,

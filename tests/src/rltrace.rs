@@ -307,14 +307,6 @@ impl Seen {
 }
 
 impl Background {
-    /// The trace as written so far; the last line may be cut.
-    pub fn text_so_far(&self) -> String {
-        std::fs::read(&self.file).map_or_else(
-            |_| String::new(),
-            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-        )
-    }
-
     /// Waits until the trace holds `needle`. What was looked at once is not read again: a trace may grow by much.
     #[track_caller]
     pub fn wait_for(&mut self, needle: &str) {
@@ -326,7 +318,7 @@ impl Background {
             assert!(
                 !over && !late,
                 "{needle:?} never came\n{}{}",
-                tail(&self.text_so_far(), 40),
+                tail(&read_trace(&self.file, ENDS).unwrap_or_default().text, 40),
                 self.running.said()
             );
             std::thread::sleep(std::time::Duration::from_millis(1));

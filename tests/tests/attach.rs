@@ -177,8 +177,8 @@ fn threads_born_while_attaching() {
         wait_for("its threads", || {
             process::threads(target.pid()).len() > 1 || target.ended()
         });
-        let rltrace = Rltrace::new().filter("callee").pid(target.pid());
-        let mut rltrace = rltrace.start(NOTHING);
+        let rltrace = Rltrace::new().filter("callee").ends_of_trace();
+        let mut rltrace = rltrace.pid(target.pid()).start(NOTHING);
         rltrace.wait_for("callee(");
         rltrace.end_by(Signal::SIGINT);
         assert_eq!(target.finish().expect_success().out(), "done\n");
@@ -247,18 +247,15 @@ fn two_targets_and_a_command() {
     let library = Build::library("callee.c").build();
     let program = Build::program("thousand.c").flags(["-O1"]).uses(&library).build();
     let pids = targets.each_ref().map(|target| target.pid());
-    let rltrace = Rltrace::new().filter("callee").pid(pids[0]).pid(pids[1]);
-    let mut rltrace = rltrace.start([&program]);
+    let rltrace = Rltrace::new().filter("callee").ends_of_trace();
+    let mut rltrace = rltrace.pid(pids[0]).pid(pids[1]).start([&program]);
     rltrace.wait_for("callee(999, 5999, 2997, 7)");
     for pid in pids {
-        wait_for("lines of each target", || {
-            let text = rltrace.text_so_far();
-            let tids: Vec<String> = process::threads(pid)
-                .iter()
-                .map(|thread| thread.tid.to_string())
-                .collect();
-            tids.iter().any(|tid| text.contains(&format!("{tid} ")))
-        });
+        // All but the first thread call.
+        let thread = process::threads(pid)
+            .into_iter()
+            .find(|thread| thread.tid != pid.as_raw());
+        rltrace.wait_for(&format!("{} ", thread.expect("it has more").tid));
     }
     rltrace.running.wait_for_out("callee(999, 5999, 2997, 7)");
     let traced = rltrace.end_by(Signal::SIGINT);
@@ -412,6 +409,7 @@ fn a_bad_pid_does_not_keep_the_others() {
     let mut other = Hot::start();
     let mut rltrace = Rltrace::new()
         .filter("callee")
+        .ends_of_trace()
         .pid(target.pid())
         .pid(other.pid())
         .start(NOTHING);

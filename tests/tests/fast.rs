@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
-use rltrace_tests::engines::{as_natively, recorded};
+use rltrace_tests::engines::{as_natively, recorded, same_text};
 use rltrace_tests::tools::tool;
 use rltrace_tests::visits::{
     Kill, attach_and_leave, kill_the_target, kill_the_tracer, leave_at_any_moment, saw_right_calls,
@@ -76,6 +76,40 @@ fn each_call_point_is_told_with_its_engine() {
         trapped.is_some_and(|line| line.contains("setjmp") && line.contains("more than once")),
         "{told}"
     );
+}
+
+/// What lies two steps away is captured: arguments that come by a `va_list`, texts in structures, in arrays and behind what a
+/// function fills. By traps it is the same text.
+#[test]
+fn what_lies_behind_pointers_is_recorded() {
+    let program = Build::program("behind.c").flags(["-O1"]).build();
+    let engines = same_text(&Rltrace::new().env("LC_ALL", "C"), [&program]);
+    for line in [
+        r#"strtol("42 and more", " and more", 10)"#,
+        r#"vsnprintf("42 and more\n", 200, "%ld%s\n", 42, " and more") = 12"#,
+        r#"vasprintf("a-b-7-c-d\n", "%s-%s-%d-%s-%s\n", "a", "b", 7, "c", "d") = 10"#,
+        r#"strsep("split,these,words" => "these,words", ",") = "split""#,
+        r#"strftime("2000-01-01", 32, "%Y-%m-%d", { 0, 0, 0, 1, 0, 100, 0, 0, 0, 0, "UTC" }) = 10"#,
+        r#"execv("/bin/echo", [ "echo", "the", "end" ] <no return ...>"#,
+    ] {
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let there = engines
+            .fast
+            .trace
+            .text
+            .lines()
+            .any(|seen| squeezed(seen).starts_with(line));
+        engines.fast.assert(there, line);
+    }
+    let told = Rltrace::new()
+        .engine("fast")
+        .arg("-D")
+        .arg("debug")
+        .run([&program]);
+    let said = told.run.err();
+    let mut trapped = said.lines().filter(|line| line.contains("met by a trap"));
+    let left = trapped.find(|line| !line.contains("does not return"));
+    told.assert(left.is_none(), &format!("met by a trap: {left:?}"));
 }
 
 #[test]

@@ -297,17 +297,28 @@ mod tests {
             ..interrupted(&regs)
         });
         let code = |landing: &Landing, skip: usize| landing.bytes[CODE + skip..][..100].to_vec();
-        let decoder = Decoder::with_ip(64, &code(&landing, 2), AT, DecoderOptions::NONE);
-        let lines: Vec<String> = decoder.into_iter().take(6).map(|i| i.to_string()).collect();
+        let bytes = code(&landing, 2);
+        let decoder = Decoder::with_ip(64, &bytes, AT, DecoderOptions::NONE);
+        let lines: Vec<_> = decoder
+            .into_iter()
+            .take(6)
+            .map(|i| match i.mnemonic() {
+                Mnemonic::Jrcxz | Mnemonic::Jmp => (i.mnemonic(), i.near_branch64() - AT),
+                _ if i.op_count() == 2 && i.op1_kind() == iced_x86::OpKind::Immediate32 => {
+                    (i.mnemonic(), i.immediate(1))
+                }
+                _ => (i.mnemonic(), 0),
+            })
+            .collect();
         assert_eq!(
             lines,
             [
-                "mov rcx,rax",
-                "jrcxz short 0000700000000007h",
-                "jmp short 0000700000000013h",
-                "mov eax,3Ch",
-                "mov edi,0",
-                "syscall",
+                (Mnemonic::Mov, 0),
+                (Mnemonic::Jrcxz, 7),
+                (Mnemonic::Jmp, 19),
+                (Mnemonic::Mov, 60),
+                (Mnemonic::Mov, 0),
+                (Mnemonic::Syscall, 0),
             ]
         );
         let len = 19;

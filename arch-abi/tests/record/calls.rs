@@ -170,7 +170,7 @@ fn what_cannot_be_recorded_is_refused() {
             ..ReturnFields::default()
         })
     };
-    let of = |pointer, length| Capture { pointer, length };
+    let of = |pointer, length| Capture::new(pointer, length);
     let string = Length::String { most: 8 };
     let fields = [
         CallFields {
@@ -189,7 +189,7 @@ fn what_cannot_be_recorded_is_refused() {
         calls(vec![of(Pointer::Int(6), string)]),
         calls(vec![of(Pointer::Stack(32), string)]),
         calls(vec![of(Pointer::Int(0), Length::Fixed(4096))]),
-        calls(vec![of(Pointer::Int(0), string); 9]),
+        calls(vec![of(Pointer::Int(0), string); CallFields::CAPTURES + 1]),
     ];
     for call in fields {
         assert_eq!(refused(call.clone(), None), Unsupported::Fields, "{call:?}");

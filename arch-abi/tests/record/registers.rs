@@ -2,15 +2,19 @@
 
 use crate::machine::{ARGS, Call, RAX, RDX, inspect, invoked, jump_on};
 use crate::world::{Seen, Stub, World, now, one_ring};
-use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields};
+use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields, Step, Through};
+use std::sync::OnceLock;
+
 use fast_ring::End;
 use fast_ring::format::{CALL, RETURN, TAIL_CALL};
 
 /// Recordings of every kind.
 pub(crate) fn recordings() -> Vec<Recording> {
-    let string = |pointer| Capture {
-        pointer,
-        length: Length::String { most: 24 },
+    let text = Length::String { most: 24 };
+    let string = |pointer| Capture::new(pointer, text);
+    let behind = |pointer, step| Capture {
+        through: Through::NOTHING.then(step).expect("one step"),
+        ..string(pointer)
     };
     let count = Count::Int {
         index: 3,
@@ -48,11 +52,9 @@ pub(crate) fn recordings() -> Vec<Recording> {
             ints: 1,
             captures: vec![
                 string(Pointer::Int(1)),
-                Capture {
-                    pointer: Pointer::Int(1),
-                    length: counted,
-                },
-                string(Pointer::Stack(1)),
+                Capture::new(Pointer::Int(1), counted),
+                behind(Pointer::Stack(1), Step::Word(8)),
+                behind(Pointer::Int(4), Step::VaArg(0)),
             ],
             ..CallFields::default()
         },
@@ -76,7 +78,7 @@ pub(crate) fn recordings() -> Vec<Recording> {
             ints: 2,
             captures: vec![
                 string(Pointer::Int(1)),
-                string(Pointer::Stack(1)),
+                behind(Pointer::Stack(1), Step::Word(8)),
                 string(Pointer::Result),
             ],
             ..ReturnFields::default()
@@ -101,13 +103,25 @@ fn errno() -> i32 {
 /// The text that the captures find.
 pub(crate) const TEXT: &[u8] = b"a text of twenty.";
 
+/// The address of a `va_list` whose first argument is that text, kept in its own second word.
+fn list() -> u64 {
+    static WORDS: OnceLock<Vec<u64>> = OnceLock::new();
+    let words = WORDS.get_or_init(|| {
+        let mut words = vec![40, c"a text of twenty.".as_ptr() as u64, 0];
+        words[2] = words[1..].as_ptr() as u64 - 40;
+        words
+    });
+    words.as_ptr() as u64
+}
+
 /// A call whose arguments fit the [`recordings`].
 pub(crate) fn call() -> Box<Call> {
     let mut call = Call::new();
     let text = c"a text of twenty.".as_ptr() as u64;
     call.before.registers[ARGS[1]] = text;
     call.before.registers[ARGS[3]] = 0x1_0000_0002;
-    call.before.stack[1] = text;
+    call.before.registers[ARGS[4]] = list();
+    call.before.stack[1] = list();
     call.left.registers[RAX] = text;
     call
 }
@@ -140,6 +154,7 @@ pub(crate) fn check_call(record: &Seen, recording: &Recording, made: &Call, span
     let texts = [
         (TEXT.to_vec(), End::Whole),
         (TEXT[..8].to_vec(), End::Whole),
+        (TEXT.to_vec(), End::Whole),
         (TEXT.to_vec(), End::Whole),
     ];
     assert_eq!(record.captures, texts[..fields.captures.len()]);

@@ -171,10 +171,7 @@ fn no_call_is_lost_or_torn() {
         ret: Some(result.clone()),
     };
     hammer(&plain, libc::SIGUSR1, CALLS);
-    let text = |most| Capture {
-        pointer: Pointer::Int(1),
-        length: Length::String { most },
-    };
+    let text = |most| Capture::new(Pointer::Int(1), Length::String { most });
     let all = Recording {
         call: CallFields {
             stamp: true,

@@ -76,10 +76,7 @@ fn nanoseconds_of_a_call() {
         "two time stamps {:.2}",
         recorded(ints(6, true), Some(result(true)))
     );
-    let string = Capture {
-        pointer: Pointer::Int(0),
-        length: Length::String { most: 32 },
-    };
+    let string = Capture::new(Pointer::Int(0), Length::String { most: 32 });
     let captures = CallFields {
         captures: vec![string],
         ..ints(6, false)

@@ -73,30 +73,38 @@ const MAX_CODE_NAMES: usize = 1 << 16;
 const MAX_OBJECTS: usize = 256;
 
 impl Derived {
-    /// The prototype of `name` as the first of `candidates` that defines it tells, and where from. `None`: none
-    /// of them defines it, or nothing can be told. The prototype's types are added to those of `prototypes`, which must be the
-    /// same each time.
+    /// The prototype of each of `names` as the first of `candidates` that defines it tells, and where from. `None`: none
+    /// of them defines it, or nothing can be told. The prototypes' types are added to those of `prototypes`, which must be the
+    /// same each time. Each object is opened once for all names.
     pub fn of(
         &mut self,
         candidates: impl IntoIterator<Item = Candidate>,
-        name: &str,
+        names: &[&str],
         arch: Arch,
         prototypes: &mut Prototypes,
-    ) -> Option<(Prototype, Source)> {
+    ) -> Vec<Option<(Prototype, Source)>> {
+        let mut found = vec![None; names.len()];
+        let mut left: Vec<usize> = (0..names.len()).collect();
         for candidate in candidates {
+            if left.is_empty() {
+                break;
+            }
             let Some(object) = self.object(&candidate) else {
                 continue;
             };
-            let defined = object.with(|elf, file| {
-                let defined =
-                    elf.arch() == arch && elf.lookup(name.as_bytes(), None).ok().flatten().is_some();
-                defined.then(|| self.in_object(&candidate, &object, elf, file, name, prototypes))
+            object.with(|elf, file| {
+                let defines = |name: &str| elf.lookup(name.as_bytes(), None).ok().flatten().is_some();
+                let (defined, others): (Vec<usize>, _) = std::mem::take(&mut left)
+                    .into_iter()
+                    .partition(|&index| elf.arch() == arch && defines(names[index]));
+                left = others;
+                for index in defined {
+                    found[index] = self.in_object(&candidate, &object, elf, file, names[index], prototypes);
+                }
+                Some(())
             });
-            if let Some(found) = defined {
-                return found;
-            }
         }
-        None
+        found
     }
 
     /// Appends the name of the code at `at` of the object `key`: `compare`, or `compare+0x12` within it. `false`, and
@@ -113,7 +121,7 @@ impl Derived {
                 return false;
             }
             let object = self.object(&candidate());
-            let name = object.and_then(|object| object.code_name(at));
+            let name = object.and_then(|object| object.with(|elf, _| named(&object, elf, at)));
             self.code_names.insert((key, at), name);
         }
         match self.code_names.get(&(key, at)) {
@@ -169,6 +177,17 @@ impl Derived {
         }
         by_code(object, elf, name, prototypes).map(|prototype| (prototype, Source::Registers))
     }
+}
+
+/// The function that covers an address, and how far into it that is.
+fn named(object: &ObjectCode, elf: &Elf<'_>, at: FileAddr) -> Option<Box<[u8]>> {
+    let function = object.containing(elf, at)?;
+    let mut name = function.name.to_vec();
+    let within = at.offset_from(function.addr).filter(|&within| within != 0);
+    if let Some(within) = within {
+        name.extend_from_slice(format!("+{within:#x}").as_bytes());
+    }
+    (!name.is_empty()).then(|| name.into())
 }
 
 /// What a C++ name says, and of its scope the other names that the object defines.

@@ -4,20 +4,19 @@ use std::cell::OnceCell;
 use std::fs::File;
 
 use arch_abi::{Arch, FileAddr};
-use elf_plt::{Object as Elf, Symbol};
-use rustc_hash::{FxHashMap, FxHashSet};
+use elf_plt::{FunctionIndex, Object as Elf, Symbol};
+use rustc_hash::FxHashMap;
 
 use super::code::{self, Args, Found, Program};
 use crate::sys;
 
-/// The most imports and functions of an object that are kept; more are looked up no better.
+/// The most imports of an object that are kept; more are looked up no better.
 const MAX_NAMES: usize = 1 << 20;
 
-/// What was gathered of an object's code: where it calls others, and where its own functions begin.
+/// What was gathered of an object's code: where it calls others.
 #[derive(Debug, Default)]
 pub(super) struct CodeIndex {
     imports: FxHashMap<FileAddr, Box<str>>,
-    starts: FxHashSet<FileAddr>,
 }
 
 impl CodeIndex {
@@ -34,57 +33,7 @@ impl CodeIndex {
                 }
             }
         }
-        if let Ok(functions) = elf.functions() {
-            index
-                .starts
-                .extend(functions.iter().map(|function| function.addr()).take(MAX_NAMES));
-        }
         index
-    }
-}
-
-/// The functions of an object, in the order of their addresses: a table that takes as long to make as the object is large.
-#[derive(Debug, Default)]
-struct Names {
-    /// Where each begins, its size or 0, and where its name ends; it begins where the one before ends.
-    functions: Vec<(FileAddr, u64, usize)>,
-    text: Vec<u8>,
-}
-
-impl Names {
-    fn new(elf: &Elf<'_>) -> Self {
-        let mut names = Self::default();
-        let Ok(functions) = elf.functions() else {
-            return names;
-        };
-        for function in functions.iter().take(MAX_NAMES) {
-            names.text.extend_from_slice(function.public().name);
-            names
-                .functions
-                .push((function.addr(), function.size(), names.text.len()));
-        }
-        names
-    }
-
-    /// The name of the function that covers an address, and how far into it that is.
-    fn of(&self, at: FileAddr) -> Option<Box<[u8]>> {
-        let index = self
-            .functions
-            .partition_point(|&(start, ..)| start <= at)
-            .checked_sub(1)?;
-        let &(start, size, end) = self.functions.get(index)?;
-        let within = at
-            .offset_from(start)
-            .filter(|&within| size == 0 || within < size)?;
-        let begin = index.checked_sub(1).map_or(0, |before| self.functions[before].2);
-        let mut name = self.text.get(begin..end)?.to_vec();
-        if name.is_empty() {
-            return None;
-        }
-        if within != 0 {
-            name.extend_from_slice(format!("+{within:#x}").as_bytes());
-        }
-        Some(name.into())
     }
 }
 
@@ -93,7 +42,7 @@ impl Names {
 pub(super) struct ObjectCode {
     file: File,
     index: OnceCell<CodeIndex>,
-    names: OnceCell<Names>,
+    functions: OnceCell<FunctionIndex>,
 }
 
 impl ObjectCode {
@@ -101,14 +50,19 @@ impl ObjectCode {
         Self {
             file,
             index: OnceCell::new(),
-            names: OnceCell::new(),
+            functions: OnceCell::new(),
         }
     }
 
-    /// The name of the code at an address: `compare`, or `compare+0x12` within it. `None`: no symbol covers it.
-    pub(super) fn code_name(&self, at: FileAddr) -> Option<Box<[u8]>> {
-        let look = || self.with(|elf, _| Some(Names::new(elf))).unwrap_or_default();
-        self.names.get_or_init(look).of(at)
+    /// Where its functions begin. Of an object whose symbols cannot be read there are none.
+    fn functions(&self, elf: &Elf<'_>) -> &FunctionIndex {
+        self.functions
+            .get_or_init(|| elf.function_index().unwrap_or_default())
+    }
+
+    /// The function that has the code at an address.
+    pub(super) fn containing<'data>(&self, elf: &Elf<'data>, at: FileAddr) -> Option<Symbol<'data>> {
+        self.functions(elf).containing(elf, at)
     }
 
     /// Has `look` look at the object. `None`: it can't be read any more.
@@ -130,6 +84,7 @@ impl ObjectCode {
             &Linked {
                 elf,
                 index,
+                functions: self.functions(elf),
                 prototype,
             },
             elf.arch(),
@@ -142,6 +97,7 @@ impl ObjectCode {
 struct Linked<'a> {
     elf: &'a Elf<'a>,
     index: &'a CodeIndex,
+    functions: &'a FunctionIndex,
     prototype: &'a dyn Fn(&str) -> Option<Args>,
 }
 
@@ -163,7 +119,7 @@ impl Program for Linked<'_> {
     }
 
     fn is_function(&self, at: FileAddr) -> bool {
-        self.index.starts.contains(&at)
+        self.functions.is_start(at)
     }
 
     fn prototype(&self, name: &str) -> Option<Args> {

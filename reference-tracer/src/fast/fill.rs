@@ -1,13 +1,13 @@
 //! From the records of a call to what every engine hands to decoding: a raw call, a raw return, and the memory that was captured.
 
-use arch_abi::{Addr, FpRegs};
+use arch_abi::{Addr, Arch, CType, FpRegs};
 use arrayvec::ArrayVec;
 use fast_ring::{Call, Capture as Content, End, Words};
 
 use super::wants::Wants;
 use crate::memory::TargetMemory;
 use crate::value::{RawCall, RawReturn};
-use arch_abi::record::{CallFields, Capture, Length, Pointer};
+use arch_abi::record::{CallFields, Capture, Length, Pointer, Step};
 
 /// What a guess looks at to tell text from a pointer.
 const WORD: usize = 8;
@@ -34,6 +34,37 @@ impl Recorded {
     pub fn clear(&mut self) {
         self.regions.clear();
         self.bytes.clear();
+    }
+
+    /// Adds a capture whose way begins with a pointer to `at`. Where the way leads is told by what was captured before; one
+    /// that leads nowhere has found nothing.
+    fn add_behind(&mut self, at: u64, capture: &Capture, content: Content<'_>) {
+        let end = capture
+            .through
+            .steps()
+            .try_fold(at, |at, step| self.follow(at, step));
+        if let Some(end) = end {
+            self.add(end, capture.length, content);
+        }
+    }
+
+    /// Where a pointer leads that is in captured memory.
+    fn follow(&self, at: u64, step: Step) -> Option<u64> {
+        let word = |at: u64| {
+            let (bytes, _) = self.from(at)?;
+            Some(u64::from_le_bytes(*bytes.first_chunk()?))
+        };
+        let number = match step {
+            Step::Word(offset) => return word(at.wrapping_add(offset.into())),
+            Step::VaArg(number) => number,
+        };
+        let (object, _) = self.from(at)?;
+        let abi = Arch::X86_64.abi();
+        let mut list = abi.va_start(at, object.get(..abi.va_list_size())?)?;
+        for _ in 0..number {
+            abi.va_arg(&CType::Pointer, &mut list)?;
+        }
+        word(abi.va_arg(&CType::Pointer, &mut list)?)
     }
 
     /// Adds a capture that begins at `at`.
@@ -138,7 +169,7 @@ impl Wants {
         call.fp = vectors(record.floats());
         memory.clear();
         for (capture, content) in fields.captures.iter().zip(record.captures().iter()) {
-            memory.add(pointer(capture, call, 0), capture.length, content);
+            memory.add_behind(pointer(capture, call, 0), capture, content);
         }
     }
 
@@ -162,7 +193,7 @@ impl Wants {
             });
         }
         for (capture, content) in fields.captures.iter().zip(record.captures().iter()) {
-            memory.add(pointer(capture, call, ret.words[0]), capture.length, content);
+            memory.add_behind(pointer(capture, call, ret.words[0]), capture, content);
         }
     }
 }

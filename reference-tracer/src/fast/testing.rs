@@ -9,7 +9,7 @@ use fast_ring::{Body, Captured, End, Layout, OneProcess, Record, Region, Shape};
 use super::wants::Wants;
 use crate::memory::TargetMemory;
 use crate::proto::{Direction, Plan};
-use arch_abi::record::{Capture, Count, Length, Pointer};
+use arch_abi::record::{Capture, Count, Length, Pointer, Step};
 
 /// xorshift64*: the same values in every run.
 pub(super) struct Random(pub(super) u64);
@@ -62,7 +62,17 @@ impl Arena {
             bytes.extend_from_slice(random.one(&PIECES));
         }
         bytes.truncate(0x3000);
-        Self { at, bytes }
+        let mut arena = Self { at, bytes };
+        arena.point_into_itself(random);
+        arena
+    }
+
+    /// Puts pointers to itself everywhere, so that there is something behind a pointer's pointer.
+    fn point_into_itself(&mut self, random: &mut Random) {
+        for index in (0..self.bytes.len() / 8).filter(|index| index % 5 == 0) {
+            let word = self.address(random).to_le_bytes();
+            self.bytes[8 * index..8 * index + 8].copy_from_slice(&word);
+        }
     }
 
     fn read(&self, at: u64) -> Option<&[u8]> {
@@ -244,7 +254,16 @@ impl Machine {
 
     /// What a stub finds behind a pointer.
     fn follow(&self, capture: &Capture, memory: &World) -> (Vec<u8>, End) {
-        let at = self.word(capture.pointer);
+        let mut at = self.word(capture.pointer);
+        for step in capture.through.steps() {
+            if at == 0 {
+                return (Vec::new(), End::Null);
+            }
+            match next(at, step, memory) {
+                Some(next) => at = next,
+                None => return (Vec::new(), End::Fault),
+            }
+        }
         let guessed = (0x1_0000..1 << 47).contains(&at);
         let (most, exact) = match capture.length {
             Length::Guess { .. } if !guessed => return (Vec::new(), End::Null),
@@ -283,6 +302,24 @@ impl Machine {
         let negative = signed && word >> (u32::from(bytes) * 8 - 1) == 1;
         if negative { 0 } else { word }
     }
+}
+
+/// The pointer that a step from `at` finds. As stubs do it.
+fn next(at: u64, step: Step, memory: &World) -> Option<u64> {
+    let word = |at: u64| {
+        let mut bytes = [0; 8];
+        (memory.read(Addr::new(at), &mut bytes) == 8).then_some(u64::from_le_bytes(bytes))
+    };
+    let number = match step {
+        Step::Word(offset) => return word(at.wrapping_add(offset.into())),
+        Step::VaArg(number) => u32::from(number),
+    };
+    let first = u32::try_from(word(at)? & 0xffff_ffff).unwrap();
+    let (offset, in_registers) = (first.wrapping_add(8 * number), word(at + 16)?);
+    if offset <= 40 {
+        return word(in_registers.wrapping_add(offset.into()));
+    }
+    word(word(at + 8)?.wrapping_add(offset.wrapping_sub(48).into()))
 }
 
 /// A machine's return address.

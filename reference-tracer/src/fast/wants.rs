@@ -7,6 +7,7 @@
 
 mod memory;
 mod reason;
+mod way;
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ use arch_abi::{Arch, Place, Source};
 use fast_ring::{Fields, Shape};
 
 use crate::points::Returns;
-use crate::proto::{Direction, Lens, Plan, Type, Types};
+use crate::proto::{Direction, Lens, Plan, PlannedParam, Type, Types};
 use crate::value::Limits;
 use arch_abi::record::{CallFields, Capture, Recording, ReturnFields};
 pub use reason::Reason;
@@ -110,7 +111,7 @@ impl Wants {
 }
 
 fn count(captures: &[Capture]) -> u8 {
-    u8::try_from(captures.len()).unwrap_or(u8::MAX) // at most eight
+    u8::try_from(captures.len()).unwrap_or(u8::MAX) // at most sixteen
 }
 
 /// When memory is looked at.
@@ -166,7 +167,11 @@ impl<'a> Builder<'a> {
         if plan.has_pack() {
             self.format_args()?;
         }
-        Ok(())
+        let lists = |planned: &PlannedParam| planned.param.pack.is_some_and(|pack| pack.va_list);
+        match plan.params.iter().position(lists) {
+            Some(format) => self.va_list(format + 1),
+            None => Ok(()),
+        }
     }
 
     fn param_memory(&mut self, index: usize) -> Result<(), Reason> {
@@ -259,9 +264,6 @@ impl<'a> Builder<'a> {
             call,
             ret,
         } = self;
-        if call.captures.len() > CallFields::CAPTURES || ret.captures.len() > ReturnFields::CAPTURES {
-            return Err(Reason::TooManyPointers);
-        }
         let wants = Wants {
             recording: Recording {
                 call,

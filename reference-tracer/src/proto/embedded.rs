@@ -4,8 +4,9 @@
 //! its own types, so that what one of them names does not change what the other says.
 
 use std::borrow::Cow;
+use std::hash::{BuildHasher, BuildHasherDefault};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::builtin;
 use super::parser::{Item, Scope, parse_line};
@@ -61,6 +62,43 @@ impl Table {
 pub(super) struct Embedded {
     curated: FxHashMap<&'static str, Typedef>,
     generated: FxHashMap<&'static str, Typedef>,
+    names: Names,
+}
+
+/// Which of the generated texts have a name, once many were looked for that may be in any of them.
+#[derive(Debug, Default)]
+struct Names {
+    asked: u32,
+    /// The hash of each name with the number of its text, sorted.
+    texts: Vec<(u64, usize)>,
+}
+
+impl Names {
+    /// To gather the names takes as long as so many searches of all texts.
+    const MANY: u32 = 24;
+
+    /// The numbers of the texts that may be about `name`, in order.
+    fn about(&mut self, name: &str) -> Vec<usize> {
+        let hasher = BuildHasherDefault::<FxHasher>::default();
+        self.asked = self.asked.saturating_add(1);
+        if self.asked < Self::MANY {
+            return (0..GENERATED.len()).collect();
+        }
+        if self.texts.is_empty() {
+            for (number, (_, text)) in GENERATED.iter().enumerate() {
+                let names = body(text).lines().filter_map(key);
+                self.texts
+                    .extend(names.map(|name| (hasher.hash_one(name), number)));
+            }
+            self.texts.sort_unstable();
+        }
+        let hash = hasher.hash_one(name);
+        let start = self.texts.partition_point(|&(other, _)| other < hash);
+        let same = self.texts[start..]
+            .iter()
+            .take_while(|&&(other, _)| other == hash);
+        same.map(|&(_, number)| number).collect()
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -146,9 +184,12 @@ impl Embedded {
         if sonames.iter().any(|soname| generated(soname).is_empty()) {
             return None;
         }
-        GENERATED
-            .iter()
-            .find_map(|(_, text)| self.in_text(Table::Generated, text, name, types))
+        let mut texts = self
+            .names
+            .about(name)
+            .into_iter()
+            .map(|number| GENERATED[number].1);
+        texts.find_map(|text| self.in_text(Table::Generated, text, name, types))
     }
 
     fn in_text(
@@ -445,6 +486,21 @@ mod tests {
         let (types, embedded) = (&mut Types::default(), &mut Embedded::default());
         let sonames = ["libc.so.6", "libmine.so"];
         assert!(embedded.in_generated(&sonames, "lzma_code", types).is_none());
+    }
+
+    #[test]
+    fn what_is_looked_for_everywhere_is_found_however_many_were() {
+        let (types, embedded) = (&mut Types::default(), &mut Embedded::default());
+        let names = GENERATED
+            .iter()
+            .flat_map(|(_, text)| body(text).lines().filter_map(key).take(3));
+        for name in names {
+            let found = embedded.in_generated(&[], name, types).expect(name);
+            let first = Embedded::default().in_generated(&[], name, types).expect(name);
+            assert_eq!(found.params.len(), first.params.len(), "{name}");
+            assert!(embedded.in_generated(&[], &format!("{name}'"), types).is_none());
+        }
+        assert!(!embedded.names.texts.is_empty());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What stubs record, in a file.
 
-use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields};
+use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields, Step, Through};
 
 use super::{Input, Put};
 
@@ -32,6 +32,15 @@ fn put_captures(out: &mut Vec<u8>, captures: &[Capture]) {
         };
         out.number(kind);
         out.number(index.into());
+        out.number(capture.through.steps().count() as u64);
+        for step in capture.through.steps() {
+            let (kind, number) = match step {
+                Step::Word(offset) => (0, offset),
+                Step::VaArg(index) => (1, index.into()),
+            };
+            out.number(kind);
+            out.number(number.into());
+        }
         put_length(out, capture.length);
     }
 }
@@ -103,8 +112,24 @@ fn capture(input: &mut Input<'_>, at_return: bool) -> Option<Capture> {
         2 if at_return => Pointer::Result,
         _ => return None,
     };
-    let length = length(input, at_return)?;
-    Some(Capture { pointer, length })
+    let steps: usize = input.small()?;
+    let mut through = Through::NOTHING;
+    for _ in 0..steps {
+        through = through.then(step(input)?)?;
+    }
+    Some(Capture {
+        pointer,
+        through,
+        length: length(input, at_return)?,
+    })
+}
+
+fn step(input: &mut Input<'_>) -> Option<Step> {
+    Some(match input.number()? {
+        0 => Step::Word(input.small()?),
+        1 => Step::VaArg(input.small()?),
+        _ => return None,
+    })
 }
 
 fn length(input: &mut Input<'_>, at_return: bool) -> Option<Length> {
@@ -141,7 +166,14 @@ mod tests {
             most: 132,
         };
         let (bytes, signed) = (8, true);
-        let capture = |pointer, length| Capture { pointer, length };
+        let capture = Capture::new;
+        let behind = |steps: &[Step]| {
+            let mut capture = capture(Pointer::Int(4), Length::Fixed(8));
+            for &step in steps {
+                capture.through = capture.through.then(step).unwrap();
+            }
+            capture
+        };
         let recording = Recording {
             call: CallFields {
                 stamp: true,
@@ -152,6 +184,8 @@ mod tests {
                 captures: vec![
                     capture(Pointer::Int(1), Length::String { most: 33 }),
                     capture(Pointer::Stack(3), Length::Guess { most: 64 }),
+                    behind(&[Step::Word(8)]),
+                    behind(&[Step::VaArg(3), Step::Word(24)]),
                     capture(
                         Pointer::Int(0),
                         counted(Count::Int {

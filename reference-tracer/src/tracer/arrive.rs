@@ -56,9 +56,8 @@ impl Tracer {
         let since = Instant::now();
         let stops = self.session.stop_all(pid)?;
         let all = since.elapsed();
-        let stops = match self.take_up_program(stops)? {
-            Some(stops) => stops,
-            None => return Ok(()),
+        let Some(stops) = self.take_up_program(stops)? else {
+            return Ok(());
         };
         let threads: Vec<&Stopped> = stops.iter().map(|(stopped, _)| stopped).collect();
         let Some(first) = threads.first() else {

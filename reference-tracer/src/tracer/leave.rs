@@ -48,24 +48,8 @@ impl Tracer {
             self.let_go(stopped, stop);
         }
         let most = since.elapsed();
-        let mut stay = Vec::new();
-        for (stopped, stop) in last {
-            let (stopped, signal) = self.give_back(stopped, stop);
-            self.with_space(&stopped, |space| space.end_guard(&stopped));
-            match Envoy::from(&stopped) {
-                Ok(envoy) => {
-                    stay.push(envoy);
-                    // Who died needs no leave.
-                    let _: Result<(), _> = stopped.detach(signal);
-                }
-                // Where there may be no thread more, the program waits.
-                Err(_) => {
-                    self.drain(Pass::All);
-                    self.tidy(&stopped, &inside);
-                    let _: Result<(), _> = stopped.detach(signal);
-                }
-            }
-        }
+        let leave = |(stopped, stop)| self.leave_last(stopped, stop, &inside);
+        let stay: Vec<Envoy> = last.into_iter().filter_map(leave).collect();
         tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
         drop(haste);
         self.drain(Pass::All);
@@ -78,6 +62,21 @@ impl Tracer {
             self.forget_recorded(tid);
             self.close_calls(tid);
         }
+    }
+
+    /// Leaves the last thread of a process, and an envoy to tidy up.
+    fn leave_last(&mut self, stopped: Stopped, stop: Stop, inside: &FxHashSet<Tid>) -> Option<Envoy> {
+        let (stopped, signal) = self.give_back(stopped, stop);
+        self.with_space(&stopped, |space| space.end_guard(&stopped));
+        let envoy = Envoy::from(&stopped).ok();
+        if envoy.is_none() {
+            // Where there may be no thread more, the program waits.
+            self.drain(Pass::All);
+            self.tidy(&stopped, inside);
+        }
+        // Who died needs no leave.
+        let _: Result<(), _> = stopped.detach(signal);
+        envoy
     }
 
     /// Unmaps what a process has of the tracer's, in the name of a thread of it: one of its own, which is stopped, or an envoy, while

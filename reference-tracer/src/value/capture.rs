@@ -24,7 +24,7 @@ pub fn wants_at_entry(types: &Types, plan: &Plan, call: &RawCall, limits: Limits
         want_param(&frame, index, limits, snapshot);
     }
     let later = super::show::shown_at_entry(types, plan)..plan.params.len();
-    for index in later.filter(|&index| plan.params[index].param.direction == Direction::InOut) {
+    for index in later.filter(|&index| super::show::is_gone_at_return(&plan.params[index].param)) {
         want_param(&frame, index, limits, snapshot);
     }
 }

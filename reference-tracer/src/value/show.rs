@@ -7,7 +7,7 @@ use super::emit::{Emit, Text, Value};
 use super::frame::Frame;
 use super::{Decoder, RawCall, RawReturn, Scratch, pack};
 use crate::memory::TargetMemory;
-use crate::proto::{Direction, Lens, Plan, Type, Types};
+use crate::proto::{Direction, Lens, Param, Plan, Type, Types};
 
 /// How far a call was shown at its entry; [`Decoder::exit`] goes on from there.
 #[derive(Clone, Debug, Default)]
@@ -16,10 +16,19 @@ pub struct Shown {
     any: bool,
     /// Whether nothing is left for the return.
     complete: bool,
-    /// The texts of the in-out parameters at the entry.
+    /// The texts that were made at the entry and are shown at the return.
     held: Vec<u8>,
     /// Which of them is which parameter's.
-    parts: Vec<(usize, Range<usize>)>,
+    parts: Vec<Held>,
+}
+
+/// A parameter's text as it was at the entry.
+#[derive(Clone, Debug)]
+struct Held {
+    param: usize,
+    text: Range<usize>,
+    /// Whether the next parameter is in it, too.
+    with_next: bool,
 }
 
 impl Shown {
@@ -29,9 +38,10 @@ impl Shown {
         self.complete
     }
 
-    fn at_entry(&self, param: usize) -> Option<&[u8]> {
-        let (_, range) = self.parts.iter().find(|(index, _)| *index == param)?;
-        self.held.get(range.clone())
+    /// The text of a parameter at the entry, if it was kept, and whether the next one is in it.
+    fn at_entry(&self, param: usize) -> Option<(&[u8], bool)> {
+        let held = self.parts.iter().find(|held| held.param == param)?;
+        Some((self.held.get(held.text.clone())?, held.with_next))
     }
 }
 
@@ -51,8 +61,14 @@ pub(super) fn shown_at_entry(types: &Types, plan: &Plan) -> usize {
         .min(before.unwrap_or(plan.params.len()))
 }
 
-fn stops_after(param: &crate::proto::Param) -> bool {
+fn stops_after(param: &Param) -> bool {
     param.direction == Direction::InOut || param.pack.is_some_and(|pack| pack.scanf)
+}
+
+/// Whether what it was is to be kept where it is shown at the return: the callee changes it, or uses up the arguments of its
+/// `va_list` (C, "The `va_arg` macro": after the call the list's value is indeterminate).
+pub(super) fn is_gone_at_return(param: &Param) -> bool {
+    param.direction == Direction::InOut || param.pack.is_some_and(|pack| pack.va_list && !pack.scanf)
 }
 
 /// The first parameter of which something is shown at the return.
@@ -134,11 +150,16 @@ impl Decoder<'_> {
             }
         }
         for index in count..plan.params.len() {
-            if plan.params[index].param.direction == Direction::InOut && self.is_there(&frame, index) {
+            if is_gone_at_return(&plan.params[index].param) && self.is_there(&frame, index) {
                 let mut held = std::mem::take(&mut shown.held);
                 let start = held.len();
                 self.param(&frame, index, scratch, &mut held);
-                shown.parts.push((index, start..held.len()));
+                let with_next = self.pack_args(&frame, index, &mut true, scratch, &mut held);
+                shown.parts.push(Held {
+                    param: index,
+                    text: start..held.len(),
+                    with_next,
+                });
                 shown.held = held;
             }
         }
@@ -185,7 +206,12 @@ impl Decoder<'_> {
                 comma(&mut any, out);
                 match (direction, shown.at_entry(index)) {
                     (Direction::Out, _) if failed => self.as_pointer(frame, index, scratch, out),
-                    (Direction::InOut, Some(held)) => out.extend_from_slice(held),
+                    (Direction::InOut, Some((held, _))) => out.extend_from_slice(held),
+                    (Direction::In, Some((held, with_next))) => {
+                        out.extend_from_slice(held);
+                        skip = with_next;
+                        continue;
+                    }
                     _ => self.param(frame, index, scratch, out),
                 }
             }
@@ -209,7 +235,10 @@ impl Decoder<'_> {
         let start = out.len();
         out.extend_from_slice(ARROW);
         self.param(frame, index, scratch, out);
-        if shown.at_entry(index) == Some(&out[start + ARROW.len()..]) {
+        if shown
+            .at_entry(index)
+            .is_some_and(|(held, _)| *held == out[start + ARROW.len()..])
+        {
             out.truncate(start);
         }
     }
@@ -292,10 +321,14 @@ impl Decoder<'_> {
     }
 }
 
-fn hold(shown: &mut Shown, index: usize, text: &[u8]) {
+fn hold(shown: &mut Shown, param: usize, text: &[u8]) {
     let start = shown.held.len();
     shown.held.extend_from_slice(text);
-    shown.parts.push((index, start..shown.held.len()));
+    shown.parts.push(Held {
+        param,
+        text: start..shown.held.len(),
+        with_next: false,
+    });
 }
 
 /// A comma before the next argument of a format.

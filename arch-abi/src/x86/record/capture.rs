@@ -12,7 +12,7 @@ use super::builder::{Builder, Label, Made, Side, To};
 use super::common::Routine;
 use super::plan::Plan;
 use super::{INTS, STACK_ARGS, aside};
-use crate::record::{Capture, Count, Interruption, Length, Pointer, REMEMBERED, Shadow};
+use crate::record::{Capture, Count, Interruption, Length, Pointer, REMEMBERED, Shadow, Step, va_list};
 
 /// What a thread does that is interrupted in a capture.
 pub(super) struct Ways {
@@ -32,6 +32,9 @@ pub(super) fn capture(b: &mut Builder, plan: &Plan<'_>, ways: &Ways, capture: &C
     let after = b.label();
     b.asm.lea(r10, qword_ptr(b.code(after)))?;
     Source::of(plan, ways.side, capture.pointer).load(b, plan, rsi, 8, false)?;
+    for step in capture.through.steps() {
+        follow(b, plan, ways.side, step)?;
+    }
     let most = u32::from(capture.length.most());
     let routine = match capture.length {
         Length::String { .. } => Routine::String,
@@ -57,6 +60,39 @@ pub(super) fn capture(b: &mut Builder, plan: &Plan<'_>, ways: &Ways, capture: &C
     b.jump(To::Here(ways.again))?;
     b.jump(To::Here(ways.miss))?;
     b.bind(after)
+}
+
+/// Goes from the pointer in `rsi` to the next.
+fn follow(b: &mut Builder, plan: &Plan<'_>, side: Side, step: Step) -> Made {
+    let there = b.label();
+    b.asm.test(rsi, rsi)?;
+    b.asm.jne(b.code(there))?;
+    b.jump(To::There(plan.routine(side, Routine::Null)))?;
+    b.bind(there)?;
+    let start = b.here()?;
+    match step {
+        Step::Word(offset) => b.asm.mov(rsi, qword_ptr(rsi + u32::from(offset)))?,
+        Step::VaArg(number) => va_arg(b, i32::from(number) * 8)?,
+    }
+    let end = b.here()?;
+    let unreadable = To::There(plan.routine(side, Routine::Unreadable));
+    b.on(Interruption::Fault, (start, end), unreadable);
+    Ok(())
+}
+
+/// Loads the word that is so many bytes behind the next integer argument of the `va_list` at `rsi` (psABI, "The `va_list` Type":
+/// `gp_offset` comes first; from the end of the saved integer registers on it goes on on the stack).
+fn va_arg(b: &mut Builder, behind: i32) -> Made {
+    let in_register = b.label();
+    b.asm.mov(eax, dword_ptr(rsi))?;
+    b.asm.add(eax, behind)?;
+    b.asm.mov(rdx, qword_ptr(rsi + u32::from(va_list::SAVED)))?;
+    b.asm.cmp(eax, i32::from(va_list::SAVED_INTS) - 8)?;
+    b.asm.jbe(b.code(in_register))?;
+    b.asm.mov(rdx, qword_ptr(rsi + u32::from(va_list::STACKED)))?;
+    b.asm.sub(eax, i32::from(va_list::SAVED_INTS))?;
+    b.bind(in_register)?;
+    Ok(b.asm.mov(rsi, qword_ptr(rdx + rax))?)
 }
 
 /// After the last capture: all bytes of the record in `rdi`, and in `eax` as a first half word has them.

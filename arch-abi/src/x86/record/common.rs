@@ -13,6 +13,7 @@ pub(super) enum Routine {
     Fixed,
     Counted,
     Unreadable,
+    Null,
     /// A `ret`.
     Ret,
 }
@@ -49,6 +50,7 @@ fn code(side: Side, ring: &RingLayout) -> Made<(Part, Vec<u32>)> {
         routines.fixed,
         routines.counted,
         routines.unreadable,
+        routines.null,
         ret,
     ];
     let built = b.finish()?;

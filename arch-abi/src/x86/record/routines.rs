@@ -25,6 +25,7 @@ pub(super) struct Entries {
     pub(super) fixed: Label,
     pub(super) counted: Label,
     pub(super) unreadable: Label,
+    pub(super) null: Label,
 }
 
 /// Where the routines end.
@@ -55,6 +56,7 @@ pub(super) fn write(b: &mut Builder, ring: &RingLayout) -> Made<Entries> {
         fixed,
         counted,
         unreadable,
+        null: ends.null,
     })
 }
 

@@ -1,6 +1,6 @@
 //! From a plan to how its calls are shown at once.
 
-use arch_abi::record::{Capture, Length, Pointer};
+use arch_abi::record::{Capture, Length, Pointer, Through};
 use arch_abi::{Float, Place, Source as Register};
 
 use super::line::Name;
@@ -204,6 +204,14 @@ impl Builder<'_> {
         });
         let result = self.returned().and_then(|at| self.number(plan.prototype.ret, at));
         let ret = self.wants.recording.ret.as_ref()?;
+        // Where what lies behind a pointer in memory begins is not told by words.
+        if ret
+            .captures
+            .iter()
+            .any(|capture| capture.through != Through::NOTHING)
+        {
+            return None;
+        }
         let filled = ret
             .captures
             .iter()
@@ -252,6 +260,7 @@ impl Builder<'_> {
         let mut found = captures
             .iter()
             .enumerate()
+            .filter(|(_, capture)| capture.through == Through::NOTHING)
             .filter(|(_, capture)| self.pointer_word(capture.pointer) == word);
         let (index, capture) = found.next()?;
         if found.next().is_some() {

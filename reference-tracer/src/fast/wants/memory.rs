@@ -2,10 +2,11 @@
 
 use arch_abi::{Place, Source};
 
+use super::way::{At, Way};
 use super::{Builder, Moment, Reason};
 use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Op, Pack, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
-use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields};
+use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields, Step, va_list};
 
 /// The largest structure behind a pointer.
 const MAX_POINTEE: u64 = 256;
@@ -15,15 +16,10 @@ const MAX_CAPTURE: usize = Length::MOST as usize;
 const FORMAT: u16 = 256;
 /// Words of the stack that are recorded for the arguments of a format.
 const FORMAT_STACK: u8 = 12;
-
-/// Where the value lies that is looked at.
-#[derive(Clone, Copy)]
-enum At {
-    /// In a register or on the stack: it may be followed if it is a pointer, at this moment.
-    Word(Pointer, Moment),
-    /// In what was captured, or in no single word.
-    Inside,
-}
+/// How many captures there are at most where some are for the arguments of a format.
+const FORMAT_CAPTURES: usize = 8;
+/// Of how many arguments of a `va_list` the text is captured that they may point at.
+const VA_TEXTS: u8 = 8;
 
 impl Builder<'_> {
     /// The memory of a parameter.
@@ -56,7 +52,10 @@ impl Builder<'_> {
                 let size = u16::try_from(place.size).ok();
                 let size = size.filter(|size| u64::from(*size) <= MAX_POINTEE);
                 let length = Length::Fixed(size.ok_or(Reason::TooLarge)?);
-                self.capture(Pointer::Result, length, Moment::Return)?;
+                let way = Way::to(Pointer::Result, Moment::Return);
+                self.capture(way, length)?;
+                let (offset, open) = (0, 0);
+                return self.value(ty, None, At::Behind { way, offset, open });
             }
             return self.value(ty, None, At::Inside);
         }
@@ -72,7 +71,6 @@ impl Builder<'_> {
     /// The text of a format.
     pub(super) fn format(&mut self, index: usize, pack: Pack) -> Result<(), Reason> {
         match pack {
-            Pack { va_list: true, .. } => return Err(Reason::VaList),
             Pack { scanf: true, .. } => return Err(Reason::Scanf),
             Pack { wide: true, .. } => return Err(Reason::WideFormat),
             Pack { .. } => {}
@@ -80,7 +78,8 @@ impl Builder<'_> {
         let plan = self.ask.plan;
         let place = plan.params[index].place.as_ref();
         let pointer = place.and_then(pointer_of).ok_or(Reason::TooManyArguments)?;
-        self.capture(pointer, Length::String { most: FORMAT }, Moment::Call)
+        let way = Way::to(pointer, Moment::Call);
+        self.capture(way, Length::String { most: FORMAT })
     }
 
     /// What a format may ask for: all registers, some of the stack, and the text behind each that may be a string. It comes after all
@@ -96,9 +95,31 @@ impl Builder<'_> {
         };
         let registers = (rest.ints..CallFields::INTS).map(Pointer::Int);
         let stacked = (first..first.saturating_add(FORMAT_STACK)).map(Pointer::Stack);
-        let room = CallFields::CAPTURES.saturating_sub(self.call.captures.len());
+        let room = FORMAT_CAPTURES.saturating_sub(self.call.captures.len());
         for pointer in registers.chain(stacked).take(room) {
-            self.capture(pointer, guess, Moment::Call)?;
+            self.capture(Way::to(pointer, Moment::Call), guess)?;
+        }
+        Ok(())
+    }
+
+    /// The same for a format whose arguments come by the `va_list` that parameter `index` is: what it holds, and the text behind
+    /// each of the next arguments that may be a string.
+    pub(super) fn va_list(&mut self, index: usize) -> Result<(), Reason> {
+        let list = self.ask.plan.params.get(index);
+        let place = list.and_then(|list| list.place.as_ref());
+        let pointer = place.and_then(pointer_of).ok_or(Reason::VaList)?;
+        let list = Way::to(pointer, Moment::Call);
+        let stacked = list.then(Step::Word(va_list::STACKED))?;
+        let saved = list.then(Step::Word(va_list::SAVED))?;
+        self.capture(list, Length::Fixed(va_list::BYTES))?;
+        self.capture(saved, Length::Fixed(va_list::SAVED_BYTES))?;
+        self.capture(stacked, Length::Fixed(8 * u16::from(FORMAT_STACK)))?;
+        let guess = Length::Guess {
+            most: self.string_bytes(1)?,
+        };
+        let room = CallFields::CAPTURES.saturating_sub(self.call.captures.len());
+        for number in (0..VA_TEXTS).take(room) {
+            self.capture(list.then(Step::VaArg(number))?, guess)?;
         }
         Ok(())
     }
@@ -114,18 +135,56 @@ impl Builder<'_> {
             Type::Pointer(of) => self.pointer(*of, lens, at),
             Type::Array { of, len } => {
                 self.count_of(len, at)?;
-                self.value(*of, lens, At::Inside)
+                self.parts(*of, len, lens, at)
             }
-            Type::Struct(fields) | Type::Union(fields) => self.members(fields, lens),
+            Type::Struct(fields) => self.members(fields, lens, at, u64::checked_add),
+            Type::Union(fields) => self.members(fields, lens, at, |_, _| Some(0)),
             Type::Lens(seen, of) => self.through(*seen, *of, lens, at),
         }
     }
 
-    fn members(&mut self, fields: &[Field], lens: Option<Lens>) -> Result<(), Reason> {
+    /// The members of a structure or union. `next` gives where the next one may begin, by where this one does and its size.
+    fn members(
+        &mut self,
+        fields: &[Field],
+        lens: Option<Lens>,
+        at: At,
+        next: fn(u64, u64) -> Option<u64>,
+    ) -> Result<(), Reason> {
         let types = self.ask.types;
-        let shown = |field: &&Field| !matches!(types.get(field.ty), Type::Lens(Lens::Hide, _));
-        for field in fields.iter().filter(shown) {
-            self.value(field.ty, lens, At::Inside)?;
+        // Behind a member of unknown size nobody knows where the others are.
+        let mut end = Some(0_u64);
+        for field in fields {
+            let layout = constant_layout(types, self.ask.plan, field.ty);
+            let start = end
+                .zip(layout)
+                .and_then(|(end, layout)| end.checked_next_multiple_of(layout.align.max(1)));
+            if !matches!(types.get(field.ty), Type::Lens(Lens::Hide, _)) {
+                self.value(field.ty, lens, at.part(start))?;
+            }
+            end = start
+                .zip(layout)
+                .and_then(|(start, layout)| next(start, layout.size));
+        }
+        Ok(())
+    }
+
+    /// The elements of an array that lies at `at`, as many as are shown.
+    fn parts(&mut self, of: TypeId, len: &ArrayLength, lens: Option<Lens>, at: At) -> Result<(), Reason> {
+        let count = match len.count {
+            Some(Expr::Num(count)) => usize::try_from(count).unwrap_or(0),
+            _ => usize::MAX,
+        };
+        let size = constant_layout(self.ask.types, self.ask.plan, of).map(|layout| layout.size);
+        let wanted = |builder: &Self| builder.call.captures.len() + builder.ret.captures.len();
+        let mut before = wanted(self);
+        for index in 0..count.min(self.ask.limits.array).max(1) {
+            let start = size.and_then(|size| size.checked_mul(index as u64));
+            self.value(of, lens, at.part(start))?;
+            // One that wants no memory is like all others.
+            if std::mem::replace(&mut before, wanted(self)) == before {
+                break;
+            }
         }
         Ok(())
     }
@@ -146,11 +205,10 @@ impl Builder<'_> {
     fn int(&mut self, lens: Option<Lens>, at: At) -> Result<(), Reason> {
         match (lens, at) {
             (Some(Lens::Fd), _) if self.ask.fd_paths => Err(Reason::Descriptors),
-            (Some(Lens::GuessText), At::Inside) => Err(Reason::Nested),
-            (Some(Lens::GuessText), At::Word(pointer, moment)) => {
+            (Some(Lens::GuessText), _) => {
                 let look = u16::try_from(GUESS_LOOK).unwrap_or(u16::MAX);
                 let most = self.string_bytes(1)?.max(look);
-                self.capture(pointer, Length::Guess { most }, moment)
+                self.capture(at.followed()?, Length::Guess { most })
             }
             _ => Ok(()),
         }
@@ -163,15 +221,14 @@ impl Builder<'_> {
         if matches!(bare, Type::Void | Type::Opaque | Type::VaList) {
             return Ok(());
         }
-        let At::Word(pointer, moment) = at else {
-            return Err(Reason::Nested);
-        };
         if let Type::Array { of: element, len } = types.get(of) {
-            return self.array(*element, len, lens, (pointer, moment));
+            return self.array(*element, len, lens, at);
         }
-        if matches!(bare, Type::Struct(_) | Type::Union(_)) && self.ask.limits.depth == 0 {
+        let is_aggregate = matches!(bare, Type::Struct(_) | Type::Union(_));
+        if is_aggregate && at.open() >= self.ask.limits.depth {
             return Ok(()); // it is elided
         }
+        let way = at.followed()?;
         let size = constant_layout(types, self.ask.plan, of)
             .ok_or(Reason::Length)?
             .size;
@@ -181,17 +238,14 @@ impl Builder<'_> {
         let size = u16::try_from(size)
             .ok()
             .filter(|&size| u64::from(size) <= MAX_POINTEE);
-        self.capture(pointer, Length::Fixed(size.ok_or(Reason::TooLarge)?), moment)?;
-        self.value(of, lens, At::Inside)
+        self.capture(way, Length::Fixed(size.ok_or(Reason::TooLarge)?))?;
+        let open = at.open() + usize::from(is_aggregate);
+        let offset = 0;
+        self.value(of, lens, At::Behind { way, offset, open })
     }
 
-    fn array(
-        &mut self,
-        of: TypeId,
-        len: &ArrayLength,
-        lens: Option<Lens>,
-        (pointer, moment): (Pointer, Moment),
-    ) -> Result<(), Reason> {
+    fn array(&mut self, of: TypeId, len: &ArrayLength, lens: Option<Lens>, at: At) -> Result<(), Reason> {
+        let way = at.followed()?;
         let size = constant_layout(self.ask.types, self.ask.plan, of)
             .ok_or(Reason::Length)?
             .size;
@@ -200,8 +254,9 @@ impl Builder<'_> {
         }
         let wanted = self.ask.limits.array.saturating_add(1);
         let size = usize::try_from(size).map_err(|_| Reason::TooLarge)?;
-        self.elements(len, wanted, size, (pointer, moment))?;
-        self.value(of, lens, At::Inside)
+        self.elements(len, wanted, size, way)?;
+        let (offset, open) = (0, at.open());
+        self.parts(of, len, lens, At::Behind { way, offset, open })
     }
 
     fn bit_vector(&mut self, of: TypeId, at: At) -> Result<(), Reason> {
@@ -209,9 +264,7 @@ impl Builder<'_> {
         let Type::Pointer(target) = types.get(types.bare(of)) else {
             return Ok(());
         };
-        let At::Word(pointer, moment) = at else {
-            return Err(Reason::Nested);
-        };
+        let way = at.followed()?;
         let size = constant_layout(types, self.ask.plan, *target)
             .ok_or(Reason::Length)?
             .size;
@@ -221,8 +274,9 @@ impl Builder<'_> {
         let size = u16::try_from(size)
             .ok()
             .filter(|&size| usize::from(size) <= MAX_CAPTURE);
-        self.capture(pointer, Length::Fixed(size.ok_or(Reason::TooLarge)?), moment)?;
-        self.bit_vector(*target, At::Inside)
+        self.capture(way, Length::Fixed(size.ok_or(Reason::TooLarge)?))?;
+        let (offset, open) = (0, at.open());
+        self.bit_vector(*target, At::Behind { way, offset, open })
     }
 
     fn string(&mut self, of: TypeId, lens: Option<Lens>, at: At) -> Result<(), Reason> {
@@ -245,10 +299,9 @@ impl Builder<'_> {
         };
         match behind {
             None => self.count_of(len, at),
-            Some(At::Inside) => Err(Reason::Nested),
-            Some(At::Word(pointer, moment)) => {
+            Some(at) => {
                 let wanted = usize::from(self.string_bytes(1)?);
-                self.elements(len, wanted, width, (pointer, moment))
+                self.elements(len, wanted, width, at.followed()?)
             }
         }
     }
@@ -269,14 +322,9 @@ impl Builder<'_> {
     }
 
     /// At most `wanted` elements of `size` bytes behind a pointer.
-    fn elements(
-        &mut self,
-        len: &ArrayLength,
-        wanted: usize,
-        size: usize,
-        (pointer, moment): (Pointer, Moment),
-    ) -> Result<(), Reason> {
-        self.count_of(len, At::Word(pointer, moment))?;
+    fn elements(&mut self, len: &ArrayLength, wanted: usize, size: usize, way: Way) -> Result<(), Reason> {
+        let moment = way.moment;
+        self.count_of(len, At::Word(way.pointer, moment))?;
         let constant = match len.count {
             Some(Expr::Num(count)) => usize::try_from(count).ok(),
             _ => Some(usize::MAX),
@@ -304,7 +352,7 @@ impl Builder<'_> {
             true => Length::Fixed(most),
             false => counted().unwrap_or(Length::Fixed(most)),
         };
-        self.capture(pointer, length, moment)
+        self.capture(way, length)
     }
 
     /// A number of elements that a stub finds by itself.
@@ -350,13 +398,8 @@ impl Builder<'_> {
 
     /// What a length reads, if it reads anything.
     fn count_of(&mut self, len: &ArrayLength, at: At) -> Result<(), Reason> {
-        let moments: &[Moment] = match at {
-            At::Word(_, Moment::Call) => &[Moment::Call],
-            At::Word(_, Moment::Return) => &[Moment::Return],
-            At::Inside => &[Moment::Call, Moment::Return],
-        };
         match &len.count {
-            Some(count) => self.values_of(count, moments),
+            Some(count) => self.values_of(count, at.moments()),
             None => Ok(()),
         }
     }
@@ -406,27 +449,42 @@ impl Builder<'_> {
             .ok_or(Reason::TooManyArguments)?;
         let size = u16::try_from(int.size(self.ask.plan.arch.abi()).min(8)).unwrap_or(8);
         for &moment in moments {
-            self.capture(pointer, Length::Fixed(size), moment)?;
+            self.capture(Way::to(pointer, moment), Length::Fixed(size))?;
         }
         Ok(())
     }
 
-    /// Wants a piece of memory, once.
-    fn capture(&mut self, pointer: Pointer, length: Length, moment: Moment) -> Result<(), Reason> {
-        let capture = Capture { pointer, length };
+    /// Wants a piece of memory, once. What lies on the way to it must be wanted before.
+    fn capture(&mut self, way: Way, length: Length) -> Result<(), Reason> {
+        let Way {
+            pointer,
+            through,
+            moment,
+        } = way;
+        let capture = Capture {
+            pointer,
+            through,
+            length,
+        };
         if length == Length::Fixed(0) || (moment == Moment::Return && !self.returns) {
             return Ok(());
         }
         if moment == Moment::Return && self.remembered(Some(pointer), None) > ReturnFields::REMEMBERED {
             return Err(Reason::TooManyPointers);
         }
-        let captures = match moment {
-            Moment::Call => &mut self.call.captures,
-            Moment::Return => &mut self.ret.captures,
+        let (captures, most) = match moment {
+            Moment::Call => (&mut self.call.captures, CallFields::CAPTURES),
+            Moment::Return => (&mut self.ret.captures, ReturnFields::CAPTURES),
         };
-        if !captures.iter().any(|known| covers(known, &capture)) {
-            captures.retain(|known| !covers(&capture, known));
-            captures.push(capture);
+        if captures.iter().any(|known| covers(known, &capture)) {
+            return Ok(());
+        }
+        // What takes another's place is found before all that lies behind it, as that was.
+        let place = captures.iter().position(|known| covers(&capture, known));
+        captures.retain(|known| !covers(&capture, known));
+        captures.insert(place.unwrap_or(captures.len()), capture);
+        if captures.len() > most {
+            return Err(Reason::TooManyPointers);
         }
         Ok(())
     }
@@ -481,7 +539,7 @@ fn covers(has: &Capture, wants: &Capture) -> bool {
         | (Length::String { most: has }, Length::String { most: wants }) => has >= wants,
         (has, wants) => has == wants,
     };
-    has.pointer == wants.pointer && enough
+    has.pointer == wants.pointer && has.through == wants.through && enough
 }
 
 /// The word that a pointer argument is.

@@ -1,7 +1,7 @@
 //! What is recorded of some functions.
 
 use arch_abi::Arch;
-use arch_abi::record::{Capture, Count, Length, Pointer};
+use arch_abi::record::{Capture, Count, Length, Pointer, Step, Through};
 
 use super::{Ask, Reason, Stamps, Wants};
 use crate::fast::tests::ask;
@@ -10,7 +10,7 @@ use crate::proto::Prototypes;
 
 /// A capture.
 fn capture(pointer: Pointer, length: Length) -> Capture {
-    Capture { pointer, length }
+    Capture::new(pointer, length)
 }
 
 #[test]
@@ -66,8 +66,27 @@ fn what_is_recorded_of_well_known_functions() {
     assert_eq!((printf.ints, printf.floats, printf.captures.len()), (6, 8, 8));
     assert_eq!(wants("exit", true).unwrap().ret, None);
     assert_eq!(wants("_setjmp", true), Err(Reason::ReturnsTwice));
-    assert_eq!(wants("vprintf", true), Err(Reason::VaList));
-    assert_eq!(wants("execv", true), Err(Reason::Nested));
+    let vprintf = wants("vprintf", true).unwrap().call;
+    let list = |step| Capture {
+        through: Through::NOTHING.then(step).unwrap(),
+        ..capture(Pointer::Int(1), Length::Guess { most: 33 })
+    };
+    assert_eq!(vprintf.captures.len(), 4 + 8);
+    assert_eq!(vprintf.captures[1], capture(Pointer::Int(1), Length::Fixed(24)));
+    assert_eq!(vprintf.captures[4], list(Step::VaArg(0)));
+    let text_behind = Capture {
+        through: Through::NOTHING.then(Step::Word(0)).unwrap(),
+        ..capture(Pointer::Int(1), text)
+    };
+    // What strtol stores there.
+    let strtol = wants("strtol", true).unwrap().ret.unwrap();
+    assert_eq!(
+        strtol.captures,
+        [capture(Pointer::Int(1), Length::Fixed(8)), text_behind]
+    );
+    let execv = wants("execv", true).unwrap().call;
+    assert_eq!(execv.captures.len(), 1 + 1 + 4);
+    assert_eq!(wants("vsscanf", true), Err(Reason::Scanf));
     // Of what is only counted the result tells whether it failed, and nothing else matters.
     let counted = wants("write", false).unwrap();
     assert_eq!((counted.call.ints, counted.call.captures.len()), (0, 0));

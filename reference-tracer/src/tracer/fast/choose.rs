@@ -105,6 +105,13 @@ impl Space {
             return probes;
         };
         let hooks = self.hook_unwinders(&mut fast, object);
+        let points: Vec<_> = probes
+            .iter()
+            .map(|(_, probe)| (probe.point, store.points().get(probe.point)))
+            .filter(|(_, point)| point.kind == Kind::Import)
+            .collect();
+        let objects = || self.candidates(stopped.tid().raw());
+        choice.reporter.make_plans(&points, self.arch, objects);
         let mut wanted = Vec::new();
         let mut others = Vec::new();
         for (at, probe) in probes {

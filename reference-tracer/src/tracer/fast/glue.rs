@@ -174,6 +174,7 @@ impl Tracer {
         {
             return Ok(true);
         }
+        tracing::debug!(%pc, "memory that a stub looks at cannot be read");
         let resume = fast.resume(pc, Interruption::Fault);
         drop(space);
         go_on(stopped, regs, resume)

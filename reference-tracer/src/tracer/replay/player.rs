@@ -195,7 +195,8 @@ impl Player {
     /// Shows a whole call without making it a pending one first, where it is so simple.
     fn at_once(&mut self, tid: i32, call: &Call<'_>, ret: &Call<'_>) -> bool {
         let (began, ended) = (self.time(call.stamp()), self.time(ret.stamp()));
-        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid)) else {
+        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid))
+        else {
             return false;
         };
         if !kind.point.shown {
@@ -222,7 +223,8 @@ impl Player {
 
     fn call(&mut self, tid: i32, call: &Call<'_>, by_jump: bool) {
         let time = self.time(call.stamp());
-        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid)) else {
+        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid))
+        else {
             return;
         };
         if !kind.point.shown {
@@ -251,7 +253,8 @@ impl Player {
         if pushed != Pushed::Pending {
             return;
         }
-        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid)) else {
+        let (Some(kind), Some(thread)) = (self.definitions.kind(call.id()), self.threads.get_mut(&tid))
+        else {
             return;
         };
         let past = self.pasts.get(&thread.tgid).unwrap_or(&self.nothing);
