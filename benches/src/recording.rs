@@ -397,7 +397,7 @@ fn counted(place: &Place, trace: &Path) -> Result<u64, Error> {
     let text = fs::read_to_string(&table).map_err(error::file(&table))?;
     let total = text.lines().find(|line| line.ends_with(" total"));
     let calls = total.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    calls.ok_or_else(|| Error::Unexpected {
+    calls.ok_or(Error::Unexpected {
         what: "a table of a raw trace",
         text,
     })

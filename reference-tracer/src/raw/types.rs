@@ -142,7 +142,7 @@ impl Imported {
             }
             Type::Int(int) => {
                 // As the language has them; of others an ABI knows no alignment.
-                let sound = matches!(int.width, Width::Word | Width::Bytes(1 | 2 | 4 | 8));
+                let sound = matches!(int.width, Width::Word | Width::Bytes(1 | 2 | 4 | 8 | 16));
                 return sound.then_some(ty);
             }
             _ => {}

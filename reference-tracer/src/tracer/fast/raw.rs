@@ -6,6 +6,7 @@
 
 use std::cell::RefCell;
 
+use arch_abi::record::{Capture, Length, Pointer, Through};
 use arch_abi::{Addr, Source};
 use arrayvec::ArrayVec;
 use fast_ring::{Call, End, Record, format, parse, split};
@@ -32,8 +33,44 @@ pub(in crate::tracer) struct Look {
     call: Vec<usize>,
     /// Whether the result is one.
     result: bool,
-    /// Whether there is a format.
-    format: bool,
+    /// The format, if there is one.
+    format: Option<Format>,
+}
+
+/// Where a format is among the captures of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Format {
+    /// Which capture it is.
+    index: usize,
+    /// How many arguments have the text behind them captured.
+    args: usize,
+}
+
+impl Format {
+    /// The format of the calls of `plan`, if there is one.
+    fn of(plan: &Plan, wants: &Wants) -> Option<Self> {
+        let planned = plan.params.iter().find(|planned| planned.param.pack.is_some())?;
+        let piece = planned.place.as_ref().and_then(|place| place.pieces().first());
+        let pointer = piece.and_then(|piece| match piece.source {
+            Source::Int(index) => Some(Pointer::Int(index)),
+            Source::Stack(offset) => u8::try_from(offset.checked_sub(8)? / 8).ok().map(Pointer::Stack),
+            _ => None,
+        });
+        let captures = &wants.recording.call.captures;
+        let is_format = |capture: &Capture| {
+            Some(capture.pointer) == pointer
+                && capture.through == Through::NOTHING
+                && matches!(capture.length, Length::String { .. })
+        };
+        let guesses = captures
+            .iter()
+            .filter(|capture| matches!(capture.length, Length::Guess { .. }));
+        Some(Self {
+            // Where it is not found, all is looked at.
+            index: captures.iter().position(is_format).unwrap_or(usize::MAX),
+            args: guesses.count(),
+        })
+    }
 }
 
 impl Look {
@@ -43,7 +80,7 @@ impl Look {
     /// Code that is named where records cannot tell of it beforehand: behind a pointer, or in a structure.
     pub(in crate::tracer) fn of(types: &Types, plan: &Plan, wants: &Wants) -> Result<Option<Self>, Reason> {
         let mut look = Self {
-            format: plan.has_pack(),
+            format: Format::of(plan, wants),
             ..Self::default()
         };
         for planned in &plan.params {
@@ -230,7 +267,7 @@ impl Looker<'_> {
             Ok(Record::Call(call) | Record::TailCall(call)) => {
                 let words = look.call.iter().filter_map(|&index| call.words().get(index));
                 code.extend(words.take(MOST_CODE));
-                format = look.format.then_some(call);
+                format = look.format.map(|format| (format, call));
             }
             Ok(Record::Return(ret)) if look.result => code.extend(ret.words().get(0)),
             _ => {}
@@ -238,8 +275,8 @@ impl Looker<'_> {
         for at in code {
             self.name(thread, Addr::new(at));
         }
-        if let Some(call) = format {
-            self.format(thread, &call);
+        if let Some((format, call)) = format {
+            self.format(thread, format, &call);
         }
     }
 
@@ -259,9 +296,9 @@ impl Looker<'_> {
     }
 
     /// Writes what showing a format reads of the program's constants.
-    fn format(&mut self, thread: &Thread, call: &Call<'_>) {
-        let mut captures = call.captures().iter();
-        let whole = captures.next().filter(|format| format.end == End::Whole);
+    fn format(&mut self, thread: &Thread, format: Format, call: &Call<'_>) {
+        let captured = call.captures().iter().nth(format.index);
+        let whole = captured.filter(|format| format.end == End::Whole);
         let wanted = whole.map_or(usize::MAX, |format| {
             // An asterisk takes an argument, too.
             format
@@ -270,7 +307,7 @@ impl Looker<'_> {
                 .filter(|byte| matches!(byte, b'%' | b'*'))
                 .count()
         });
-        if wanted <= captures.count() {
+        if wanted <= format.args {
             return;
         }
         let Some(kind) = self.kinds.get(call.id()) else {
