@@ -326,8 +326,8 @@ fn threads() {
     let lines = by_thread(&raw.replay(&[]));
     assert_eq!(lines, by_thread(&direct));
     assert_eq!(lines.iter().map(Vec::len).sum::<usize>(), 12 * 300);
-    // One line after the other, as their times tell: but for a thread that was preempted between reading the clock and publishing its
-    // record, while another one was born, and what was recorded until then was written.
+    // One line after the other, as their times tell. At the birth of a thread the rings are read one after the other, and what is recorded
+    // meanwhile in one that was read already is behind it: each of the births may turn time back once or twice.
     let (mut last, mut late) = (0.0, 0);
     for line in replayed
         .trace
@@ -341,9 +341,9 @@ fn threads() {
             .and_then(|word| word.parse().ok());
         let time: f64 = time.unwrap_or_else(|| panic!("{line}"));
         late += u32::from(time < last);
-        last = f64::max(time, last);
+        last = time;
     }
-    assert!(late <= 12, "{late} lines are late");
+    assert!(late <= 24, "time goes back {late} times");
 }
 
 #[test]

@@ -492,7 +492,10 @@ impl Tracer {
             left,
             is_explained: !notes.is_empty(),
         };
-        notes.extend(reason::why(&self.store, &seen));
+        // Where nothing could be written, that is why.
+        if left != Some(Left::Output) {
+            notes.extend(reason::why(&self.store, &seen));
+        }
         reporter.end_tape(&notes);
         let lost = match reporter.out.finish() {
             Ok(()) => false,
