@@ -44,9 +44,7 @@ fn steady() -> Rltrace {
 }
 
 fn with(rltrace: Rltrace, options: &[&str]) -> Rltrace {
-    options
-        .iter()
-        .fold(rltrace, |rltrace, option| rltrace.arg(option))
+    options.iter().fold(rltrace, Rltrace::arg)
 }
 
 fn words(program: impl Into<OsString>, more: &[&str]) -> Vec<OsString> {
@@ -115,10 +113,6 @@ fn same(
     replayed
 }
 
-fn whole(line: &str) -> Option<String> {
-    Some(line.to_owned())
-}
-
 /// The numbers of processes are another run's, and so is how often a stub wakes the tracer.
 fn without_processes(line: &str) -> Option<String> {
     let of_the_run = ["gettid", "getpid", "tgkill", "set_tid_address", "futex@SYS"];
@@ -126,7 +120,7 @@ fn without_processes(line: &str) -> Option<String> {
 }
 
 /// Times are another run's, and have another number of digits.
-fn without_times(line: &str) -> Option<String> {
+fn without_times(line: &str) -> String {
     let untimed = |word: &str| {
         let digits = word.trim_matches(['<', '>']);
         let is_time =
@@ -138,7 +132,7 @@ fn without_times(line: &str) -> Option<String> {
             word.to_owned()
         }
     };
-    Some(line.split(' ').map(untimed).collect::<Vec<_>>().join(" "))
+    line.split(' ').map(untimed).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -153,7 +147,7 @@ fn the_text_is_that_of_the_run() {
         &["--color", "always"],
     ];
     for shown in shown {
-        let replayed = same(&[], shown, &command, whole);
+        let replayed = same(&[], shown, &command, |line| Some(line.to_owned()));
         for name in ["qsort", "frexp", "access"] {
             replayed.assert(replayed.trace.text.contains(name), name);
         }
@@ -173,7 +167,7 @@ fn the_text_is_that_of_the_run() {
 fn times_and_return_addresses_are_there_if_they_were_asked_for() {
     let command = words(mixed(), &[]);
     for options in [&["-i"][..], &["-T"], &["-ttt", "-T"], &["-r"], &["-tt", "-i"]] {
-        same(options, options, &command, without_times);
+        same(options, options, &command, |line| Some(without_times(line)));
     }
     let raw = Raw::new();
     raw.record(&["-T"], &words(calling("thousand.c"), &[]))
@@ -391,7 +385,7 @@ fn calls(traced: &Traced, function: &str) -> u64 {
         .text
         .lines()
         .find(|line| line.split_whitespace().last() == Some(function));
-    let number = |row: &str| row.split_whitespace().filter_map(|word| word.parse().ok()).next();
+    let number = |row: &str| row.split_whitespace().find_map(|word| word.parse().ok());
     row.and_then(number)
         .unwrap_or_else(|| panic!("no row for {function}\n{}", traced.tail()))
 }
@@ -435,7 +429,7 @@ fn fewer_calls_by_a_filter() {
     raw.record(&[], &command);
     let replayed = raw.replay(&filter);
     replayed.expect_code(0);
-    same_lines(&direct, &replayed, whole);
+    same_lines(&direct, &replayed, |line| Some(line.to_owned()));
     replayed.assert(replayed.trace.calls().count() == 23, "three functions");
 }
 
