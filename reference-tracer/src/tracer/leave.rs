@@ -32,6 +32,7 @@ impl Tracer {
         let haste = self.options.hand_off.then(Haste::begin);
         let since = Instant::now();
         let held = self.stop_everything();
+        let held = self.take_stub_faults(held);
         let all = since.elapsed();
         for (stopped, _) in &held {
             self.settle(stopped);
@@ -191,6 +192,48 @@ impl Tracer {
         } else {
             self.put_back(stopped, &mut regs)
         };
+    }
+
+    /// Deals with faults of recording code, which looks at memory that may not be there: no thread is left with the signal of one, not with
+    /// one that is still to come either.
+    fn take_stub_faults(&mut self, held: Held) -> Held {
+        let mut taken = Held::new();
+        for (stopped, stop) in held {
+            if !self.has_stub_fault_to_come(&stopped, stop) {
+                taken.push((stopped, stop));
+                continue;
+            }
+            let tid = stopped.tid();
+            // It executes nothing: the signal is there.
+            if stopped.cont(None).is_ok() {
+                self.await_stop(tid, &mut taken);
+            }
+        }
+        for (stopped, stop) in &mut taken {
+            if let Stop::SignalDelivery(signal @ (Signal::SIGSEGV | Signal::SIGBUS)) = *stop
+                && let Ok(mut regs) = stopped.regs()
+                && let Ok(true) = self.leave_stub(stopped, &mut regs, signal)
+            {
+                *stop = Stop::Interrupt;
+            }
+        }
+        taken
+    }
+
+    /// Whether the thread was interrupted in recording code that had just faulted: the kernel tells of an interruption first
+    /// (`kernel/signal.c`, `get_signal`).
+    fn has_stub_fault_to_come(&self, stopped: &Stopped, stop: Stop) -> bool {
+        let faults = [Signal::SIGSEGV, Signal::SIGBUS].map(|signal| 1_u64 << (signal.raw() - 1));
+        let is_in_stub = || {
+            let pc = stopped.regs().ok()?.pc();
+            let thread = self.threads.get(&stopped.tid())?;
+            let space = thread.space.borrow();
+            Some(space.fast.as_ref()?.is_code(pc))
+        };
+        signal_of(stop).is_none()
+            && is_in_stub() == Some(true)
+            && procfs::Status::of(stopped.tid())
+                .is_ok_and(|status| faults.into_iter().any(|bit| status.pending & bit != 0))
     }
 
     /// Lets each thread that has a SIGTRAP of ours to come run into it: it gets no further.

@@ -311,7 +311,7 @@ impl Fast {
     }
 
     /// Whether this is recording code.
-    pub(super) fn is_code(&self, at: Addr) -> bool {
+    pub(in crate::tracer) fn is_code(&self, at: Addr) -> bool {
         self.areas.entries.contains(&at) || self.areas.returns.contains(&at)
     }
 
