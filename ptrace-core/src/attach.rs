@@ -7,12 +7,13 @@ use std::time::Duration;
 use crate::error::{AttachError, AttachReason, Error};
 use crate::id::Tid;
 use crate::procfs::{self, Stat, Status};
+use crate::reaper::while_reaping;
 use crate::session::{Ready, Session};
 use crate::stop::Stop;
 use crate::stopped::Stopped;
 use crate::sys;
 use crate::tracee::State;
-use crate::wait::Wait;
+use crate::wait::{Wait, exit_status};
 
 /// More looks at the list of threads than any process that is not out to fool us takes: each sees threads
 /// that were born untraced since the one before, of untraced parents that are fewer each time.
@@ -51,8 +52,24 @@ impl Session {
 
     /// Seizes the threads that are not ours yet.
     fn seize_new_threads(&mut self, tgid: Tid) -> Result<Vec<Tid>, AttachError> {
+        let threads = procfs::threads(tgid).unwrap_or_default();
+        let is_known = |tid: &Tid| self.tracees.contains_key(tid);
+        if threads.len() == 1 || threads.iter().all(is_known) {
+            return self.seize_those_of(tgid, threads);
+        }
+        let (seized, ends) = while_reaping(tgid, || self.seize_those_of(tgid, threads));
+        for report in ends {
+            self.forget(report.tid);
+            if let Some(status) = exit_status(report) {
+                self.ready.push_back(Ready::Exited(report.tid, status));
+            }
+        }
+        seized
+    }
+
+    fn seize_those_of(&mut self, tgid: Tid, threads: Vec<Tid>) -> Result<Vec<Tid>, AttachError> {
         let mut new = Vec::new();
-        for tid in procfs::threads(tgid).unwrap_or_default() {
+        for tid in threads {
             if self.tracees.contains_key(&tid) {
                 continue;
             }

@@ -12,6 +12,7 @@ mod landing;
 mod memory;
 mod options;
 pub mod procfs;
+mod reaper;
 mod remote;
 mod rseq;
 mod session;

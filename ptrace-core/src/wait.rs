@@ -162,19 +162,10 @@ impl Session {
 
     /// Turns a report into an event, or swallows it.
     pub(crate) fn on_report(&mut self, report: Report) -> Result<Option<Wait>, Error> {
+        if let Some(status) = exit_status(report) {
+            return self.on_exit(report.tid, status).map(Some);
+        }
         match report.code {
-            libc::CLD_EXITED => {
-                let status = ExitStatus::from_wait_status((report.status & 0xff) << 8);
-                self.on_exit(report.tid, status).map(Some)
-            }
-            libc::CLD_KILLED | libc::CLD_DUMPED => {
-                let core_dumped = report.code == libc::CLD_DUMPED;
-                let status = ExitStatus::Signaled {
-                    signal: Signal::new(report.status),
-                    core_dumped,
-                };
-                self.on_exit(report.tid, status).map(Some)
-            }
             // A child that is not traced was stopped by a signal.
             libc::CLD_STOPPED => consume(report.tid, Take::Stop).map(|_| None),
             _ => self.on_stop(report),
@@ -443,5 +434,16 @@ pub(crate) fn consume(tid: Tid, take: Take) -> Result<Option<Report>, Error> {
         Ok(report) => Ok(report),
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
         Err(error) => Err(Error::Wait(error)),
+    }
+}
+/// How a thread ended, if this tells of that.
+pub(crate) fn exit_status(report: Report) -> Option<ExitStatus> {
+    match report.code {
+        libc::CLD_EXITED => Some(ExitStatus::from_wait_status((report.status & 0xff) << 8)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => Some(ExitStatus::Signaled {
+            signal: Signal::new(report.status),
+            core_dumped: report.code == libc::CLD_DUMPED,
+        }),
+        _ => None,
     }
 }

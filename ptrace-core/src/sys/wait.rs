@@ -10,6 +10,8 @@ use crate::id::Tid;
 pub(crate) enum Whom {
     Anyone,
     One(Tid),
+    /// One whom any thread of this process traces.
+    OneOfAll(Tid),
 }
 
 /// What waitid(2) told of one thread.
@@ -33,14 +35,17 @@ pub(crate) enum Take {
     Exit,
 }
 
-/// Waits for whom this thread traces or has as a child; `block`: sleeps until there is a report.
+/// Waits for whom this thread (or, if so asked, any of this process) traces or has as a child; `block`: sleeps until there is a report.
 /// `None`: there is none, or (`EINTR`) a signal came.
 pub(crate) fn wait(whom: Whom, take: Take, block: bool) -> io::Result<Option<Report>> {
     let (kind, id) = match whom {
         Whom::Anyone => (libc::P_ALL, 0),
-        Whom::One(tid) => (libc::P_PID, tid.raw().cast_unsigned()),
+        Whom::One(tid) | Whom::OneOfAll(tid) => (libc::P_PID, tid.raw().cast_unsigned()),
     };
-    let mut flags = libc::__WALL | libc::__WNOTHREAD;
+    let mut flags = libc::__WALL;
+    if !matches!(whom, Whom::OneOfAll(_)) {
+        flags |= libc::__WNOTHREAD;
+    }
     flags |= match take {
         Take::Peek => libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT,
         Take::Stop => libc::WSTOPPED,
