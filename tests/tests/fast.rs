@@ -384,6 +384,23 @@ fn leaving_at_any_moment() {
     leave_at_any_moment(&recording(), Hot::start(), cycles(40));
 }
 
+/// Every call makes recording code look at memory that is not there: the fault, which may be under way when the tracer goes, is not the program's.
+#[test]
+fn leaving_while_recording_code_faults() {
+    let prototypes = tempfile::tempdir().expect("a folder");
+    let file = prototypes.path().join("bad.conf");
+    // Its second argument is 5000 to 5999.
+    std::fs::write(&file, "long callee(long, string, long, long);\n").expect("a file");
+    let mut target = Hot::start();
+    for cycle in 0..cycles(25) {
+        let mut rltrace = target.attach_by(&recording().arg("-F").arg(&file));
+        rltrace.wait_for("callee(");
+        let traced = rltrace.end_by(Signal::SIGINT);
+        target.unharmed(&format!("cycle {cycle}: {}", traced.run.err()));
+    }
+    target.ends_well();
+}
+
 #[test]
 fn engines_take_turns() {
     let mut target = Hot::start();
