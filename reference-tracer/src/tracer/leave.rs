@@ -7,7 +7,7 @@
 
 use std::time::Instant;
 
-use arch_abi::Addr;
+use arch_abi::{Addr, Arch};
 use ptrace_core::{Envoy, Error, Haste, Signal, Stop, Stopped, Tid, Wait, procfs};
 use rustc_hash::FxHashSet;
 
@@ -78,7 +78,8 @@ impl Tracer {
     fn leave_last(&mut self, stopped: Stopped, stop: Stop, inside: &FxHashSet<Tid>) -> Option<Envoy> {
         let (stopped, signal) = self.give_back(stopped, stop);
         self.with_space(&stopped, |space| space.end_guard(&stopped));
-        let envoy = Envoy::from(&stopped).ok();
+        let is_of_64_bits = stopped.regs().is_ok_and(|regs| regs.arch() == Arch::X86_64);
+        let envoy = is_of_64_bits.then(|| Envoy::from(&stopped).ok()).flatten();
         if envoy.is_none() {
             // Where there may be no thread more, the program waits.
             self.drain(Pass::All);

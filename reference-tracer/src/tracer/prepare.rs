@@ -18,6 +18,18 @@ use super::lifecycle::may_call;
 use super::linkage::{Note, chain};
 use super::space::Space;
 
+/// Whether a process executes a program of 64 bits (ELF gABI, "ELF Identification": `EI_CLASS`). In the name of others no thread is made: it could not
+/// end by itself when the tracer dies.
+fn is_of_64_bits(pid: Tid) -> bool {
+    use std::io::Read;
+
+    const EI_CLASS: usize = 4;
+    const ELFCLASS64: u8 = 2;
+    let mut ident = [0; EI_CLASS + 1];
+    let file = std::fs::File::open(format!("/proc/{pid}/exe"));
+    file.and_then(|mut file| file.read_exact(&mut ident)).is_ok() && ident[EI_CLASS] == ELFCLASS64
+}
+
 /// A process that is ready, but for what has to be written to its code.
 pub(super) struct Prepared {
     space: Space,
@@ -31,7 +43,7 @@ impl Tracer {
     /// Makes a process ready. `None`: that cannot be done while it runs.
     pub(super) fn prepare(&mut self, pid: Tid) -> Option<Prepared> {
         let status = procfs::Status::of(pid).ok()?;
-        if status.tgid != pid.raw() || !may_call(pid) {
+        if status.tgid != pid.raw() || !may_call(pid) || !is_of_64_bits(pid) {
             return None;
         }
         // Whatever is known of them already costs no time when the envoy is there.
