@@ -61,6 +61,18 @@ pub fn held(pid: Pid) -> Vec<Thread> {
         .collect()
 }
 
+/// Whether an `rltrace` has attached to a process, and is not only preparing that: while it does, single threads are held for moments.
+pub fn is_attached(pid: Pid) -> bool {
+    // The guard, a handler of SIGTRAP that a tracer puts in before, and all threads held.
+    const SIGTRAP: u64 = 1 << (nix::libc::SIGTRAP - 1);
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = field(&status, "SigCgt").and_then(|bits| u64::from_str_radix(bits, 16).ok());
+    let threads = threads(pid);
+    caught.is_some_and(|bits| bits & SIGTRAP != 0)
+        && !threads.is_empty()
+        && threads.iter().all(|thread| thread.tracer != 0)
+}
+
 /// The process' user time in clock ticks (`proc_pid_stat(5)`, field 14, `utime`); 0 when it is gone.
 pub fn cpu_time(pid: Pid) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

@@ -167,11 +167,7 @@ fn nothing_is_asked_for() {
 fn a_process_that_waits() {
     let mut target = Running::start(Command::new(silent(&["-DSLEEPS"]).build()).stdin(Stdio::null()));
     let tracer = Rltrace::new().pid(target.pid()).start(NOTHING);
-    wait_for("the target is traced", || {
-        process::threads(target.pid())
-            .iter()
-            .all(|thread| thread.tracer != 0)
-    });
+    wait_for("the target is traced", || process::is_attached(target.pid()));
     tracer
         .end_by(Signal::SIGINT)
         .expect_refusal(0, &["selected calls was made while it was traced"]);

@@ -27,13 +27,13 @@ impl Open {
         let directory = tempfile::tempdir().expect("a directory");
         let open = Self { directory };
         chmod(open.directory.path(), 0o755);
-        std::fs::copy(rltrace_binary(), open.directory.path().join("rltrace")).expect("copied");
+        copy(rltrace_binary(), &open.directory.path().join("rltrace"));
         open
     }
 
     fn add(&self, file: &Path, mode: u32) -> PathBuf {
         let copy = self.directory.path().join(file.file_name().expect("a file"));
-        std::fs::copy(file, &copy).expect("copied");
+        self::copy(file, &copy);
         chmod(&copy, mode);
         copy
     }
@@ -46,6 +46,13 @@ impl Open {
             .binary(&self.directory.path().join("rltrace"))
             .by_way_of(words)
     }
+}
+
+/// By a program of its own: a file that is open for writing here would be so, for a moment, in each program that another test starts just then, and could
+/// not be executed (`ETXTBSY`).
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new(tool("cp")).arg(from).arg(to).status().expect("cp");
+    assert!(copied.success(), "{copied}");
 }
 
 fn chmod(path: &Path, mode: u32) {

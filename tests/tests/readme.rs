@@ -176,12 +176,7 @@ fn attaches(command: &str, place: &Path) {
     });
     let tracer = Running::start(shell(&command, place).stdin(Stdio::null()));
     for (_, target) in &targets {
-        let is_held = || {
-            process::threads(target.pid())
-                .iter()
-                .all(|thread| thread.tracer != 0)
-        };
-        wait_for("the target is traced", is_held);
+        wait_for("the target is traced", || process::is_attached(target.pid()));
     }
     for (_, target) in targets {
         target.finish().expect_success();

@@ -173,9 +173,7 @@ fn ctrl_c() {
         .arg(cat.pid().to_string());
     let tracer = Running::start(&mut tracer);
     wait_for("the target is traced", || {
-        rltrace_tests::process::threads(cat.pid())
-            .iter()
-            .all(|thread| thread.tracer != 0)
+        rltrace_tests::process::is_attached(cat.pid())
     });
     tracer.signal(Signal::SIGINT);
     assert_eq!(tracer.finish().code(), 0);
