@@ -93,8 +93,8 @@ const fn way(
     }
 }
 
-/// Room for several bursts.
-const LARGE_RING: &str = "--ring=32M";
+/// Room for several bursts, and little that is touched for the first time.
+const LARGE_RING: &str = "--ring=2M";
 
 /// All ways.
 pub const WAYS: [Way; 15] = [
