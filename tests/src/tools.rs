@@ -14,6 +14,22 @@ pub fn tool(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| panic!("{}", missing(name)))
 }
 
+/// Python without the shell script that version managers put before it in `$PATH`.
+pub fn python() -> &'static str {
+    if Path::new("/usr/bin/python3").exists() {
+        "/usr/bin/python3"
+    } else {
+        "python3"
+    }
+}
+
+/// A file in a directory that lasts as long as the test.
+pub fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join(name);
+    (directory, file)
+}
+
 /// The full path of `name` in `$PATH`, or as it is when it holds a slash.
 pub fn find(name: &str) -> Option<PathBuf> {
     if name.contains('/') {

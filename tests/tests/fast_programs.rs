@@ -1,11 +1,10 @@
 //! Programs that people run, with every call between all their objects recorded inside of them: they do what they do without it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Command;
 
 use rltrace_tests::engines::{as_natively, recorded};
-use rltrace_tests::tools::tool;
+use rltrace_tests::tools::{python, scratch, tool};
 use rltrace_tests::{Rltrace, Traced, run};
 
 /// Runs a command natively and with all its calls recorded, as text and counted: the same output, errors and end.
@@ -28,22 +27,6 @@ fn same(words: &[&str]) -> Traced {
         ),
     );
     traced
-}
-
-/// A file in a directory that lasts as long as the test.
-fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join(name);
-    (directory, file)
-}
-
-/// Python without the shell script that version managers put before it in `$PATH`.
-fn python() -> &'static str {
-    if std::path::Path::new("/usr/bin/python3").exists() {
-        "/usr/bin/python3"
-    } else {
-        "python3"
-    }
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! Programs that people run: under the tracer they do what they do without it, and their calls are in the trace.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Command;
 
-use rltrace_tests::tools::tool;
+use rltrace_tests::tools::{python, scratch, tool};
 use rltrace_tests::{Build, Rltrace, Traced, run};
 
 /// Runs a command natively and under `rltrace`: standard output, standard error and the end must be the same, and the
@@ -47,22 +46,6 @@ fn same(rltrace: &Rltrace, words: &[&str], calls: &[&str]) -> Traced {
 
 fn plain() -> Rltrace {
     Rltrace::new().env("LC_ALL", "C")
-}
-
-/// A file in a directory that lasts as long as the test.
-fn scratch(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join(name);
-    (directory, file)
-}
-
-/// Python without the shell script that version managers put before it in `$PATH`.
-fn python() -> &'static str {
-    if std::path::Path::new("/usr/bin/python3").exists() {
-        "/usr/bin/python3"
-    } else {
-        "python3"
-    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Event, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
+use rltrace_tests::{Background, Build, Event, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
 use tempfile::TempDir;
 
 /// A folder with a raw trace in it.
@@ -29,6 +29,21 @@ impl Raw {
     fn record(&self, options: &[&str], command: &[OsString]) -> Traced {
         let rltrace = steady().own_output().arg("--record").arg(self.file());
         with(rltrace, options).run(command)
+    }
+
+    /// Attaches to a program that calls all the time, and records until there is a megabyte.
+    fn record_running(&self, hot: &Hot) -> Background {
+        let rltrace = Rltrace::new()
+            .own_output()
+            .filter("callee")
+            .arg("--record")
+            .arg(self.file());
+        let tracer = rltrace.pid(hot.pid()).start(NOTHING);
+        let file = self.file();
+        wait_for("a megabyte of records", || {
+            std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 1 << 20)
+        });
+        tracer
     }
 
     /// Shows what was recorded.
@@ -344,16 +359,7 @@ fn threads() {
 fn an_attached_process() {
     let mut hot = Hot::start();
     let raw = Raw::new();
-    let rltrace = Rltrace::new()
-        .own_output()
-        .filter("callee")
-        .arg("--record")
-        .arg(raw.file());
-    let tracer = rltrace.pid(hot.pid()).start(NOTHING);
-    let file = raw.file();
-    wait_for("a megabyte of records", || {
-        std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 1 << 20)
-    });
+    let tracer = raw.record_running(&hot);
     tracer.end_by(Signal::SIGINT).expect_code(0);
     hot.unharmed("after a recording");
     hot.ends_well();
@@ -632,16 +638,7 @@ fn files_that_were_written_by_nobody() {
 fn a_recording_that_was_killed() {
     let mut hot = Hot::start();
     let raw = Raw::new();
-    let rltrace = Rltrace::new()
-        .own_output()
-        .filter("callee")
-        .arg("--record")
-        .arg(raw.file());
-    let tracer = rltrace.pid(hot.pid()).start(NOTHING);
-    let file = raw.file();
-    wait_for("a megabyte of records", || {
-        std::fs::metadata(&file).is_ok_and(|meta| meta.len() > 1 << 20)
-    });
+    let tracer = raw.record_running(&hot);
     tracer.end_by(Signal::SIGKILL);
     hot.lives_on("after the death of a recording tracer");
     hot.ends_well();

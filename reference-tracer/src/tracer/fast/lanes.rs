@@ -146,6 +146,14 @@ impl Chunk {
         }
     }
 
+    /// Tells a ring where its data lies in the process, and who may record in it. `None`: there is no such ring.
+    fn bind(&self, ring: usize, owner: u64) -> Option<()> {
+        let data = self.region.layout().data_at(ring)?;
+        let data = self.at.wrapping_add(data as u64);
+        self.region.ring(ring)?.bind(data.get(), self.at.get(), owner);
+        Some(())
+    }
+
     fn block(&self, ring: usize) -> Addr {
         let offset = self.region.layout().block_at(ring).unwrap_or(0);
         self.at.wrapping_add(offset as u64)
@@ -230,13 +238,10 @@ impl Lanes {
     pub(super) fn give(&mut self, tid: Tid, owner: u64, chunks: &[Rc<Chunk>]) -> Option<Addr> {
         let chunk = chunks.iter().find(|chunk| !chunk.free.borrow().is_empty())?;
         let ring = chunk.free.borrow_mut().pop()?;
-        let layout = chunk.region.layout();
-        let shared = chunk.region.ring(ring)?;
-        let data = chunk.at.wrapping_add(layout.data_at(ring)? as u64);
         let block = chunk.block(ring);
-        let mut consumer = shared.consumer();
+        let mut consumer = chunk.region.ring(ring)?.consumer();
         consumer.hand_over(Some(u64::from(tid.raw().unsigned_abs())));
-        shared.bind(data.get(), chunk.at.get(), owner);
+        chunk.bind(ring, owner)?;
         chunk.set_own(ring, block);
         let lane = Some(Lane {
             tid,
@@ -255,17 +260,9 @@ impl Lanes {
 
     /// A thread has its thread pointer now.
     pub(super) fn set_owner(&self, tid: Tid, owner: u64) {
-        let Some(lane) = self.of(tid).and_then(|index| self.owners[index].as_ref()) else {
-            return;
-        };
-        let chunk = &lane.chunk;
-        let (ring, data) = (
-            chunk.region.ring(lane.ring),
-            chunk.region.layout().data_at(lane.ring),
-        );
-        if let (Some(ring), Some(data)) = (ring, data) {
-            ring.bind(chunk.at.wrapping_add(data as u64).get(), chunk.at.get(), owner);
-        }
+        let lane = self.of(tid).and_then(|index| self.owners[index].as_ref());
+        // A lane's ring is there.
+        let _: Option<()> = lane.and_then(|lane| lane.chunk.bind(lane.ring, owner));
     }
 
     /// A thread records no more; what it has recorded was read. Gives how many of its records were lost.
