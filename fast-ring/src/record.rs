@@ -157,6 +157,13 @@ impl<'a> Call<'a> {
         self.part(self.parts.words_at..self.parts.floats_at)
     }
 
+    /// [`words`](Call::words), and all that follows them in the record: for who knows how many there are, and asks for no more.
+    #[inline]
+    #[must_use]
+    pub fn words_and_more(&self) -> Words<'a> {
+        Words(self.words.get(self.parts.words_at.into()..).unwrap_or_default())
+    }
+
     /// One of [`words`](Call::words). (Of an index beyond them, nothing, or another word of the record.)
     #[inline]
     #[must_use]

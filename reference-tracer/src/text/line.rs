@@ -8,7 +8,7 @@
 use super::digits;
 
 /// A line that is made here has room for at least so much.
-const MOST: usize = 8 << 10;
+const MOST: usize = 4 << 10;
 /// A page is poured out when it has no such room any more. All of it stays in the processor's first cache.
 const PAGE: usize = 2 * MOST;
 

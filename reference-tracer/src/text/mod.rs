@@ -62,6 +62,7 @@ impl CallName<'_> {
 #[derive(Debug)]
 pub struct TextSink {
     options: TextOptions,
+    is_bare: bool,
     /// How many calls each thread is in.
     depths: FxHashMap<i32, usize>,
     /// The thread whose call's line is still open, and how many columns it has on a screen.
@@ -77,6 +78,7 @@ impl TextSink {
     pub fn new(options: TextOptions) -> Self {
         Self {
             options,
+            is_bare: options.is_bare(),
             depths: FxHashMap::default(),
             open: None,
             prefix: Prefix::default(),
@@ -97,11 +99,10 @@ impl TextSink {
             return false;
         }
         let last = self.prefix.last;
-        let (line, aside) = page.line();
-        let mut line = self.prefix.put(&self.options, line, at);
-        if self.options.indent > 0 {
-            let depth = self.depths.get(&at.tid).copied().unwrap_or_default();
-            line = line.spaces(self.options.indent.saturating_mul(depth).min(MAX_INDENT));
+        let (mut line, aside) = page.line();
+        if !self.is_bare {
+            line = self.prefix.put(&self.options, line, at);
+            line = line.spaces(self.indent_of(at.tid));
         }
         let end = write(line, aside).end();
         if end.is_none() {
@@ -113,15 +114,24 @@ impl TextSink {
     /// From now on lines name their thread in this way.
     pub fn name_threads(&mut self, how: PidPrefix) {
         self.options.pid = how;
+        self.is_bare = self.options.is_bare();
+    }
+
+    /// How far the thread's next line is indented.
+    fn indent_of(&self, tid: i32) -> usize {
+        if self.options.indent == 0 {
+            return 0;
+        }
+        let depth = self.depths.get(&tid).copied().unwrap_or_default();
+        self.options.indent.saturating_mul(depth).min(MAX_INDENT)
     }
 
     /// A call begins: `name(args`. The line stays open.
     pub fn entry(&mut self, out: &mut Vec<u8>, at: Moment, name: CallName<'_>, args: &[u8]) {
         self.close(out, UNFINISHED);
         let start = out.len();
-        let depth = self.depths.entry(at.tid).or_default();
-        let indent = self.options.indent.saturating_mul(*depth).min(MAX_INDENT);
-        *depth += 1;
+        let indent = self.indent_of(at.tid);
+        *self.depths.entry(at.tid).or_default() += 1;
         self.prefix(out, at);
         out.resize(out.len() + indent, b' ');
         if let Some(caller) = name.caller {

@@ -134,7 +134,7 @@ impl<'a> Records<'a> {
         Self {
             call,
             ret,
-            words: [call.words(), ret.words()],
+            words: [call.words_and_more(), ret.words_and_more()],
             numbers,
             limit,
         }
