@@ -11,7 +11,7 @@ use super::files::{Module, Problem};
 use super::places::Owner;
 use super::plan::Plan;
 use super::tables;
-use super::types::{Int, Lens, Param, Prototype, Type, Types, Width};
+use super::types::{Lens, Param, Prototype, Types};
 
 /// All prototypes: those of files and the embedded ones, in the order that `prototypes/LANGUAGE.md`
 /// gives ("Which prototype is used").
@@ -137,30 +137,8 @@ impl Prototypes {
     }
 
     fn unknown(&mut self, name: &str, words: usize) -> Prototype {
-        let word = self.types.add(Type::Int(Int {
-            width: Width::Word,
-            signed: true,
-            character: false,
-        }));
-        let word = self.types.add(Type::Lens(Lens::Guess, word));
-        Prototype {
-            name: name.into(),
-            ret: word,
-            params: vec![
-                Param {
-                    name: None,
-                    ty: word,
-                    direction: super::Direction::In,
-                    pack: None,
-                    when: None
-                };
-                words
-            ],
-            ellipsis: false,
-            noreturn: false,
-            failure: None,
-            errno: false,
-        }
+        let word = self.types.word(Lens::Guess);
+        Prototype::new(name, word, vec![Param::new(word); words])
     }
 
     /// The types of all plans made so far.

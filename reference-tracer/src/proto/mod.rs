@@ -7,6 +7,7 @@ pub(crate) mod expr;
 mod files;
 mod lexer;
 mod library;
+mod made;
 mod parser;
 mod places;
 mod plan;
