@@ -330,3 +330,71 @@ fn read(path: &Path) -> io::Result<String> {
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use arch_abi::Arch;
+
+    use super::*;
+
+    #[test]
+    fn debian_ltraces_own_file_loads() {
+        let mut prototypes = Prototypes::new();
+        let mut problems = Vec::new();
+        let path = Path::new("/etc/ltrace.conf");
+        prototypes
+            .load_file(path, None, &mut problems)
+            .expect("the package ltrace is installed (the README's second command)");
+        assert_eq!(problems, []);
+        assert!(prototypes.plan(Arch::X86_64, &[], "bfd_check_format").known);
+        assert!(prototypes.syscall_plan(Arch::X86_64, "read").known);
+    }
+
+    #[test]
+    fn errors_name_the_line_and_what_was_expected() {
+        for (text, expected) in [
+            ("int f(int", "expected `,` or `)`, found the end of the line"),
+            ("int f(noun);", "unknown type `noun`"),
+            ("int (int);", "expected the name of a function, found `(`"),
+            ("int f(array(int));", "expected `,`, found `)`"),
+            ("int f(array(int, n));", "`n` is no parameter and no field here"),
+            ("int f(enum());", "expected a name in `enum(…)`, found `)`"),
+            ("int f(int) errno;", "expected `(`, found the end of the line"),
+            (
+                "int f(int) never;",
+                "expected `;`, `errno`, `fails` or `noreturn`, found `never`",
+            ),
+            ("int f(0x);", "expected a number, found `0x`"),
+            (
+                "import \"none\";",
+                "can't import none: No such file or directory (os error 2)",
+            ),
+            ("int f(unsigned double x);", "`unsigned double` is no type"),
+            (
+                "typedef a = struct;\ntypedef a = hex(a);",
+                "`a` was declared: expected `struct(` or `union(`",
+            ),
+        ] {
+            let mut problems = Vec::new();
+            let mut prototypes = Prototypes::new();
+            prototypes.load(
+                Path::new("x.conf"),
+                &format!("# one\n{text}\nint g();"),
+                None,
+                &mut problems,
+            );
+            let [problem] = &problems[..] else {
+                panic!("{text}: {problems:?}")
+            };
+            assert_eq!(
+                problem.to_string(),
+                format!("x.conf:{}: error: {expected}", text.lines().count() + 1),
+                "{text}"
+            );
+            assert!(
+                prototypes.plan(Arch::X86_64, &[], "g").known,
+                "the line after it is used: {text}"
+            );
+        }
+    }
+}
