@@ -4,22 +4,18 @@
 //! Bounds are small here; the long run of an interrupted loop is
 //! `RLTRACE_CALLS=100000000 cargo test --release -p rltrace-tests --test fast -- interrupted_for_long --ignored`.
 
+mod interrupted;
+mod restricted;
+mod visits;
+
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use nix::sys::signal::Signal;
 use rltrace_tests::engines::{as_natively, recorded, same_text};
 use rltrace_tests::tools::tool;
-use rltrace_tests::visits::{
-    Kill, attach_and_leave, kill_the_target, kill_the_tracer, leave_at_any_moment, saw_right_calls,
-};
-use rltrace_tests::{
-    Build, Hot, Machine, NOTHING, Rltrace, Running, Traced, cycles, process, rltrace_binary, run, runs_on,
-    wait_for,
-};
+use rltrace_tests::{Build, Rltrace, Traced, cycles, rltrace_binary, run};
 
 fn callee() -> PathBuf {
     Build::library("callee.c").build()
@@ -182,124 +178,6 @@ fn programs_of_musl() {
     }
 }
 
-/// What one thread's calls in `interrupted.c` were, in the order of their lines.
-#[derive(Default)]
-struct Seen {
-    loops: i64,
-    firsts: i64,
-    seconds: i64,
-}
-
-impl Seen {
-    /// One line's call: the next of its kind.
-    #[track_caller]
-    fn next(&mut self, args: &[i64], line: &str) {
-        let number = args[0] + 10_000 * args[1];
-        let counter = match args[3] {
-            1 => &mut self.loops,
-            2 => &mut self.firsts,
-            _ => &mut self.seconds,
-        };
-        assert_eq!(number, *counter, "the next call of its kind, whole: {line}");
-        *counter += 1;
-    }
-}
-
-/// The arguments of `callee(…` in a line, if it begins a call.
-fn arguments(line: &str) -> Option<Vec<i64>> {
-    let (_, rest) = line.split_once("callee(")?;
-    let end = rest.find([')', '<']).unwrap_or(rest.len());
-    rest[..end]
-        .trim()
-        .trim_end_matches(',')
-        .split(", ")
-        .map(|word| word.trim().parse().ok())
-        .collect()
-}
-
-/// Runs `interrupted.c` recorded as text, and fails unless each call of the loop and of each handler is there once, whole and in order.
-#[track_caller]
-fn interrupted(calls: u64, interval: &str, threads: &str) {
-    let directory = tempfile::tempdir().expect("a directory");
-    let file = directory.path().join("trace");
-    let program = calling("interrupted.c");
-    let traced = fast("callee")
-        .own_output()
-        .arg("-b")
-        .arg("-o")
-        .arg(&file)
-        .run(words(&program, &[&calls.to_string(), interval, threads]));
-    traced.expect_code(0);
-    let mut seen: HashMap<i64, Seen> = HashMap::new();
-    let mut returns = 0_u64;
-    for line in BufReader::new(std::fs::File::open(&file).expect("a trace")).lines() {
-        let line = line.expect("text");
-        returns += u64::from(line.contains(" = "));
-        if let Some(args) = arguments(&line) {
-            assert_eq!(args.len(), 4, "{line}");
-            seen.entry(args[2]).or_default().next(&args, &line);
-        }
-    }
-    let mut all = 0;
-    for said in traced.run.out().lines() {
-        let numbers: Vec<i64> = said
-            .split(' ')
-            .map(|word| word.parse().expect("a number"))
-            .collect();
-        let seen = seen.remove(&numbers[0]).unwrap_or_default();
-        assert_eq!(
-            (seen.loops, seen.firsts, seen.seconds),
-            (numbers[1], numbers[2], numbers[2]),
-            "thread {}",
-            numbers[0]
-        );
-        all += seen.loops + seen.firsts + seen.seconds;
-    }
-    assert_eq!(i64::try_from(returns), Ok(all), "as many returns as calls");
-}
-
-#[test]
-fn interrupted_by_a_timer() {
-    interrupted(400_000, "100", "1");
-    interrupted(200_000, "1000", "4");
-}
-
-/// As the `interrupted_by_a_timer`, with as many calls as one likes, counted.
-fn interrupted_counts(calls: u64, options: &[&str]) {
-    let program = calling("interrupted.c");
-    let rltrace = options.iter().fold(fast("callee"), Rltrace::arg);
-    let traced = rltrace
-        .arg("-c")
-        .run(words(&program, &[&calls.to_string(), "100"]));
-    traced.expect_code(0);
-    let handled: u64 = traced
-        .run
-        .out()
-        .split_whitespace()
-        .nth(2)
-        .and_then(|word| word.parse().ok())
-        .expect("the handler's count");
-    traced.assert(handled > 0, "the timer fired");
-    let seen = counted(&traced, "callee");
-    traced.assert(
-        seen == calls + 2 * handled,
-        &format!("{seen} counted, {} made", calls + 2 * handled),
-    );
-}
-
-#[test]
-fn millions_of_calls_interrupted_by_a_timer() {
-    interrupted_counts(5_000_000, &[]);
-    interrupted_counts(2_000_000, &["--ring", "64K"]);
-}
-
-#[test]
-#[ignore = "100 million calls by default: some minutes"]
-fn interrupted_for_long() {
-    let calls = std::env::var("RLTRACE_CALLS").map_or(100_000_000, |count| count.parse().expect("a number"));
-    interrupted_counts(calls, &[]);
-}
-
 #[test]
 fn two_hundred_threads_at_once() {
     let program = calling("crowd.c");
@@ -362,119 +240,6 @@ fn threads_and_forks() {
     }
 }
 
-fn recording() -> Rltrace {
-    Rltrace::new().engine("fast")
-}
-
-/// By a signal, and by a limit; what an earlier tracer left behind is no hindrance.
-#[test]
-fn cycles_of_attaching_and_leaving() {
-    attach_and_leave(&recording(), Hot::start(), cycles(25));
-    let limited = recording().arg("--limit").arg("3000");
-    let mut target = Hot::start();
-    for cycle in 0..cycles(25) {
-        saw_right_calls(&target.attach_by(&limited).finish());
-        target.unharmed(&format!("cycle {cycle}"));
-    }
-    target.ends_well();
-}
-
-#[test]
-fn leaving_at_any_moment() {
-    leave_at_any_moment(&recording(), Hot::start(), cycles(40));
-}
-
-/// Every call makes recording code look at memory that is not there: the fault, which may be under way when the tracer goes, is not the program's.
-#[test]
-fn leaving_while_recording_code_faults() {
-    let prototypes = tempfile::tempdir().expect("a folder");
-    let file = prototypes.path().join("bad.conf");
-    // Its second argument is 5000 to 5999.
-    std::fs::write(&file, "long callee(long, string, long, long);\n").expect("a file");
-    let mut target = Hot::start();
-    for cycle in 0..cycles(25) {
-        let mut rltrace = target.attach_by(&recording().arg("-F").arg(&file));
-        rltrace.wait_for("callee(");
-        let traced = rltrace.end_by(Signal::SIGINT);
-        target.unharmed(&format!("cycle {cycle}: {}", traced.run.err()));
-    }
-    target.ends_well();
-}
-
-#[test]
-fn engines_take_turns() {
-    let mut target = Hot::start();
-    for cycle in 0..cycles(12) {
-        for engine in ["trap", "fast", "auto"] {
-            let mut rltrace = target.attach_by(&Rltrace::new().engine(engine));
-            rltrace.wait_for("callee(");
-            saw_right_calls(&rltrace.end_by(Signal::SIGINT));
-            target.unharmed(&format!("cycle {cycle}, {engine}"));
-        }
-    }
-    target.ends_well();
-}
-
-/// The tracer is killed while calls are recorded, and another comes.
-#[test]
-fn kills_of_the_tracer() {
-    kill_the_tracer(&recording(), Hot::start(), Kill::AnyTime, cycles(25));
-}
-
-/// A full ring and nobody to empty it: the program waits no longer than it must.
-#[test]
-fn a_command_survives_the_kill_of_its_tracer() {
-    let program = Hot::program(Machine::X86_64);
-    for ring in ["64K", "1M"] {
-        let mut rltrace = fast("callee")
-            .arg("--ring")
-            .arg(ring)
-            .with_input()
-            .start(Hot::command(&program));
-        let input = rltrace.running.stdin();
-        rltrace.wait_for("callee(");
-        let command = process::children(rltrace.running.pid())[0];
-        rltrace.running.signal(Signal::SIGKILL);
-        wait_for("the tracer's death", || rltrace.running.ended());
-        wait_for("the release of the command", || process::held(command).is_empty());
-        runs_on(command);
-        assert!(process::alive(command), "{}", rltrace.running.said());
-        drop(input);
-        wait_for("the command's own end", || !process::alive(command));
-        assert_eq!(rltrace.running.out_so_far(), "ready\ndone\n");
-    }
-}
-
-/// The tracer is stopped, not dead: the program waits for it, and goes on when it does.
-#[test]
-fn a_tracer_that_is_stopped() {
-    let program = calling("many_threads.c");
-    let mut rltrace = fast("callee").start(words(&program, &["lasting", "4", "100000"]));
-    rltrace.wait_for("callee(");
-    rltrace.running.signal(Signal::SIGSTOP);
-    let pid = rltrace.running.pid();
-    wait_for("the stop", || {
-        process::status_field(pid, "State").is_some_and(|state| state.starts_with('T'))
-    });
-    // Not for luck: whatever the threads do by now is to be right in the end.
-    std::thread::sleep(std::time::Duration::from_millis(200));
-    rltrace.running.signal(Signal::SIGCONT);
-    let traced = rltrace.finish();
-    traced.expect_code(0);
-    traced.assert(traced.run.out() == "done\n", "the program came to its end");
-    let calls = traced.trace.calls_of("callee").count();
-    let lost = traced.run.err().contains("lost");
-    traced.assert(
-        calls == 400_000 || lost,
-        &format!("{calls} calls of 400,000, and nothing said"),
-    );
-}
-
-#[test]
-fn the_target_is_killed() {
-    kill_the_target(&recording(), Hot::start, cycles(15));
-}
-
 /// What was dropped is told, and what was not is right.
 #[test]
 fn calls_that_find_a_full_ring_are_dropped_and_counted() {
@@ -530,28 +295,6 @@ fn a_slow_reader() {
     }
 }
 
-/// Ctrl-C and its like come while a command is recorded: it goes on without the tracer.
-#[test]
-fn interrupts() {
-    let program = Hot::program(Machine::X86_64);
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-        let rltrace = fast("callee").ends_of_trace().with_input();
-        let mut rltrace = rltrace.start(Hot::command(&program));
-        let input = rltrace.running.stdin();
-        rltrace.wait_for("callee(");
-        let command = process::children(rltrace.running.pid())[0];
-        rltrace.running.signal(signal);
-        wait_for("the release of the command", || process::held(command).is_empty());
-        runs_on(command);
-        assert!(process::alive(command), "{signal}: {}", rltrace.running.said());
-        drop(input);
-        wait_for("the command's own end", || !process::alive(command));
-        let traced = rltrace.finish();
-        traced.assert(traced.run.out() == "ready\ndone\n", "the command came to its end");
-        saw_right_calls(&traced);
-    }
-}
-
 /// Calls after a limit are not in the trace; the command runs on.
 #[test]
 fn limits() {
@@ -581,66 +324,6 @@ fn rings_that_are_written_over() {
                 traced.assert(ended, &format!("{how} {seed}: the program's end is told"));
                 traced.assert(traced.run.out().starts_with("1 found"), "its memory was found");
             }
-        }
-    }
-}
-
-fn refuses() -> PathBuf {
-    calling("refuses.c")
-}
-
-/// A filter comes into force while calls are recorded: also one that kills for what setting up needs.
-#[test]
-fn programs_that_restrict_themselves() {
-    restricted(&["memory", "memfd", "prctl", "files"], &["errno", "kill"]);
-    restricted(&["futex", "everything"], &["errno"]);
-}
-
-/// A thread whose ring is full waits by futex(2).
-#[test]
-#[ignore = "a limit of the engine: a program that is killed for futex(2) is killed when its ring is full"]
-fn programs_that_may_not_wait() {
-    restricted(&["futex", "everything", "strict"], &["kill"]);
-}
-
-#[track_caller]
-fn restricted(what: &[&str], how: &[&str]) {
-    for what in what {
-        for how in how {
-            for ring in ["64K", "1M"] {
-                let rltrace = Rltrace::new().filter("callee").arg("--ring").arg(ring);
-                let traced = recorded(&rltrace, words(&refuses(), &[what, how]));
-                let calls = traced.trace.calls_of("callee").count();
-                traced.assert(calls == 30_010, &format!("{what} {how}: {calls} calls of 30,010"));
-            }
-        }
-    }
-}
-
-/// What runs under such a filter from its start on, or when the tracer comes.
-#[test]
-fn restricted_programs() {
-    let thousand = calling("thousand.c");
-    for what in ["memfd", "futex"] {
-        for how in ["errno", "kill"] {
-            let mut command = words(&refuses(), &[what, how]);
-            command.push(thousand.clone().into());
-            let traced = recorded(&Rltrace::new().filter("callee"), &command);
-            let calls = traced.trace.calls_of("callee").count();
-            traced.assert(calls == 1010, &format!("{what} {how}: {calls} calls of 1010"));
-        }
-    }
-    for what in ["memory", "memfd", "prctl", "futex", "files"] {
-        for how in ["errno", "kill"] {
-            let mut command = Command::new(refuses());
-            let mut target = Running::start(command.args([what, how, "wait"]).stdin(Stdio::piped()));
-            target.wait_for_out("ready");
-            let mut rltrace = fast("callee").ends_of_trace().pid(target.pid()).start(NOTHING);
-            rltrace.wait_for("callee(");
-            let traced = rltrace.end_by(Signal::SIGINT);
-            saw_right_calls(&traced);
-            assert!(!target.ended(), "{what} {how}: {}", target.said());
-            assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Raw traces (`--record`): what is replayed is what the run itself would have shown, and a file that is not whole, or was written by
 //! nobody, does no harm.
 
-use std::collections::HashMap;
+mod damaged;
+mod refusals;
+mod several;
+
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nix::sys::signal::Signal;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Background, Build, Event, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
+use rltrace_tests::{Background, Build, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
 use tempfile::TempDir;
 
 /// A folder with a raw trace in it.
@@ -243,146 +243,6 @@ fn a_large_program() {
     same_lines(&direct, &raw.replay(&[]), not_of_the_run);
 }
 
-/// What each process did, in the order in which processes first appear, without their numbers. Whether another one's line comes between a
-/// call and its return is another matter each time.
-fn by_process(traced: &Traced) -> Vec<Vec<String>> {
-    let mut all: Vec<Vec<String>> = Vec::new();
-    let mut known = HashMap::new();
-    for event in &traced.trace.events {
-        let (pid, text) = match event {
-            Event::Call(call) => (
-                call.pid,
-                call.spelled().replace("<unfinished ...>", "<no return ...>"),
-            ),
-            Event::Exited(pid, status) => (*pid, format!("exited {status}")),
-            Event::Killed(pid, signal) => (*pid, format!("killed by {signal}")),
-            Event::Exec(pid) => (*pid, "exec".to_owned()),
-            // A child of vfork returns from the call that its parent has made.
-            Event::Signal(..) | Event::Other(_) => continue,
-        };
-        let index = *known
-            .entry(pid.expect("a number before each line"))
-            .or_insert_with(|| {
-                all.push(Vec::new());
-                all.len() - 1
-            });
-        all[index].push(text);
-    }
-    let of_the_run = [
-        "getpid(",
-        "fork",
-        "wait",
-        "getppid(",
-        "clone(",
-        "setpgid(",
-        "vsnprintf_chk(",
-    ];
-    for lines in &mut all {
-        lines.retain(|line| !of_the_run.iter().any(|word| line.contains(word)));
-    }
-    all
-}
-
-#[test]
-fn children_that_execute_programs() {
-    let command = words(
-        tool("sh"),
-        &["-c", "ls /; (echo a; exit 3); echo $?; cat /dev/null"],
-    );
-    let direct = steady().engine("fast").follow().run(&command);
-    let raw = Raw::new();
-    let run = raw.record(&["-f"], &command);
-    run.expect_code(0);
-    let replayed = raw.replay(&[]);
-    replayed.expect_code(0);
-    let (ours, theirs) = (by_process(&replayed), by_process(&direct));
-    assert_eq!(ours.len(), theirs.len(), "{}", replayed.tail());
-    assert!(ours.len() >= 4, "{}", replayed.tail());
-    for (ours, theirs) in ours.iter().zip(&theirs) {
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            assert_eq!(ours, theirs, "{}", replayed.tail());
-        }
-        assert_eq!(ours.len(), theirs.len(), "{}", replayed.tail());
-    }
-    // And in a file for each.
-    let folder = tempfile::tempdir().expect("a directory");
-    let each = folder.path().join("t");
-    let split = Rltrace::new().own_output().arg("--replay").arg(raw.file());
-    split.arg("-ff").arg("-o").arg(&each).run(NOTHING).expect_code(0);
-    let files = std::fs::read_dir(folder.path()).expect("files").count();
-    assert_eq!(files, ours.len());
-}
-
-/// The calls of each thread of `crowd.c`, in their order, by the thread's first argument.
-fn by_thread(traced: &Traced) -> Vec<Vec<String>> {
-    let mut all: HashMap<Option<i32>, Vec<String>> = HashMap::new();
-    for call in traced.trace.calls_of("callee") {
-        all.entry(call.pid).or_default().push(call.spelled());
-    }
-    let mut lines: Vec<_> = all.into_values().collect();
-    lines.sort();
-    lines
-}
-
-#[test]
-fn threads() {
-    let command = words(calling("crowd.c"), &["12", "300"]);
-    let direct = Rltrace::new().engine("fast").filter("callee").run(&command);
-    let raw = Raw::new();
-    raw.record(&["-e", "callee", "-T"], &command).expect_code(0);
-    let replayed = raw.replay(&["-ttt"]);
-    replayed.expect_code(0);
-    let lines = by_thread(&raw.replay(&[]));
-    assert_eq!(lines, by_thread(&direct));
-    assert_eq!(lines.iter().map(Vec::len).sum::<usize>(), 12 * 300);
-    // One line after the other, as their times tell. At the birth of a thread the rings are read one after the other, and what is recorded
-    // meanwhile in one that was read already is behind it: each of the births may turn time back once or twice.
-    let (mut last, mut late) = (0.0, 0);
-    for line in replayed
-        .trace
-        .text
-        .lines()
-        .filter(|line| line.contains("crowd->callee("))
-    {
-        let time = line
-            .split(' ')
-            .find(|word| word.len() == 17)
-            .and_then(|word| word.parse().ok());
-        let time: f64 = time.unwrap_or_else(|| panic!("{line}"));
-        late += u32::from(time < last);
-        last = time;
-    }
-    assert!(late <= 24, "time goes back {late} times");
-}
-
-#[test]
-fn an_attached_process() {
-    let mut hot = Hot::start();
-    let raw = Raw::new();
-    let tracer = raw.record_running(&hot);
-    tracer.end_by(Signal::SIGINT).expect_code(0);
-    hot.unharmed("after a recording");
-    hot.ends_well();
-    let table = raw.replay(&["-c", "--columns", "calls,name"]);
-    table.expect_code(0);
-    let counted: u64 = calls(&table, "callee");
-    table.assert(counted > 10_000, "calls were counted");
-    // Each of the threads has calls, and there are as many lines as were counted.
-    let text = raw.0.path().join("text");
-    let mut show = Command::new(rltrace_binary());
-    show.arg("--replay").arg(raw.file()).arg("-o").arg(&text);
-    run(&mut show).expect_success();
-    let (mut lines, mut threads) = (0, std::collections::BTreeSet::new());
-    for line in BufReader::new(File::open(text).expect("a trace")).lines() {
-        let line = line.expect("text");
-        threads.insert(line.split(' ').next().map(str::to_owned));
-        lines += u64::from(line.contains("->callee("));
-    }
-    // On a busy machine not each of the four has run.
-    assert!((1..=4).contains(&threads.len()), "{threads:?}");
-    assert_eq!(lines, counted);
-}
-
 /// The number of calls that a table has for a function.
 #[track_caller]
 fn calls(traced: &Traced, function: &str) -> u64 {
@@ -439,87 +299,6 @@ fn fewer_calls_by_a_filter() {
     replayed.assert(replayed.trace.calls().count() == 23, "three functions");
 }
 
-/// What a recording cannot do, and what a replay finds missing: one line, and nothing is run.
-#[test]
-fn what_does_not_go_together() {
-    let raw = Raw::new();
-    raw.record(&[], &words(mixed(), &[])).expect_code(7);
-    let counted = Raw::new();
-    counted.record(&["-c"], &words(mixed(), &[])).expect_code(7);
-    let mark = raw.0.path().join("mark");
-    let touch = [OsString::from(tool("touch")), mark.clone().into()];
-    let file = raw.0.path().join("other");
-    for options in [
-        &["-o", "x"][..],
-        &["-a", "3"],
-        &["-n", "3"],
-        &["--limit", "3"],
-        &["-ff"],
-        &["--sort", "calls"],
-        &["--columns", "calls"],
-        &["--summary-json", "x"],
-        &["--summary-and-trace"],
-        &["--color", "always"],
-        &["--output-append"],
-    ] {
-        let rltrace = Rltrace::new().own_output().arg("--record").arg(&file);
-        let refused = with(rltrace, options).run(&touch);
-        refused.expect_refusal(1, &["--record"]);
-        assert!(!mark.exists() && !file.exists(), "{options:?}");
-    }
-    let dash = Rltrace::new().own_output().arg("--record").arg("-").run(&touch);
-    dash.expect_refusal(1, &["--record -"]);
-    let nowhere = Rltrace::new()
-        .own_output()
-        .arg("--record")
-        .arg("/no/such/folder/raw")
-        .run(&touch);
-    nowhere.expect_refusal(1, &["/no/such/folder/raw", "No such file"]);
-    assert!(!mark.exists());
-    for options in [
-        &["-p", "1"][..],
-        &["-f"],
-        &["-S"],
-        &["-s", "3"],
-        &["-A", "3"],
-        &["-y"],
-        &["-w", "3"],
-        &["-x", "main"],
-        &["-L"],
-        &["-u", "root"],
-        &["-E", "A=B"],
-        &["--engine", "fast"],
-        &["--for", "3"],
-        &["true"],
-    ] {
-        raw.replay(options).expect_refusal(1, &["--replay"]);
-    }
-    for (options, word) in [
-        (&["-t"][..], "no times"),
-        (&["-r"], "no times"),
-        (&["-T"], "how long"),
-        (&["-c"], "how long"),
-        (&["-i"], "return addresses"),
-    ] {
-        raw.replay(options).expect_refusal(1, &[word, "record"]);
-    }
-    counted.replay(&[]).expect_refusal(1, &["only counted"]);
-    for (path, word) in [
-        ("/no/such/file", "No such file"),
-        ("/", "Is a directory"),
-        ("/bin/sh", "no raw trace"),
-        ("/dev/null", "cannot read"),
-        ("-", "from a file"),
-    ] {
-        let refused = Rltrace::new().own_output().arg("--replay").arg(path).run(NOTHING);
-        refused.expect_refusal(1, &[word]);
-    }
-    let mut newer = std::fs::read(raw.file()).expect("a file");
-    newer[7] += 1;
-    std::fs::write(raw.file(), newer).expect("a file");
-    raw.replay(&[]).expect_refusal(1, &["version 2"]);
-}
-
 #[test]
 fn a_command_gets_it() {
     let raw = Raw::new();
@@ -551,100 +330,6 @@ fn a_full_disk_does_the_program_no_harm() {
         own.len() == 1 && own[0].contains("No space left"),
         "it is told once",
     );
-}
-
-/// A file that was cut anywhere replays to its last whole entry.
-#[test]
-fn files_that_are_cut() {
-    let raw = Raw::new();
-    raw.record(&["-T"], &words(mixed(), &["100"])).expect_code(7);
-    let whole = std::fs::read(raw.file()).expect("a file");
-    let text = raw.replay(&[]).trace.text;
-    let step = whole.len() / 40;
-    let mut longest = 0;
-    for len in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
-        std::fs::write(raw.file(), &whole[..len]).expect("a file");
-        let cut = raw.replay(&[]);
-        let words: &[&str] = if len < 8 { &["no raw trace"] } else { &["raw"] };
-        cut.expect_refusal(1, words);
-        // The last line may be of a call whose return is not there.
-        let shown = cut
-            .trace
-            .text
-            .trim_end()
-            .trim_end_matches("<unfinished ...>")
-            .trim_end();
-        let lines = shown.rsplit_once('\n').map_or("", |(lines, _)| lines);
-        cut.assert(text.starts_with(lines), "what is shown is the beginning");
-        longest = longest.max(lines.len());
-    }
-    assert!(longest > text.len() / 2, "{longest} of {}", text.len());
-}
-
-/// A linear congruential generator: the same files each time.
-fn random(state: &mut u64) -> usize {
-    *state = state
-        .wrapping_mul(6364136223846793005)
-        .wrapping_add(1442695040888963407);
-    usize::try_from(*state >> 33).expect("31 bits")
-}
-
-/// Files with anything in them are shown as far as they go: no panic, no end of time, no more memory than a little.
-#[test]
-fn files_that_were_written_by_nobody() {
-    let raw = Raw::new();
-    raw.record(&["-T", "-i"], &words(mixed(), &["30"])).expect_code(7);
-    let whole = std::fs::read(raw.file()).expect("a file");
-    let limited = ["sh", "-c", "ulimit -v 2000000; exec \"$@\"", "sh"];
-    let mut state = 4;
-    for round in 0..120 {
-        let mut bytes = whole.clone();
-        for _ in 0..=random(&mut state) % 4 {
-            let at = random(&mut state) % bytes.len();
-            match round % 4 {
-                0 => bytes[at] ^= 1 << (random(&mut state) % 8),
-                1 => bytes[at] = 0xff,
-                2 => {
-                    let end = (at + random(&mut state) % 64).min(bytes.len());
-                    bytes.drain(at..end);
-                }
-                _ => {
-                    let end = (at + random(&mut state) % 64).min(bytes.len());
-                    let piece = bytes[at..end].to_vec();
-                    let to = random(&mut state) % bytes.len();
-                    bytes.splice(to..to, piece);
-                }
-            }
-        }
-        std::fs::write(raw.file(), &bytes).expect("a file");
-        let rltrace = Rltrace::new().by_way_of(limited).arg("--replay").arg(raw.file());
-        let shown = rltrace.arg("-T").run(NOTHING);
-        let code = shown.run.code();
-        shown.assert(
-            code == 0 || code == 1,
-            &format!("round {round}: exit status {code}"),
-        );
-        shown.assert(!shown.run.err().contains("panicked"), &format!("round {round}"));
-        shown.assert(
-            shown.run.err().lines().all(|line| line.starts_with("rltrace: ")),
-            "one line each",
-        );
-        shown.assert(!shown.trace.text.contains('\u{1b}'), "nothing reaches a terminal");
-    }
-}
-
-/// The tracer is killed: what it had written can be shown, and the file's end is told once.
-#[test]
-fn a_recording_that_was_killed() {
-    let mut hot = Hot::start();
-    let raw = Raw::new();
-    let tracer = raw.record_running(&hot);
-    tracer.end_by(Signal::SIGKILL);
-    hot.lives_on("after the death of a recording tracer");
-    hot.ends_well();
-    let shown = raw.replay(&["-c", "--columns", "calls,name"]);
-    shown.expect_refusal(1, &["ends in the middle"]);
-    shown.assert(calls(&shown, "callee") > 10_000, "there are calls");
 }
 
 /// What was lost is told at the recording, and again when it is replayed.
