@@ -3,11 +3,9 @@
 //! The number of kills is small here; the full run is
 //! `RLTRACE_CYCLES=200 cargo test -p rltrace-tests --test death -- kills`.
 
-use std::process::Command;
-
 use nix::sys::signal::{Signal, kill};
 use rltrace_tests::visits::{Kill, kill_the_target, kill_the_tracer, kill_the_tracer_of_a_command};
-use rltrace_tests::{Hot, Machine, Rltrace, Running, cycles, process, wait_for};
+use rltrace_tests::{Hot, Machine, Rltrace, cycles, process, wait_for};
 
 #[test]
 fn kills_of_the_tracer_under_load() {
@@ -76,18 +74,7 @@ fn a_command_is_killed_from_outside() {
 #[test]
 fn strace_as_the_other_witness() {
     let mut target = Hot::start();
-    let strace = Running::start(Command::new(rltrace_tests::tools::tool("strace")).args([
-        "-f",
-        "-o",
-        "/dev/null",
-        "-p",
-        &target.pid().to_string(),
-    ]));
-    wait_for("strace", || {
-        process::held(target.pid())
-            .iter()
-            .all(|thread| thread.tracer != 0)
-    });
+    let strace = target.under_strace();
     strace.signal(Signal::SIGKILL);
     strace.finish();
     target.lives_on("strace's death");

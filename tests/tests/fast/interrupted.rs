@@ -89,9 +89,9 @@ fn interrupted_by_a_timer() {
 /// As the `interrupted_by_a_timer`, with as many calls as one likes, counted.
 fn interrupted_counts(calls: u64, options: &[&str]) {
     let program = calling("interrupted.c");
-    let rltrace = options.iter().fold(fast("callee"), Rltrace::arg);
+    let rltrace = fast("callee").args(options);
     let traced = rltrace
-        .arg("-c")
+        .args(["-c", "--columns", "calls,name"])
         .run(words(&program, &[&calls.to_string(), "100"]));
     traced.expect_code(0);
     let handled: u64 = traced
@@ -102,7 +102,7 @@ fn interrupted_counts(calls: u64, options: &[&str]) {
         .and_then(|word| word.parse().ok())
         .expect("the handler's count");
     traced.assert(handled > 0, "the timer fired");
-    let seen = counted(&traced, "callee");
+    let seen = traced.counted("callee");
     traced.assert(
         seen == calls + 2 * handled,
         &format!("{seen} counted, {} made", calls + 2 * handled),

@@ -9,43 +9,19 @@ mod restricted;
 mod visits;
 
 use std::collections::HashMap;
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use rltrace_tests::engines::{as_natively, recorded, same_text};
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Rltrace, Traced, cycles, rltrace_binary, run};
-
-fn callee() -> PathBuf {
-    Build::library("callee.c").build()
-}
+use rltrace_tests::{Build, Rltrace, Traced, cycles, rltrace_binary, run, words};
 
 fn calling(source: &str) -> PathBuf {
-    Build::program(source).flags(["-O1"]).uses(&callee()).build()
+    Build::caller(source).flags(["-O1"]).build()
 }
 
 fn fast(filter: &str) -> Rltrace {
     Rltrace::new().engine("fast").filter(filter)
-}
-
-fn words(program: &Path, more: &[&str]) -> Vec<OsString> {
-    std::iter::once(program.into())
-        .chain(more.iter().map(OsString::from))
-        .collect()
-}
-
-/// The number of calls that a table (`-c`) has for a function.
-#[track_caller]
-fn counted(traced: &Traced, function: &str) -> u64 {
-    let row = traced
-        .trace
-        .text
-        .lines()
-        .find(|line| line.split_whitespace().last() == Some(function));
-    let calls = row.and_then(|row| row.split_whitespace().nth(3)?.parse().ok());
-    traced.assert(calls.is_some(), &format!("a row for {function}"));
-    calls.unwrap_or(0)
 }
 
 /// That the calls of a run were recorded inside the program, and how many call points: `-D debug` tells of each.
@@ -199,9 +175,8 @@ fn two_hundred_threads_at_once() {
 #[test]
 fn threads_and_forks() {
     let flow = Build::library("flow.c").flags(["-O1", "-fexceptions"]).build();
-    let program = Build::program("forks_and_threads.c")
+    let program = Build::caller("forks_and_threads.c")
         .flags(["-O1"])
-        .uses(&callee())
         .uses(&flow)
         .build();
     let (rounds, calls) = (12, 300);

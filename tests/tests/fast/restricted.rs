@@ -31,7 +31,7 @@ fn restricted(what: &[&str], how: &[&str]) {
         for how in how {
             for ring in ["64K", "1M"] {
                 let rltrace = Rltrace::new().filter("callee").arg("--ring").arg(ring);
-                let traced = recorded(&rltrace, words(&refuses(), &[what, how]));
+                let traced = recorded(&rltrace, words(refuses(), &[what, how]));
                 let calls = traced.trace.calls_of("callee").count();
                 traced.assert(calls == 30_010, &format!("{what} {how}: {calls} calls of 30,010"));
             }
@@ -45,7 +45,7 @@ fn restricted_programs() {
     let thousand = calling("thousand.c");
     for what in ["memfd", "futex"] {
         for how in ["errno", "kill"] {
-            let mut command = words(&refuses(), &[what, how]);
+            let mut command = words(refuses(), &[what, how]);
             command.push(thousand.clone().into());
             let traced = recorded(&Rltrace::new().filter("callee"), &command);
             let calls = traced.trace.calls_of("callee").count();

@@ -10,10 +10,8 @@ use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, Rltrace, Running, Traced, rltrace_binary, run};
 
 fn program() -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("options.c")
+    Build::caller("options.c")
         .flags(["-O0", "-fno-builtin", "-rdynamic"])
-        .uses(&library)
         .build()
 }
 
@@ -75,7 +73,7 @@ puts("out") = 4
 
 #[track_caller]
 fn gives(options: &[&str], expected: &str) -> Traced {
-    let rltrace = options.iter().fold(Rltrace::new(), Rltrace::arg);
+    let rltrace = Rltrace::new().args(options);
     let traced = rltrace.run([program()]);
     traced.expect_code(3);
     let seen = masked(&traced.trace.text);
@@ -175,7 +173,7 @@ fn filters() {
     }
     let own = calls(&["callee"], "options->");
     for option in [["-l", "libcallee.so"].as_slice(), &["--library", "*callee*"]] {
-        let seen = option.iter().fold(Rltrace::new(), Rltrace::arg).run([program()]);
+        let seen = Rltrace::new().args(option).run([program()]);
         assert_eq!(masked(&seen.trace.text), own, "{}", seen.tail());
     }
     gives(
@@ -191,7 +189,7 @@ fn functions_where_they_begin() {
         "helper(1, 1, 1, 1 <unfinished ...>\ncallee(1, 2, 3, 4) = 4996\n<... helper resumed> ) = 4997\n",
     );
     let seen = |options: &[&str]| {
-        let traced = options.iter().fold(Rltrace::new(), Rltrace::arg).run([program()]);
+        let traced = Rltrace::new().args(options).run([program()]);
         traced.expect_code(3);
         traced.trace.text
     };
@@ -264,17 +262,14 @@ fn prototypes_of_the_user() {
     .expect("written");
     let path = file.to_str().expect("UTF-8");
     for option in [["-F", path], ["--config", path]] {
-        let traced = option.iter().fold(Rltrace::new(), Rltrace::arg).run([program()]);
+        let traced = Rltrace::new().args(option).run([program()]);
         let text = masked(&traced.trace.text);
         traced.assert(text.contains("callee(1) = ADDR\n"), "the user's prototype");
         traced.assert(
             text.contains("<... qsort resumed> [ \"a\", \"b\" ], 2, 8, ADDR) = <void>\n"),
             "an array at the return",
         );
-        let cut = option
-            .iter()
-            .fold(Rltrace::new().arg("-A1"), Rltrace::arg)
-            .run([program()]);
+        let cut = Rltrace::new().arg("-A1").args(option).run([program()]);
         cut.assert(cut.trace.text.contains("[ \"a\"... ]"), "cut after one element");
     }
 }

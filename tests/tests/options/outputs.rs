@@ -12,7 +12,7 @@ fn files() {
     let read = || std::fs::read_to_string(&file).expect("the trace");
     let twice = |options: &[&str]| {
         std::fs::write(&file, "before\n").expect("written");
-        let rltrace = options.iter().fold(Rltrace::new().own_output(), Rltrace::arg);
+        let rltrace = Rltrace::new().own_output().args(options);
         let traced = rltrace.run([program()]);
         traced.expect_code(3);
         traced.assert(traced.run.err().is_empty(), "nothing on standard error");
@@ -84,8 +84,7 @@ fn colors() {
 /// the exit status is 1.
 #[test]
 fn outputs_that_break() {
-    let library = Build::library("callee.c").build();
-    let program = Build::program("thousand.c").flags(["-O1"]).uses(&library).build();
+    let program = Build::caller("thousand.c").flags(["-O1"]).build();
     for output in ["/dev/full", "|exec head -c 100 >/dev/null"] {
         let traced = Rltrace::new().own_output().arg("-o").arg(output).run([&program]);
         traced.expect_code(1);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Background, Build, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for};
+use rltrace_tests::{Background, Build, Hot, NOTHING, Rltrace, Traced, rltrace_binary, run, wait_for, words};
 use tempfile::TempDir;
 
 /// A folder with a raw trace in it.
@@ -28,7 +28,7 @@ impl Raw {
     /// Records a command with these options.
     fn record(&self, options: &[&str], command: &[OsString]) -> Traced {
         let rltrace = steady().own_output().arg("--record").arg(self.file());
-        with(rltrace, options).run(command)
+        rltrace.args(options).run(command)
     }
 
     /// Attaches to a program that calls all the time, and records until there is a megabyte.
@@ -49,23 +49,13 @@ impl Raw {
     /// Shows what was recorded.
     fn replay(&self, options: &[&str]) -> Traced {
         let rltrace = Rltrace::new().arg("--replay").arg(self.file());
-        with(rltrace, options).run(NOTHING)
+        rltrace.args(options).run(NOTHING)
     }
 }
 
 /// Programs lie at the same addresses each time.
 fn steady() -> Rltrace {
     Rltrace::new().by_way_of([OsString::from(tool("setarch")), "-R".into()])
-}
-
-fn with(rltrace: Rltrace, options: &[&str]) -> Rltrace {
-    options.iter().fold(rltrace, Rltrace::arg)
-}
-
-fn words(program: impl Into<OsString>, more: &[&str]) -> Vec<OsString> {
-    std::iter::once(program.into())
-        .chain(more.iter().map(OsString::from))
-        .collect()
 }
 
 fn mixed() -> PathBuf {
@@ -75,8 +65,7 @@ fn mixed() -> PathBuf {
 }
 
 fn calling(source: &str) -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program(source).flags(["-O1"]).uses(&library).build()
+    Build::caller(source).flags(["-O1"]).build()
 }
 
 /// Fails unless what was replayed has the lines of the direct trace; `line` makes lines of two runs comparable.
@@ -112,7 +101,7 @@ fn same(
     command: &[OsString],
     line: impl Fn(&str) -> Option<String>,
 ) -> Traced {
-    let direct = with(with(steady().engine("fast"), recorded), shown).run(command);
+    let direct = steady().engine("fast").args(recorded).args(shown).run(command);
     let raw = Raw::new();
     let run = raw.record(recorded, command);
     run.assert(
@@ -243,24 +232,11 @@ fn a_large_program() {
     same_lines(&direct, &raw.replay(&[]), not_of_the_run);
 }
 
-/// The number of calls that a table has for a function.
-#[track_caller]
-fn calls(traced: &Traced, function: &str) -> u64 {
-    let row = traced
-        .trace
-        .text
-        .lines()
-        .find(|line| line.split_whitespace().last() == Some(function));
-    let number = |row: &str| row.split_whitespace().find_map(|word| word.parse().ok());
-    row.and_then(number)
-        .unwrap_or_else(|| panic!("no row for {function}\n{}", traced.tail()))
-}
-
 #[test]
 fn tables() {
     let command = words(mixed(), &["50"]);
     let columns = ["-c", "--columns", "calls,errors,name", "--sort", "name"];
-    let direct = with(Rltrace::new().engine("fast"), &columns).run(&command);
+    let direct = Rltrace::new().engine("fast").args(columns).run(&command);
     let rows = |traced: &Traced| -> Vec<String> {
         let lines = traced.trace.text.lines();
         lines
@@ -274,7 +250,7 @@ fn tables() {
         let replayed = raw.replay(&columns);
         replayed.expect_code(0);
         assert_eq!(rows(&replayed), rows(&direct), "{recorded:?}");
-        assert_eq!(calls(&replayed, "frexp"), 50);
+        assert_eq!(replayed.counted("frexp"), 50);
     }
     // With its times, and as JSON.
     let raw = Raw::new();
@@ -290,7 +266,7 @@ fn tables() {
 fn fewer_calls_by_a_filter() {
     let command = words(mixed(), &["20"]);
     let filter = ["-e", "frexp+qsort+raise"];
-    let direct = with(steady().engine("fast"), &filter).run(&command);
+    let direct = steady().engine("fast").args(filter).run(&command);
     let raw = Raw::new();
     raw.record(&[], &command);
     let replayed = raw.replay(&filter);
@@ -349,7 +325,7 @@ fn losses_are_told_twice() {
         .iter()
         .filter_map(|line| line.split_whitespace().nth(3)?.parse::<u64>().ok())
         .sum();
-    let seen = calls(&replayed, "callee");
+    let seen = replayed.counted("callee");
     replayed.assert(
         seen <= 1_600_000 && seen + lost >= 1_600_000,
         &format!("{seen} calls seen, {lost} records lost"),

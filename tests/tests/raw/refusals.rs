@@ -26,7 +26,7 @@ fn what_does_not_go_together() {
         &["--output-append"],
     ] {
         let rltrace = Rltrace::new().own_output().arg("--record").arg(&file);
-        let refused = with(rltrace, options).run(&touch);
+        let refused = rltrace.args(options).run(&touch);
         refused.expect_refusal(1, &["--record"]);
         assert!(!mark.exists() && !file.exists(), "{options:?}");
     }

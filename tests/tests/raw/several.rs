@@ -130,7 +130,7 @@ fn an_attached_process() {
     hot.ends_well();
     let table = raw.replay(&["-c", "--columns", "calls,name"]);
     table.expect_code(0);
-    let counted: u64 = calls(&table, "callee");
+    let counted = table.counted("callee");
     table.assert(counted > 10_000, "calls were counted");
     // Each of the threads has calls, and there are as many lines as were counted.
     let text = raw.0.path().join("text");
