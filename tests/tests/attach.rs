@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use rltrace_tests::tools::tool;
 use rltrace_tests::visits::{attach_and_leave, leave_at_any_moment, saw_right_calls, spread};
 use rltrace_tests::{
     Build, Hot, Machine, NOTHING, Rltrace, Running, cycles, process, run, runs_on, wait_for,
