@@ -156,11 +156,7 @@ fn killed_at(target: Tid, what: &str, at: usize) -> Option<u64> {
                 steps += 1;
             }
         }
-        let signal = match stop {
-            Stop::SignalDelivery(signal) => Some(signal),
-            _ => None,
-        };
-        match stopped.cont_to_syscall(signal) {
+        match stopped.cont_to_syscall(stop.signal()) {
             Err(refused) if !refused.error.is_death() => panic!("{}", refused.error),
             _ => {}
         }

@@ -78,11 +78,7 @@ fn call(stopped: &Stopped) {
 
 /// Lets a thread go, with the signal at which it has stopped.
 fn leave(stopped: Stopped, stop: Stop) {
-    let signal = match stop {
-        Stop::SignalDelivery(signal) => Some(signal),
-        _ => None,
-    };
-    stopped.detach(signal).unwrap();
+    stopped.detach(stop.signal()).unwrap();
 }
 
 /// Sends a signal, from another process.
