@@ -393,6 +393,18 @@ impl Traced {
         lines.lines().map(str::to_owned).partition(|line| is_own(line))
     }
 
+    /// Fails unless each line of the trace is of a known form.
+    #[track_caller]
+    pub fn expect_known_lines(&self) -> &Self {
+        let others = self.trace.others();
+        let (count, first) = (others.len(), others.first());
+        self.assert(
+            count == 0,
+            &format!("{count} lines of no known form, the first: {first:?}"),
+        );
+        self
+    }
+
     /// The number of calls that a table has for a function, if its first column is `calls` and its last one `name`.
     #[track_caller]
     pub fn counted(&self, function: &str) -> u64 {

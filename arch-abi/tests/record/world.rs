@@ -1,7 +1,8 @@
 //! A process with recording code in it: this one. What a tracer does from outside is done here from inside.
 
 use arch_abi::record::{
-    Areas, Common, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, RingLayout, Template,
+    Areas, CallFields, Common, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume,
+    ReturnFields, RingLayout, Template,
 };
 use arch_abi::{Addr, Arch};
 use fast_ring::format::{self, block};
@@ -10,6 +11,20 @@ use std::cell::Cell;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
+
+/// The first argument and the result.
+pub(crate) fn one_word() -> Recording {
+    Recording {
+        call: CallFields {
+            ints: 1,
+            ..CallFields::default()
+        },
+        ret: Some(ReturnFields {
+            ints: 1,
+            ..ReturnFields::default()
+        }),
+    }
+}
 
 /// What the reader knows of a recording's records.
 pub(crate) fn shape(recording: &Recording) -> Shape {
