@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io;
 use std::rc::Rc;
 
-use arch_abi::Addr;
 use elf_plt::Object;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -19,7 +18,6 @@ use crate::points::{Kind, ObjectNames, PointId, Points, demangle};
 use crate::selection::{self, Selection};
 use crate::stack::CodeInfo;
 use crate::sys;
-use crate::tracer::WATCHED;
 use probes::{Collected, how_it_calls};
 
 pub use file::{FileKey, ObjectFile};
@@ -233,74 +231,42 @@ impl ObjectStore {
         path: &str,
         key: FileKey,
     ) -> Result<ObjectFile, elf_plt::Error> {
-        let is_main = key.is_main;
         let object = Object::parse(bytes)?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let names = Rc::new(ObjectNames {
-            path: path.to_owned(),
-            soname: object.soname().map(text),
-            needed: object.needed().iter().map(|name| text(name)).collect(),
-            is_main,
-        });
+        let names = Rc::new(object_names(&object, path, key.is_main));
         self.offered.libraries.push(names.short().into());
         let (mut probes, loaded_slots) = self.select(&object, &names)?;
         let debug = self.unpack_symbols(bytes, &names);
-        if is_main {
+        self.note(&object, &names, debug.is_some());
+        let (entries, ifuncs, import_slots) = self.select_entries(&object, debug.as_deref(), &names)?;
+        probes.extend(entries);
+        let exports = selection::exports(&self.selection, &object, library_names(&names))?;
+        self.wanted.extend(exports);
+        let mut made = ObjectFile::of(&object, key, names);
+        (made.probes, made.loaded_slots) = (probes, loaded_slots);
+        (made.ifuncs, made.import_slots) = (ifuncs, import_slots);
+        if self.kept.stacks {
+            let demangled = self.kept.demangled;
+            let code = CodeInfo::of(Some(file), bytes, &object, debug.as_deref(), demangled);
+            made.code = Some(Box::new(code));
+        }
+        if self.kept.unwinding {
+            made.unwinding = unwinding::calls(&object, bytes)?;
+        }
+        Ok(made)
+    }
+
+    /// Notes what an object is among those of the run. `has_debug`: it has symbols beside its tables.
+    fn note(&mut self, object: &Object<'_>, names: &ObjectNames, has_debug: bool) {
+        if names.is_main {
             self.programs.push(Program {
-                path: path.to_owned(),
+                path: names.path.clone(),
                 is_static: object.is_static(),
-                is_stripped: !object.has_symbol_table() && debug.is_none(),
+                is_stripped: !object.has_symbol_table() && !has_debug,
             });
         } else {
             let is_linker = object.lookup(b"_r_debug", None).ok().flatten().is_some();
             self.has_libraries |= !is_linker;
         }
-        let (entries, ifuncs, import_slots) = self.select_entries(&object, debug.as_deref(), &names)?;
-        probes.extend(entries);
-        let exports = selection::exports(&self.selection, &object, library_names(&names))?;
-        self.wanted.extend(exports);
-        let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
-        let watched = WATCHED
-            .iter()
-            .filter_map(|&(name, watched)| Some((defined(name.as_bytes())?, watched)))
-            .collect();
-        let is_linker = !is_main || object.interpreter().is_none();
-        Ok(ObjectFile {
-            key,
-            arch: object.arch(),
-            is_static: object.is_static(),
-            interpreter: object.interpreter().map(<[u8]>::to_vec),
-            debug_slot: object.debug_slot(),
-            state_function: is_linker.then(|| defined(b"_dl_debug_state")).flatten(),
-            r_debug: is_linker.then(|| defined(b"_r_debug")).flatten(),
-            errno_function: defined(b"__errno_location"),
-            entry: object.entry(),
-            range: object.memory_range(),
-            segments: object.segments().to_vec(),
-            phdr: object
-                .base_from_phdr(Addr::new(0))
-                .map(|base| base.unresolve(Addr::new(0))),
-            probes,
-            loaded_slots,
-            ifuncs,
-            import_slots,
-            code: self.kept.stacks.then(|| {
-                Box::new(CodeInfo::of(
-                    Some(file),
-                    bytes,
-                    &object,
-                    debug.as_deref(),
-                    self.kept.demangled,
-                ))
-            }),
-            watched,
-            unwinding: if self.kept.unwinding {
-                unwinding::calls(&object, bytes)?
-            } else {
-                Vec::new()
-            },
-            names,
-        })
     }
 
     /// The calls of `object` that the filters select.
@@ -402,6 +368,16 @@ impl ObjectStore {
             ImportSlots::of(object, &mut ifuncs)?
         };
         Ok((probes, ifuncs, slots))
+    }
+}
+
+fn object_names(object: &Object<'_>, path: &str, is_main: bool) -> ObjectNames {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    ObjectNames {
+        path: path.to_owned(),
+        soname: object.soname().map(text),
+        needed: object.needed().iter().map(|name| text(name)).collect(),
+        is_main,
     }
 }
 

@@ -59,12 +59,40 @@ fn literal(bytes: &[u8]) -> String {
 
 /// The whole program.
 pub(crate) fn program(arch: Arch, tests: &[Test]) -> String {
-    let (mut types, mut count) = (String::new(), 0);
-    let (mut functions, mut calls, mut shims) = (String::new(), String::new(), String::new());
+    let mut parts = Parts::default();
     for (index, test) in tests.iter().enumerate() {
-        let ret = declare(&test.signature.ret, "", &mut types, &mut count);
+        parts.add(index, test);
+        parts.add_call(arch, index, test);
+    }
+    let Parts {
+        types,
+        functions,
+        calls,
+        shims,
+        ..
+    } = parts;
+    let machine = if arch == Arch::X86_64 { SHIM_64 } else { SHIM_32 };
+    format!("{COMMON}\n{machine}\n{shims}\n{types}\n{functions}\nvoid run(void) {{\n{calls}}}\n")
+}
+
+/// The parts of a program.
+#[derive(Default)]
+struct Parts {
+    types: String,
+    /// How many types have a name.
+    count: u32,
+    functions: String,
+    calls: String,
+    shims: String,
+}
+
+impl Parts {
+    /// A function, `g`, and one that calls the shim before it, `c`.
+    fn add(&mut self, index: usize, test: &Test) {
+        let (types, count, functions) = (&mut self.types, &mut self.count, &mut self.functions);
+        let ret = declare(&test.signature.ret, "", types, count);
         let params: Vec<_> = (test.signature.params.iter().enumerate())
-            .map(|(param, ty)| declare(ty, &format!("a{param}"), &mut types, &mut count))
+            .map(|(param, ty)| declare(ty, &format!("a{param}"), types, count))
             .collect();
         let list = if params.is_empty() {
             "void".to_owned()
@@ -92,41 +120,33 @@ pub(crate) fn program(arch: Arch, tests: &[Test]) -> String {
             .unwrap();
         }
         let names: Vec<_> = (0..params.len()).map(|param| format!("a{param}")).collect();
-        let keep = if void {
-            String::new()
+        let (keep, used) = if void {
+            (String::new(), "")
         } else {
-            format!("{ret} r = ")
+            let used = "__asm__ volatile(\"\" :: \"r\"(&r) : \"memory\");";
+            (format!("{ret} r = "), used)
         };
-        writeln!(
-            functions,
-            "{keep}f{index}({}); {} }}",
-            names.join(", "),
-            if void {
-                ""
-            } else {
-                "__asm__ volatile(\"\" :: \"r\"(&r) : \"memory\");"
-            }
-        )
-        .unwrap();
+        writeln!(functions, "{keep}f{index}({}); {used} }}", names.join(", ")).unwrap();
+    }
+
+    /// The call of it, and the name by which the shim stands before it.
+    fn add_call(&mut self, arch: Arch, index: usize, test: &Test) {
         let size = match layout(arch.abi(), &test.signature).ret {
             place if place.by_reference => place.size,
             _ => 0,
         };
-        writeln!(calls, "memory = {size}; c{index}(); emit();").unwrap();
+        writeln!(self.calls, "memory = {size}; c{index}(); emit();").unwrap();
         let jump = if arch == Arch::X86_64 {
-            "movabs $g{}, %r11; mov %r11, target(%rip)"
+            format!("movabs $g{index}, %r11; mov %r11, target(%rip)")
         } else {
-            "movl $g{}, target"
+            format!("movl $g{index}, target")
         };
-        let jump = jump.replace("{}", &index.to_string());
         writeln!(
-            shims,
+            self.shims,
             "__asm__(\".globl f{index}\\nf{index}: {jump}\\n jmp shim\\n\");"
         )
         .unwrap();
     }
-    let machine = if arch == Arch::X86_64 { SHIM_64 } else { SHIM_32 };
-    format!("{COMMON}\n{machine}\n{shims}\n{types}\n{functions}\nvoid run(void) {{\n{calls}}}\n")
 }
 
 /// Compiles it.

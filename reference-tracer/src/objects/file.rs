@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use arch_abi::record::Hook;
 use arch_abi::{Addr, Arch, BaseAddress, FileAddr};
-use elf_plt::Segment;
+use elf_plt::{Object, Segment};
 
 use super::probes::{LoadedSlot, Probe};
 use crate::ifuncs::{Ifunc, ImportSlots};
 use crate::points::ObjectNames;
 use crate::stack::CodeInfo;
-use crate::tracer::Watched;
+use crate::tracer::{WATCHED, Watched};
 
 /// What is known of an object file, and which of its calls are traced.
 #[derive(Debug)]
@@ -54,11 +54,43 @@ pub struct ObjectFile {
     pub(crate) unwinding: Vec<(FileAddr, Hook)>,
     /// What stacks are made of, where they are shown.
     pub code: Option<Box<CodeInfo>>,
-    pub(super) segments: Vec<Segment>,
-    pub(super) phdr: Option<FileAddr>,
+    segments: Vec<Segment>,
+    phdr: Option<FileAddr>,
 }
 
 impl ObjectFile {
+    /// What an object says of itself. Nothing of it is traced.
+    pub(super) fn of(object: &Object<'_>, key: FileKey, names: Rc<ObjectNames>) -> Self {
+        let defined = |name: &[u8]| object.lookup(name, None).ok().flatten().map(|symbol| symbol.addr);
+        let is_linker = !names.is_main || object.interpreter().is_none();
+        let phdr = object.base_from_phdr(Addr::new(0));
+        Self {
+            key,
+            names,
+            arch: object.arch(),
+            is_static: object.is_static(),
+            interpreter: object.interpreter().map(<[u8]>::to_vec),
+            debug_slot: object.debug_slot(),
+            state_function: is_linker.then(|| defined(b"_dl_debug_state")).flatten(),
+            r_debug: is_linker.then(|| defined(b"_r_debug")).flatten(),
+            errno_function: defined(b"__errno_location"),
+            entry: object.entry(),
+            range: object.memory_range(),
+            probes: Vec::new(),
+            loaded_slots: Vec::new(),
+            ifuncs: Vec::new(),
+            import_slots: ImportSlots::default(),
+            watched: WATCHED
+                .iter()
+                .filter_map(|&(name, watched)| Some((defined(name.as_bytes())?, watched)))
+                .collect(),
+            unwinding: Vec::new(),
+            code: None,
+            segments: object.segments().to_vec(),
+            phdr: phdr.map(|base| base.unresolve(Addr::new(0))),
+        }
+    }
+
     /// The base address by a line of `/proc/PID/maps`.
     #[must_use]
     pub fn base_from_mapping(&self, start: Addr, offset: u64) -> Option<BaseAddress> {

@@ -53,53 +53,22 @@ fn what_a_function_has_written() {
     }
     drop(inside);
     let seen = captures.world.drain(&mut captures.consumer);
-    let ends: Vec<_> = seen
-        .iter()
-        .filter(|seen| !seen.captures.is_empty())
-        .map(|seen| &seen.captures)
-        .collect();
-    let many = |value: u8, count: usize, end| (vec![value; count], end);
-    assert_eq!(
-        *ends[0],
-        [
-            many(10, 8, End::Whole),
-            many(10, 10, End::Whole),
-            many(10, 1, End::Whole)
-        ]
-    );
-    assert_eq!(
-        *ends[1],
-        [
-            many(64, 62, End::Whole),
-            many(64, 64, End::Whole),
-            many(64, 1, End::Whole)
-        ]
-    );
-    assert_eq!(
-        *ends[2],
-        [
-            many(100, 64, End::Cut),
-            many(100, 64, End::Cut),
-            many(100, 1, End::Whole)
-        ]
-    );
-    assert_eq!(
-        *ends[3],
-        [
-            many(0, 0, End::Whole),
-            many(1, 1, End::Whole),
-            many(1, 1, End::Whole)
-        ]
-    );
-    assert_eq!(
-        *ends[4],
-        [
-            many(0, 0, End::Whole),
-            many(0, 0, End::Whole),
-            many(1, 1, End::Whole)
-        ]
-    );
-    assert_eq!(ends.len(), 5);
+    let ends = seen.iter().filter(|seen| !seen.captures.is_empty());
+    let ends: Vec<_> = ends.map(|seen| seen.captures.clone()).collect();
+    // Each byte has this value; so many as the result tells, as the argument tells, and one.
+    let expected = [
+        (10, [(8, End::Whole), (10, End::Whole), (1, End::Whole)]),
+        (64, [(62, End::Whole), (64, End::Whole), (1, End::Whole)]),
+        (100, [(64, End::Cut), (64, End::Cut), (1, End::Whole)]),
+        (1, [(0, End::Whole), (1, End::Whole), (1, End::Whole)]),
+        // Nothing was written: the byte is the one before.
+        (1, [(0, End::Whole), (0, End::Whole), (1, End::Whole)]),
+    ];
+    let many = |(value, captures): (u8, [(usize, End); 3])| {
+        let many = |(count, end)| (vec![value; count], end);
+        captures.map(many).to_vec()
+    };
+    assert_eq!(ends, expected.map(many));
 }
 
 extern "C" fn name(
