@@ -117,6 +117,15 @@ impl Case {
         with
     }
 
+    fn decoder<'a>(&'a self, memory: &'a dyn TargetMemory) -> Decoder<'a> {
+        Decoder {
+            types: self.prototypes.types(),
+            limits: self.limits,
+            memory,
+            describe: &Names,
+        }
+    }
+
     fn run(&self, capture: bool) -> String {
         let types = self.prototypes.types();
         let mut snapshot = Snapshot::default();
@@ -130,12 +139,7 @@ impl Case {
             snapshot: &snapshot,
             memory: &self.before,
         };
-        let decoder = Decoder {
-            types,
-            limits: self.limits,
-            memory: &memory,
-            describe: &Names,
-        };
+        let decoder = self.decoder(&memory);
         decoder.entry(&self.plan, &self.call, &mut shown, &mut scratch, &mut entry);
         let mut snapshot = Snapshot::default();
         if capture {
@@ -153,12 +157,7 @@ impl Case {
             snapshot: &snapshot,
             memory: &self.after,
         };
-        let decoder = Decoder {
-            types,
-            limits: self.limits,
-            memory: &memory,
-            describe: &Names,
-        };
+        let decoder = self.decoder(&memory);
         decoder.exit(
             &self.plan,
             &self.call,
