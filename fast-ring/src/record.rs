@@ -185,9 +185,10 @@ impl<'a> Call<'a> {
         self.words.get(index).map(|word| u64::from_le_bytes(*word))
     }
 
+    #[inline]
     fn part(&self, words: Range<u16>) -> Words<'a> {
         let words = usize::from(words.start)..usize::from(words.end);
-        Words(self.words.get(words).unwrap_or_default().as_flattened())
+        Words(self.words.get(words).unwrap_or_default())
     }
 }
 
@@ -207,18 +208,18 @@ impl fmt::Debug for Call<'_> {
 
 /// Words of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Words<'a>(&'a [u8]);
+pub struct Words<'a>(&'a [[u8; 8]]);
 
 impl<'a> Words<'a> {
     /// The words that lie in `bytes`; what is left over at the end is no word.
     pub(crate) fn new(bytes: &'a [u8]) -> Words<'a> {
-        Words(bytes)
+        Words(bytes.as_chunks().0)
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len() / 8
+        self.0.len()
     }
 
     /// Whether there are none.
@@ -231,16 +232,12 @@ impl<'a> Words<'a> {
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u64> {
-        let at = index.checked_mul(8)?;
-        let bytes = self.0.get(at..at.checked_add(8)?)?;
-        Some(u64::from_le_bytes(*bytes.first_chunk()?))
+        self.0.get(index).map(|word| u64::from_le_bytes(*word))
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + use<'a> {
-        self.0
-            .chunks_exact(8)
-            .filter_map(|word| word.first_chunk().copied().map(u64::from_le_bytes))
+        self.0.iter().map(|word| u64::from_le_bytes(*word))
     }
 }
 
