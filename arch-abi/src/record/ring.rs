@@ -2,7 +2,7 @@
 
 /// The format of the ring that stubs write to: offsets and bits. Who makes the ring knows them.
 ///
-/// With the feature `fast-ring` it is made of a [`fast_ring::Layout`]; any other ring will do whose protocol is the same
+/// With the feature `fast-ring` it is made of a `fast_ring::Layout`; any other ring will do whose protocol is the same
 /// (`FORMAT.md` of `fast-ring`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(missing_docs)] // the names are those of the ring's own format, which documents them

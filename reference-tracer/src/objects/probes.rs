@@ -26,7 +26,7 @@ pub struct Probe {
     pub site: Site,
     /// The slot through which the instruction calls, if it does.
     pub slot: Option<FileAddr>,
-    /// Whether it is traced only if it leads to a library that was asked for ([`ObjectStore::leads_to_wanted`]).
+    /// Whether it is traced only if it leads to a library that was asked for ([`ObjectStore::leads_to_wanted`](super::ObjectStore::leads_to_wanted)).
     pub by_callee: bool,
 }
 
