@@ -1,6 +1,5 @@
 //! Programs that people run, with every call between all their objects recorded inside of them: they do what they do without it.
 
-use std::ffi::OsString;
 use std::process::Command;
 
 use rltrace_tests::engines::{as_natively, recorded};

@@ -1,6 +1,5 @@
 //! Programs that people run: under the tracer they do what they do without it, and their calls are in the trace.
 
-use std::ffi::OsString;
 use std::process::Command;
 
 use rltrace_tests::engines::as_natively;
