@@ -283,8 +283,9 @@ impl Line<'_> {
         self.long_after(before, number)
     }
 
+    /// Appends two characters and a digit.
     #[inline(always)]
-    fn digit_after(self, before: Two, digit: u64) -> Self {
+    pub(crate) fn digit_after(self, before: Two, digit: u64) -> Self {
         let both = u64::from(before) | (u64::from(b'0') + digit) << 16;
         let [a, b, c, d, ..] = both.to_le_bytes();
         self.some(&[a, b, c, d], 3)

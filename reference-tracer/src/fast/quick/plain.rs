@@ -17,6 +17,8 @@ pub(super) struct Plain {
     index: u8,
     /// How many of the word's upper bits are not of it.
     unused: u8,
+    /// Numbers below this one are one digit, and no more is to be asked.
+    digits: u8,
     how: Digits,
 }
 
@@ -55,6 +57,10 @@ impl Plain {
             when: word.when,
             index: word.index,
             unused: 64 - 8 * size,
+            digits: match how {
+                Digits::Hex | Digits::Pointer => 0,
+                _ => 10,
+            },
             how,
         })
     }
@@ -65,18 +71,21 @@ impl Plain {
             return line.refuse();
         };
         let high = word << (self.unused & 63);
-        let bits = || high >> (self.unused & 63);
+        let bits = high >> (self.unused & 63);
+        if bits < self.digits.into() {
+            return line.digit_after(before, bits);
+        }
         let signed = || high.cast_signed() >> (self.unused & 63);
         match self.how {
             Digits::Signed => line.signed_after(before, signed()),
-            Digits::Unsigned => line.unsigned_after(before, bits()),
+            Digits::Unsigned => line.unsigned_after(before, bits),
             Digits::Hex if high == 0 => line.unsigned_after(before, 0),
             Digits::Pointer if high == 0 => line.put(&before.to_le_bytes()).put(b"nil"),
             Digits::Guess if guess_is_small(signed()) => line.signed_after(before, signed()),
-            Digits::GuessUnsigned if guess_is_small(bits().cast_signed().max(0)) => {
-                line.unsigned_after(before, bits().cast_signed().max(0).cast_unsigned())
+            Digits::GuessUnsigned if guess_is_small(bits.cast_signed().max(0)) => {
+                line.unsigned_after(before, bits.cast_signed().max(0).cast_unsigned())
             }
-            _ => line.hex_after(before, bits()),
+            _ => line.hex_after(before, bits),
         }
     }
 }

@@ -84,7 +84,11 @@ impl<'a> Records<'a> {
     /// A word of an integer register or of the stack.
     #[inline(always)]
     pub(super) fn int(&self, when: When, index: u8) -> Option<u64> {
-        self.words[when as usize].get(index.into())
+        let words = match when {
+            When::Call => self.words[0],
+            When::Return => self.words[1],
+        };
+        words.get(index.into())
     }
 
     #[inline]
