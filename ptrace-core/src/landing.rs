@@ -211,6 +211,7 @@ mod tests {
             tid: 1,
             regs: &regs,
             mask: 0,
+            scheduling: None,
             signal: None,
             makes_thread: false,
         };

@@ -10,7 +10,7 @@
 //!
 //! The tracer may be killed between any two requests. The instruction is the first of landing code (see
 //! `landing`), which restores mask and registers. So the order is: landing code, registers, mask; and back: mask,
-//! registers, landing code. While the mask is not the thread's own, its PC is in the landing code.
+//! registers, landing code. While the mask is not the thread's own, its PC is in the landing code. The same holds for its scheduling (see `loan`).
 
 use arch_abi::{Addr, Arch, Interrupted, QueuedSignal, Regs, SIGINFO_LEN};
 
@@ -18,6 +18,7 @@ use crate::cpus;
 use crate::error::Error;
 use crate::id::{Signal, Tid};
 use crate::landing::Piece;
+use crate::loan::Loan;
 use crate::procfs::{self, Mapping};
 use crate::rseq;
 use crate::stop::{Status, SyscallStop};
@@ -56,12 +57,14 @@ fn call(
     let mut call = Call {
         stopped,
         must_stop: false,
+        loan: Loan::to(stopped),
         new_thread,
         child: None,
     };
     let result = call.at_a_steady_stop(mask, nr, args);
     if result.is_err() {
         // The thread must not be left deaf.
+        call.end_loan();
         let _ = stopped.set_sigmask(mask);
     }
     if call.must_stop {
@@ -75,6 +78,8 @@ struct Call<'a> {
     stopped: &'a Stopped,
     /// A `SIGSTOP`, which cannot be blocked, came meanwhile.
     must_stop: bool,
+    /// The tracer's haste, which the thread has while it is in landing code.
+    loan: Option<Loan>,
     /// The call makes a thread, and here is a system call instruction by which that ends.
     new_thread: Option<Addr>,
     /// The thread that it has made.
@@ -168,6 +173,10 @@ impl Call<'_> {
             signal,
         };
         let place = self.place(&before)?;
+        if let Place::Borrowed(_) = place {
+            // Nothing would take it back.
+            self.loan = None;
+        }
         let result = self.make(&before, place.call(), nr, args);
         self.come_back(&before, &place)?;
         // A thread that was made and could not be sent elsewhere stands there.
@@ -234,6 +243,7 @@ impl Call<'_> {
             tid: self.stopped.tid().raw(),
             regs: &before.alone,
             mask: before.mask.bits(),
+            scheduling: self.loan.as_ref().map(Loan::own),
             signal: signal.map(|(held, status)| QueuedSignal {
                 tgid: status.own_tgid,
                 tid: status.own_tid,
@@ -257,12 +267,18 @@ impl Call<'_> {
         aim(&mut regs, at, nr, args);
         self.stopped.set_regs(&regs)?;
         self.stopped.set_sigmask(SignalSet::ALL)?;
+        if let Some(loan) = &self.loan {
+            loan.begin(self.stopped);
+        }
         for _entry_then_exit in 0..2 {
             self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
         }
         if let (Some(end), Some(child)) = (self.new_thread, self.child) {
             // Before the landing code, where it stands, is taken away.
             let_end(child, end)?;
+            if let Some(loan) = &self.loan {
+                loan.end_of_new(child);
+            }
         }
         let regs = self.stopped.regs()?;
         let raw = regs.get(regs.abi().regs().syscall_ret);
@@ -278,8 +294,15 @@ impl Call<'_> {
             }
             None => self.interrupt()?,
         }
+        self.end_loan();
         self.stopped.set_sigmask(before.mask)?;
         self.stopped.set_regs(&before.regs)
+    }
+
+    fn end_loan(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            loan.end(self.stopped);
+        }
     }
 
     /// Stops the thread by a signal that it does not have pending, so that no signal of its own is merged
