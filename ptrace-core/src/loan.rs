@@ -17,7 +17,6 @@ use std::os::unix::fs::FileExt;
 
 use arch_abi::OwnScheduling;
 
-use crate::id::Tid;
 use crate::stopped::Stopped;
 use crate::sys::{self, Scheduling};
 
@@ -66,9 +65,9 @@ impl Loan {
         let _ = Scheduling::LENT.apply(stopped.tid());
     }
 
-    /// Gives a thread that was made meanwhile the policy that its maker had before.
-    pub(crate) fn end_of_new(&self, tid: Tid) {
-        let _ = self.own.apply(tid);
+    /// What the thread had before, and is to have again.
+    pub(crate) const fn scheduling(&self) -> Scheduling {
+        self.own
     }
 
     /// Gives the thread back what it had; its PC is in landing code still.

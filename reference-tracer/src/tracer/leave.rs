@@ -60,10 +60,15 @@ impl Tracer {
         for (stopped, stop) in last {
             stay.extend(self.leave_last(stopped, stop, &inside));
         }
-        tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
+        let last = since.elapsed();
+        for envoy in &stay {
+            self.end_guard_by(envoy);
+        }
         drop(haste);
+        tracing::debug!(to_stop = ?all, ?most, ?last, guarded = ?since.elapsed(), "leave: stopped for");
         self.drain(Pass::All);
-        for envoy in stay {
+        for mut envoy in stay {
+            envoy.take_time();
             self.tidy(envoy.stopped(), &inside);
             envoy.recall();
         }
@@ -74,12 +79,19 @@ impl Tracer {
         }
     }
 
-    /// Leaves the last thread of a process, and an envoy to tidy up.
+    /// Leaves the last thread of a process, and an envoy to take the guard out of force, and to tidy up.
+    ///
+    /// What may not wait for that is a SIGTRAP that the program ignores: the next program would inherit that, but not a guard.
     fn leave_last(&mut self, stopped: Stopped, stop: Stop, inside: &FxHashSet<Tid>) -> Option<Envoy> {
         let (stopped, signal) = self.give_back(stopped, stop);
-        self.with_space(&stopped, |space| space.end_guard(&stopped));
         let is_of_64_bits = stopped.regs().is_ok_and(|regs| regs.arch() == Arch::X86_64);
         let envoy = is_of_64_bits.then(|| Envoy::from(&stopped).ok()).flatten();
+        self.with_space(&stopped, |space| {
+            let ignores = space.programs_action().is_some_and(|action| action.ignores());
+            if ignores || envoy.is_none() {
+                space.end_guard(&stopped);
+            }
+        });
         if envoy.is_none() {
             // Where there may be no thread more, the program waits.
             self.drain(Pass::All);
@@ -88,6 +100,14 @@ impl Tracer {
         // Who died needs no leave.
         let _: Result<(), _> = stopped.detach(signal);
         envoy
+    }
+
+    /// Takes the guard of a process out of force, whose threads were all let go.
+    fn end_guard_by(&self, envoy: &Envoy) {
+        let stopped = envoy.stopped();
+        if let Some(process) = self.processes.get(&stopped.tgid()) {
+            process.space.borrow_mut().end_guard(stopped);
+        }
     }
 
     /// Unmaps what a process has of the tracer's, in the name of a thread of it: one of its own, which is stopped, or an envoy, while
@@ -139,10 +159,23 @@ impl Tracer {
             }
             self.take_births(&mut held, before);
             let all_known = tgids.iter().all(|tgid| !stopped_once.insert(*tgid));
-            if all_known && held.len() == before {
+            if (all_known && held.len() == before) || self.is_all(&held) {
                 return held;
             }
         }
+    }
+
+    /// Whether these are all threads of the one process there is, so that nobody is left who could make another one.
+    fn is_all(&self, held: &Held) -> bool {
+        let Some((first, _)) = held.first() else {
+            return false;
+        };
+        let tells_of_another =
+            |stop: &Stop| matches!(stop, Stop::Fork { .. } | Stop::Vfork { .. } | Stop::Clone { .. });
+        self.session.tids().count() == held.len()
+            && held
+                .iter()
+                .all(|(stopped, stop)| stopped.tgid() == first.tgid() && !tells_of_another(stop))
     }
 
     /// Threads and processes whose first stop is among the new ones become known; a child that is not
@@ -364,7 +397,7 @@ impl Space {
         let _ = traps.remove_all(&mut code);
     }
 
-    /// Takes the guard out of force. All threads are stopped, and none is behind a trap that it was not seen at.
+    /// Takes the guard out of force. All threads are stopped, and none is behind a trap that it was not seen at; or all were let go after that.
     pub(super) fn end_guard(&mut self, stopped: &Stopped) {
         if let Some(guard) = &mut self.guard {
             guard.end(stopped, &self.memory);

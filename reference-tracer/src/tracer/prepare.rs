@@ -52,7 +52,8 @@ impl Tracer {
         let haste = self.options.hand_off.then(Haste::begin);
         let envoy = Envoy::to(pid);
         drop(haste);
-        let envoy = envoy.inspect_err(|why| told(why)).ok()?;
+        let mut envoy = envoy.inspect_err(|why| told(why)).ok()?;
+        envoy.take_time();
         let prepared = self.prepare_by(&envoy, pid, status.threads > 1);
         envoy.recall();
         prepared
