@@ -6,13 +6,13 @@
 //! (`arch_abi::OwnScheduling`). The thread executes system calls there and nothing of the program.
 //!
 //! The loan is for threads of the usual policies. It is refused to one whose policy could not be taken back exactly: one with a limit of realtime CPU
-//! time (`RLIMIT_RTTIME`), or with `SCHED_RESET_ON_FORK`, or whose timer slack cannot be read.
+//! time (`RLIMIT_RTTIME`), or with `SCHED_RESET_ON_FORK`, or whose timer slack cannot be read; and to one that is about to get a signal.
 // QUIRK timer-slack: a thread that becomes a realtime one loses its timer slack, and gets its default one, not what it had set, when it is one no more.
 // Seen: Linux 6.18. Source: kernel/sched/syscalls.c, __setscheduler_params (since 6.12). Drop when: never. Test: tests/haste.rs,
 // a_call_in_haste_leaves_the_scheduling_alone. Landing code and `Loan` set it again.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 
 use arch_abi::OwnScheduling;
@@ -75,9 +75,8 @@ impl Loan {
         // Who died needs nothing.
         let _ = self.own.apply(stopped.tid());
         if read_number(&self.slack_file).is_ok_and(|now| now != u64::from(self.timer_slack)) {
-            let _ = self
-                .slack_file
-                .write_at(self.timer_slack.to_string().as_bytes(), 0);
+            // pwrite(2) is not for this file.
+            let _ = (&self.slack_file).write_all(self.timer_slack.to_string().as_bytes());
         }
     }
 }

@@ -181,6 +181,10 @@ impl Call<'_> {
             mask,
             signal,
         };
+        if before.signal.is_some() {
+            // Each step more would be one at which a kill makes a signal come twice.
+            self.loan = None;
+        }
         let place = self.place(&before)?;
         if let Place::Borrowed(_) = place {
             // Nothing would take it back.

@@ -10,8 +10,8 @@ use std::process::Stdio;
 use arch_abi::{Addr, LANDING_LEN, Landing};
 use common::{Untraced, compile, pass, start};
 use ptrace_core::{
-    AttachReason, Command, Envoy, ExitStatus, NoEnvoy, Options, Session, Signal, Stop, Stopped, SyscallStop,
-    Tid, Wait, procfs,
+    AttachReason, Command, Envoy, ExitStatus, Haste, NoEnvoy, Options, Session, Signal, Stop, Stopped,
+    SyscallStop, Tid, Wait, procfs,
 };
 
 const CHECKS_ITSELF: &str = include_str!("fixtures/checks_itself.c");
@@ -80,6 +80,7 @@ fn tracer_role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let numbers: Vec<i32> = role.split(' ').filter_map(|word| word.parse().ok()).collect();
     let target = Tid::new(numbers[0]);
+    let _haste = role.ends_with(" in haste").then(Haste::begin);
     match role.split(' ').nth(1) {
         Some("all") => call_in_all_threads(target),
         Some("thread") => call_in_thread(target, usize::try_from(numbers[1]).unwrap()),
@@ -249,6 +250,12 @@ fn only_looks(nr: u64) -> bool {
         libc::SYS_read,
         libc::SYS_close,
         libc::SYS_process_vm_readv,
+        libc::SYS_pread64,
+        libc::SYS_fcntl,
+        libc::SYS_gettid,
+        libc::SYS_prlimit64,
+        libc::SYS_sched_getparam,
+        libc::SYS_sched_getscheduler,
     ]
     .map(|nr| u64::try_from(nr).unwrap())
     .contains(&nr)
@@ -263,11 +270,19 @@ fn send(tid: Tid, signal: &str) {
 
 /// Kills a tracer at each step of a call in turn, and gives how many there were.
 fn kill_at_each_step(target: &mut Target, what: &str, mut check: impl FnMut(&mut Target, &str)) -> usize {
+    let lends = libc::SYS_sched_setscheduler.unsigned_abs();
+    let mut lent = false;
     for step in 0.. {
         let killed = killed_at(target.tid(), what, step);
+        lent |= killed == Some(lends);
         let about = format!("{what}: killed at step {step}, before system call {killed:?}");
         check(target, &about);
         if killed.is_none() {
+            let in_haste = what.ends_with(" in haste");
+            assert_eq!(
+                lent, in_haste,
+                "{what}: the test takes the right to be a realtime thread"
+            );
             return step;
         }
     }
@@ -287,6 +302,17 @@ fn a_tracer_killed_at_each_step_of_a_call_harms_no_thread() {
         });
         assert!(steps > 12, "{steps} steps are no call");
     }
+    // In haste a thread has another policy meanwhile.
+    for thread in 0..4 {
+        let steps = kill_at_each_step(
+            &mut target,
+            &format!("thread {thread} in haste"),
+            |target, about| {
+                target.goes_on(4, about);
+            },
+        );
+        assert!(steps > 14, "{steps} steps are no call in haste");
+    }
     // The code that the dead left shows that they died in the middle.
     assert!(left_behind > 12, "{left_behind}");
 }
@@ -305,11 +331,13 @@ fn a_tracer_killed_at_each_step_leaves_no_envoy() {
     let mut target = Target::start("envoy_steps", CHECKS_ITSELF, &[]);
     target.goes_on(4, "it has begun");
     let threads = procfs::threads(target.tid()).unwrap();
-    let steps = kill_at_each_step(&mut target, "envoy", |target, about| {
-        wait_for_threads(target, &threads, about);
-        target.goes_on(4, about);
-    });
-    assert!(steps > 40, "{steps} steps are no envoy's");
+    for what in ["envoy", "envoy in haste"] {
+        let steps = kill_at_each_step(&mut target, what, |target, about| {
+            wait_for_threads(target, &threads, about);
+            target.goes_on(4, about);
+        });
+        assert!(steps > 40, "{steps} steps are no envoy's");
+    }
 }
 
 /// While it is there the program runs, and nobody traces its threads; afterwards there is nothing left.

@@ -367,11 +367,11 @@ fn last_of_each(held: Held) -> (Held, Held) {
     (last.into_iter().map(|(last, _)| last).collect(), others)
 }
 
-/// How well a thread serves for what is done while the others of its process run already: it is at no SIGTRAP, and sleeps if that can be. The
+/// How well a thread serves for what is done while the others of its process run already: it is at no signal, for which haste is not, and sleeps if that can be. The
 /// leader would not be seen to end if another thread executed a program (quirk leader-of-an-exec).
 pub(super) fn fitness(stopped: &Stopped, stop: Stop) -> u8 {
     match stop {
-        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
+        Stop::SignalDelivery(_) => 0,
         _ if stopped.tid() == stopped.tgid() => 1,
         _ if !is_asleep(stopped) => 2,
         _ => 3,
