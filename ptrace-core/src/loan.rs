@@ -60,8 +60,8 @@ impl Loan {
         }
     }
 
-    /// Makes the thread a realtime one; its PC is in landing code. A refusal leaves it as it is.
-    pub(crate) fn begin(&self, stopped: &Stopped) {
+    /// Makes the thread a realtime one; its PC is in landing code, which knows this loan. A refusal leaves it as it is.
+    pub(crate) fn begin(stopped: &Stopped) {
         let _ = Scheduling::LENT.apply(stopped.tid());
     }
 

@@ -280,8 +280,8 @@ impl Call<'_> {
         aim(&mut regs, at, nr, args);
         self.stopped.set_regs(&regs)?;
         self.stopped.set_sigmask(SignalSet::ALL)?;
-        if let Some(loan) = &self.loan {
-            loan.begin(self.stopped);
+        if self.loan.is_some() {
+            Loan::begin(self.stopped);
         }
         self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
         if let Some(end) = self.new_thread {
