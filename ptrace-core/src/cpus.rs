@@ -153,6 +153,14 @@ impl Haste {
     }
 }
 
+impl Haste {
+    /// Whether the calling thread is a realtime one, by this or already before.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        self.own.is_some() || !sys::yields_to_realtime(sys::gettid())
+    }
+}
+
 impl Drop for Haste {
     fn drop(&mut self) {
         if let Some(own) = &self.own {

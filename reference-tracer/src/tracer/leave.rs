@@ -42,24 +42,9 @@ impl Tracer {
         }
         let inside = self.leave_rings(&held);
         let held = self.drain_traps(held);
-        // A thread whose program counter was put back is let go at once: should the tracer die now, its
-        // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
-        let (last, others) = last_of_each(held);
-        // Quirk leader-of-an-exec: a leader is to be done with before the others may execute a program.
-        let (leaders, last): (Held, Held) = last
-            .into_iter()
-            .partition(|(stopped, _)| stopped.tid() == stopped.tgid());
-        let mut stay = Vec::new();
-        for (stopped, stop) in leaders {
-            stay.extend(self.leave_last(stopped, stop, &inside));
-        }
-        for (stopped, stop) in others {
-            self.let_go(stopped, stop);
-        }
-        let most = since.elapsed();
-        for (stopped, stop) in last {
-            stay.extend(self.leave_last(stopped, stop, &inside));
-        }
+        let is_hasty = haste.as_ref().is_some_and(Haste::is_granted);
+        let (stay, most) = self.let_all_go(held, &inside, is_hasty);
+        let most = most.duration_since(since);
         let last = since.elapsed();
         for envoy in &stay {
             self.end_guard_by(envoy);
@@ -79,13 +64,48 @@ impl Tracer {
         }
     }
 
+    /// Lets all threads go. Gives the envoys that stay, and when all threads were gone but for those that were to make one.
+    fn let_all_go(&mut self, held: Held, inside: &FxHashSet<Tid>, is_hasty: bool) -> (Vec<Envoy>, Instant) {
+        let (last, others) = last_of_each(held);
+        // Quirk leader-of-an-exec: a leader is to be done with before the others may execute a program.
+        let (leaders, last): (Held, Held) = last
+            .into_iter()
+            .partition(|(stopped, _)| stopped.tid() == stopped.tgid());
+        // A thread whose program counter was put back is let go at once: should the tracer die now, its
+        // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
+        let (at_traps, others): (Held, Held) = others
+            .into_iter()
+            .partition(|(_, stop)| *stop == Stop::SignalDelivery(Signal::SIGTRAP));
+        // Without haste the others would take the CPU that it needs to make an envoy.
+        let (early, last): (Held, Held) = last
+            .into_iter()
+            .partition(|(stopped, _)| !is_hasty && may_send(stopped));
+        let mut stay = Vec::new();
+        for (stopped, stop) in leaders {
+            stay.extend(self.leave_last(stopped, stop, inside));
+        }
+        for (stopped, stop) in at_traps {
+            self.let_go(stopped, stop);
+        }
+        for (stopped, stop) in early {
+            stay.extend(self.leave_last(stopped, stop, inside));
+        }
+        for (stopped, stop) in others {
+            self.let_go(stopped, stop);
+        }
+        let most = Instant::now();
+        for (stopped, stop) in last {
+            stay.extend(self.leave_last(stopped, stop, inside));
+        }
+        (stay, most)
+    }
+
     /// Leaves the last thread of a process, and an envoy to take the guard out of force, and to tidy up.
     ///
     /// What may not wait for that is a SIGTRAP that the program ignores: the next program would inherit that, but not a guard.
     fn leave_last(&mut self, stopped: Stopped, stop: Stop, inside: &FxHashSet<Tid>) -> Option<Envoy> {
         let (stopped, signal) = self.give_back(stopped, stop);
-        let is_of_64_bits = stopped.regs().is_ok_and(|regs| regs.arch() == Arch::X86_64);
-        let envoy = is_of_64_bits.then(|| Envoy::from(&stopped).ok()).flatten();
+        let envoy = may_send(&stopped).then(|| Envoy::from(&stopped).ok()).flatten();
         self.with_space(&stopped, |space| {
             let ignores = space.programs_action().is_some_and(|action| action.ignores());
             if ignores || envoy.is_none() {
@@ -365,6 +385,11 @@ fn last_of_each(held: Held) -> (Held, Held) {
         }
     }
     (last.into_iter().map(|(last, _)| last).collect(), others)
+}
+
+/// Whether an envoy may come from a thread: of others than 64 bits it would not end with the tracer.
+fn may_send(stopped: &Stopped) -> bool {
+    stopped.regs().is_ok_and(|regs| regs.arch() == Arch::X86_64)
 }
 
 /// How well a thread serves for what is done while the others of its process run already: it is at no signal, for which haste is not, and sleeps if that can be. The
