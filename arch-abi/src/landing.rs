@@ -3,10 +3,10 @@
 use crate::regs::Regs;
 
 /// How many bytes one piece of landing code takes, its data included.
-pub const LANDING_LEN: usize = 320;
+pub const LANDING_LEN: usize = 352;
 
 /// Code that makes a system call in the name of an interrupted thread and then puts back, by itself, all that a
-/// tracer changed for it: registers, signal mask, and the signal for which the thread had stopped. A tracer
+/// tracer changed for it: registers, signal mask, scheduling policy, and the signal for which the thread had stopped. A tracer
 /// that is alive stops the thread right after the call and never lets it go further; when the
 /// tracer is killed, the thread goes on as if nothing had been.
 ///
@@ -31,11 +31,22 @@ pub struct Interrupted<'a> {
     pub regs: &'a Regs,
     /// Its signal mask, as the kernel's `sigset_t`.
     pub mask: u64,
+    /// Its own scheduling, if it makes the call under another policy.
+    pub scheduling: Option<OwnScheduling>,
     /// The signal that it was about to get, to be queued again.
     pub signal: Option<QueuedSignal<'a>>,
     /// Whether the call is clone(2), and makes another thread: that one has the same registers and goes on at the same place, and the
     /// way back is not its own. It ends.
     pub makes_thread: bool,
+}
+
+/// How a thread that is no realtime one is scheduled, as far as another policy has to be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnScheduling {
+    /// `SCHED_OTHER`, `SCHED_BATCH` or `SCHED_IDLE` (sched(7)). Its nice value it never lost.
+    pub policy: u32,
+    /// Its timer slack in nanoseconds, which is lost with the policy (`PR_SET_TIMERSLACK(2const)`).
+    pub timer_slack: u32,
 }
 
 /// A signal that a thread queues to itself.

@@ -17,7 +17,7 @@ pub use addr::{Addr, BaseAddress, FileAddr};
 pub use call::{
     ArgCursor, CType, CallLayout, Captured, Float, Layout, Piece, Place, Signature, Source, VaCursor, layout,
 };
-pub use landing::{Interrupted, LANDING_LEN, Landing, QueuedSignal, SIGINFO_LEN};
+pub use landing::{Interrupted, LANDING_LEN, Landing, OwnScheduling, QueuedSignal, SIGINFO_LEN};
 pub use plt::{PltCode, SlotAccess, SlotOperand, SlotReference, SlotRelocations, Stub};
 pub use regs::{FpRegs, Reg, RegLayout, Regs, UnknownRegset};
 pub use step::{

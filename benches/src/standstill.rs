@@ -18,10 +18,19 @@ pub struct Standstill {
     pub attach: f64,
     /// None of its threads went on, when it went.
     pub leave: f64,
-    /// From the tracer's first request to stop when it came until it had let go all threads but one, which sleeps.
-    pub attach_held: f64,
-    /// The same when it went.
-    pub leave_held: f64,
+    /// For how long the tracer held them when it came.
+    pub attach_held: Held,
+    /// And when it went.
+    pub leave_held: Held,
+}
+
+/// From the tracer's first request to stop until it had let threads go, milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// All but one.
+    pub most: f64,
+    /// The last one.
+    pub last: f64,
 }
 
 /// How often a thread reads the clock for each call that it makes: a few microseconds, so that no thread waits for its ring.
@@ -113,11 +122,19 @@ pub fn standstill(place: &Place, options: &[&str]) -> Result<Standstill, Error> 
     }
 }
 
-/// What the tracer said of itself, milliseconds: `WHAT: stopped for … most=123.4µs …`.
-fn held(said: &str, what: &str) -> Option<f64> {
+/// What the tracer said of itself: `WHAT: stopped for … most=123.4µs last=1.2ms …`.
+fn held(said: &str, what: &str) -> Option<Held> {
     let begin = format!("{what}: stopped for");
     let line = said.lines().find(|line| line.contains(&begin))?;
-    let (_, rest) = line.split_once("most=")?;
+    Some(Held {
+        most: milliseconds(line, "most=")?,
+        last: milliseconds(line, "last=")?,
+    })
+}
+
+/// The figure that stands behind `name`.
+fn milliseconds(line: &str, name: &str) -> Option<f64> {
+    let (_, rest) = line.split_once(name)?;
     let figure = rest.split_whitespace().next()?;
     let digits = figure.trim_end_matches(|c: char| !c.is_ascii_digit());
     let scale = match &figure[digits.len()..] {
@@ -138,8 +155,13 @@ mod tests {
     fn what_a_tracer_says() {
         let said = "x\nDEBUG a: attach: stopped for pid=1 to_stop=95.8µs most=229.728µs last=3.1ms\n\
                     DEBUG a: leave: stopped for to_stop=1ms most=3.5ms last=4ms\n";
-        assert!((held(said, "attach").unwrap() - 0.229_728).abs() < 1e-9);
-        assert!((held(said, "leave").unwrap() - 3.5).abs() < 1e-9);
-        assert_eq!(held(said, "stay"), None);
+        let of = |what| held(said, what).map(|held| [held.most, held.last]);
+        let near = |what, expected: [f64; 2]| {
+            let found = of(what).unwrap();
+            assert!((0..2).all(|i| (found[i] - expected[i]).abs() < 1e-9), "{found:?}");
+        };
+        near("attach", [0.229_728, 3.1]);
+        near("leave", [3.5, 4.0]);
+        assert_eq!(of("stay"), None);
     }
 }

@@ -219,16 +219,17 @@ pub(crate) struct Pause(u32);
 impl Pause {
     /// Whether the threads had more time than a running thread takes to stop.
     pub(crate) const fn long(&self) -> bool {
-        self.0 > 12
+        self.0 > 9
     }
 
     pub(crate) fn rest(&mut self) {
         self.0 = self.0.saturating_add(1);
-        // A realtime tracer (see `cpus`) yields to no thread of its CPU but by sleeping.
-        if self.0 < 4 {
+        // A realtime tracer (see `cpus`) yields to no thread of its CPU but by sleeping, and when it wakes too early, one that is
+        // about to stop there waits for it: that takes 20 µs.
+        if self.0 < 2 {
             std::thread::yield_now();
         } else {
-            std::thread::sleep(Duration::from_micros(10 << (self.0 - 4).min(8)));
+            std::thread::sleep(Duration::from_micros(25 << (self.0 - 2).min(7)));
         }
     }
 }

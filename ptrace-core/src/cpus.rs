@@ -128,7 +128,8 @@ impl HandOff {
 }
 
 /// As long as it is there, the calling thread is a realtime one of the lowest priority: no thread that it lets run, and no other
-/// program, takes its CPU while it holds the rest of a process. Drop it on the same thread, and soon.
+/// program, takes its CPU while it holds the rest of a process. So is a thread that makes a system call in its name, while it does, and waits for
+/// no CPU either (README). Drop it on the same thread, and soon.
 ///
 /// Where the kernel refuses that (`CAP_SYS_NICE`, `RLIMIT_RTPRIO`), or the thread is a realtime one already, nothing is changed.
 #[derive(Debug)]
@@ -149,6 +150,14 @@ impl Haste {
             own: own.filter(|_| Scheduling::REALTIME.apply(tid).is_ok()),
             _one_thread: std::marker::PhantomData,
         }
+    }
+}
+
+impl Haste {
+    /// Whether the calling thread is a realtime one, by this or already before.
+    #[must_use]
+    pub fn is_granted(&self) -> bool {
+        self.own.is_some() || !sys::yields_to_realtime(sys::gettid())
     }
 }
 

@@ -13,11 +13,11 @@ use crate::error::{AttachError, Error};
 use crate::id::Tid;
 use crate::options::Options;
 use crate::procfs::{self, Stat};
-use crate::remote;
+use crate::remote::{self, NewThread};
 use crate::session::Session;
 use crate::stop::Stop;
 use crate::stopped::Stopped;
-use crate::sys::{self, Take, Whom};
+use crate::sys::{self, Scheduling, Take, Whom};
 use crate::tracee::{Process, State};
 use crate::wait::Wait;
 
@@ -33,6 +33,8 @@ pub struct Envoy {
     session: Session,
     stopped: Option<Stopped>,
     tid: Tid,
+    /// What it is scheduled by when it has time.
+    own: Option<Scheduling>,
 }
 
 /// There is no envoy. The process is as it was.
@@ -92,8 +94,7 @@ impl Envoy {
     /// # Errors
     /// See [`NoEnvoy`].
     pub fn from(stopped: &Stopped) -> Result<Self, NoEnvoy> {
-        let (value, child) = remote::make_thread(stopped)?;
-        let tid = child.ok_or_else(|| NoEnvoy::Clone {
+        let NewThread { tid, own } = remote::make_thread(stopped)?.map_err(|value| NoEnvoy::Clone {
             pid: stopped.tgid(),
             source: io::Error::from_raw_os_error(i32::try_from(-value).unwrap_or(libc::EAGAIN)),
         })?;
@@ -104,6 +105,7 @@ impl Envoy {
                 session,
                 stopped: Some(stopped),
                 tid,
+                own,
             }),
             _ => Err(Error::Died { tid }.into()),
         }
@@ -118,6 +120,15 @@ impl Envoy {
         match &self.stopped {
             Some(stopped) => stopped,
             None => unreachable!("it is taken by `recall` alone, which takes the envoy"),
+        }
+    }
+
+    /// From now on it waits for a CPU like other threads of the process. One that is made while the tracer's thread is a realtime one
+    /// ([`Haste`](crate::Haste)) is one, too, until then.
+    pub fn take_time(&mut self) {
+        if let Some(own) = self.own.take() {
+            // It may have died, which is as good.
+            let _ = own.apply(self.tid);
         }
     }
 

@@ -9,9 +9,10 @@
 
 use std::path::Path;
 
-use arch_abi::{Addr, Interrupted, LANDING_LEN, Landing};
+use arch_abi::{Addr, Arch, Interrupted, LANDING_LEN, Landing};
 
 use crate::procfs;
+use crate::remote;
 use crate::stopped::Stopped;
 
 /// How many pieces are looked at.
@@ -58,24 +59,25 @@ impl Room {
     }
 
     /// The room of a stopped thread's process, looked for once.
-    fn of(stopped: &Stopped) -> Option<Self> {
+    fn of(stopped: &Stopped, arch: Arch) -> Option<Self> {
         let memory = stopped.memory();
         let search = &memory.space().landing;
         if let Search::Done(room) = search.get() {
             return room;
         }
-        let room = Self::in_vdso(stopped);
+        let room = Self::in_vdso(stopped, arch);
         search.set(Search::Done(room));
         room
     }
 
-    fn in_vdso(stopped: &Stopped) -> Option<Self> {
+    fn in_vdso(stopped: &Stopped, arch: Arch) -> Option<Self> {
         let maps = procfs::maps(stopped.tid()).ok()?;
         let vdso = maps
             .iter()
             .find(|m| m.name == "[vdso]" && m.readable && m.executable && m.size() <= MAX_VDSO)?;
         let mut image = vec![0; usize::try_from(vdso.size()).ok()?];
         stopped.memory().read_exact(vdso.start, &mut image).ok()?;
+        remote::note_instruction(stopped, arch, vdso.start, &image);
         Self::past_image(vdso.start, &image)
     }
 
@@ -155,7 +157,7 @@ impl Piece {
     /// Writes it for a thread; `None` where that cannot be done: no room, or an ABI without such code.
     pub(crate) fn write(stopped: &Stopped, thread: &Interrupted<'_>) -> Option<Self> {
         let code = thread.regs.abi().landing(thread)?;
-        let at = Room::of(stopped)?.free_piece(stopped, thread.regs.pc())?;
+        let at = Room::of(stopped, thread.regs.arch())?.free_piece(stopped, thread.regs.pc())?;
         stopped.memory().write(at, &code.bytes).ok()?;
         Some(Self {
             at,
@@ -211,6 +213,7 @@ mod tests {
             tid: 1,
             regs: &regs,
             mask: 0,
+            scheduling: None,
             signal: None,
             makes_thread: false,
         };

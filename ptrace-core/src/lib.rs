@@ -9,6 +9,7 @@ mod error;
 mod host;
 mod id;
 mod landing;
+mod loan;
 mod memory;
 mod options;
 pub mod procfs;

@@ -10,7 +10,7 @@
 //!
 //! The tracer may be killed between any two requests. The instruction is the first of landing code (see
 //! `landing`), which restores mask and registers. So the order is: landing code, registers, mask; and back: mask,
-//! registers, landing code. While the mask is not the thread's own, its PC is in the landing code.
+//! registers, landing code. While the mask is not the thread's own, its PC is in the landing code. The same holds for its scheduling (see `loan`).
 
 use arch_abi::{Addr, Arch, Interrupted, QueuedSignal, Regs, SIGINFO_LEN};
 
@@ -18,11 +18,12 @@ use crate::cpus;
 use crate::error::Error;
 use crate::id::{Signal, Tid};
 use crate::landing::Piece;
+use crate::loan::Loan;
 use crate::procfs::{self, Mapping};
 use crate::rseq;
 use crate::stop::{Status, SyscallStop};
 use crate::stopped::{SigInfo, SignalSet, Stopped};
-use crate::sys::{self, Report, Resume, Take, Whom};
+use crate::sys::{self, Report, Resume, Scheduling, Take, Whom};
 use crate::tracee::Interrupt;
 
 /// Makes one system call in the name of a stopped thread.
@@ -30,9 +31,17 @@ pub(crate) fn syscall(stopped: &Stopped, nr: u64, args: [u64; 6]) -> Result<i64,
     call(stopped, nr, args, None).map(|(value, _)| value)
 }
 
+/// A thread that was made in the name of another one.
+#[derive(Debug)]
+pub(crate) struct NewThread {
+    pub(crate) tid: Tid,
+    /// What it is to be scheduled by, if its maker was in haste: it is still.
+    pub(crate) own: Option<Scheduling>,
+}
+
 /// Makes another thread of the process, by clone(2) in the name of a stopped thread whose new threads are traced. It stands before an
-/// instruction that ends it, with all signals blocked, and has not been told of. Gives what the call returned, and the thread.
-pub(crate) fn make_thread(stopped: &Stopped) -> Result<(i64, Option<Tid>), Error> {
+/// instruction that ends it, with all signals blocked, and has not been told of. Otherwise gives what the call returned.
+pub(crate) fn make_thread(stopped: &Stopped) -> Result<Result<NewThread, i64>, Error> {
     let arch = stopped.regs()?.arch();
     let end = instruction(stopped, arch)?;
     // As pthread_create(3), but for what concerns the C library: no stack, no thread pointer, no word to clear.
@@ -43,7 +52,8 @@ pub(crate) fn make_thread(stopped: &Stopped) -> Result<(i64, Option<Tid>), Error
         | libc::CLONE_THREAD
         | libc::CLONE_SYSVSEM;
     let args = [flags.cast_unsigned().into(), 0, 0, 0, 0, 0];
-    call(stopped, arch.abi().system_calls().clone, args, Some(end))
+    let (value, thread) = call(stopped, arch.abi().system_calls().clone, args, Some(end))?;
+    Ok(thread.ok_or(value))
 }
 
 fn call(
@@ -51,17 +61,19 @@ fn call(
     nr: u64,
     args: [u64; 6],
     new_thread: Option<Addr>,
-) -> Result<(i64, Option<Tid>), Error> {
+) -> Result<(i64, Option<NewThread>), Error> {
     let mask = stopped.sigmask()?;
     let mut call = Call {
         stopped,
         must_stop: false,
+        loan: Loan::to(stopped),
         new_thread,
         child: None,
     };
     let result = call.at_a_steady_stop(mask, nr, args);
     if result.is_err() {
         // The thread must not be left deaf.
+        call.end_loan();
         let _ = stopped.set_sigmask(mask);
     }
     if call.must_stop {
@@ -75,10 +87,12 @@ struct Call<'a> {
     stopped: &'a Stopped,
     /// A `SIGSTOP`, which cannot be blocked, came meanwhile.
     must_stop: bool,
+    /// The tracer's haste, which the thread has while it is in landing code.
+    loan: Option<Loan>,
     /// The call makes a thread, and here is a system call instruction by which that ends.
     new_thread: Option<Addr>,
     /// The thread that it has made.
-    child: Option<Tid>,
+    child: Option<NewThread>,
 }
 
 /// What is put back.
@@ -167,7 +181,15 @@ impl Call<'_> {
             mask,
             signal,
         };
+        if before.signal.is_some() {
+            // Each step more would be one at which a kill makes a signal come twice.
+            self.loan = None;
+        }
         let place = self.place(&before)?;
+        if let Place::Borrowed(_) = place {
+            // Nothing would take it back.
+            self.loan = None;
+        }
         let result = self.make(&before, place.call(), nr, args);
         self.come_back(&before, &place)?;
         // A thread that was made and could not be sent elsewhere stands there.
@@ -234,6 +256,7 @@ impl Call<'_> {
             tid: self.stopped.tid().raw(),
             regs: &before.alone,
             mask: before.mask.bits(),
+            scheduling: self.loan.as_ref().map(Loan::own),
             signal: signal.map(|(held, status)| QueuedSignal {
                 tgid: status.own_tgid,
                 tid: status.own_tid,
@@ -257,12 +280,24 @@ impl Call<'_> {
         aim(&mut regs, at, nr, args);
         self.stopped.set_regs(&regs)?;
         self.stopped.set_sigmask(SignalSet::ALL)?;
-        for _entry_then_exit in 0..2 {
-            self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
+        if self.loan.is_some() {
+            Loan::begin(self.stopped);
         }
-        if let (Some(end), Some(child)) = (self.new_thread, self.child) {
-            // Before the landing code, where it stands, is taken away.
-            let_end(child, end)?;
+        self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
+        if let Some(end) = self.new_thread {
+            // The end of the call need not be seen where the way back begins with an interrupt.
+            let is_enough =
+                |status| before.signal.is_none() && status == Status::Event(libc::PTRACE_EVENT_CLONE);
+            self.run_until(Resume::Syscall, |status| {
+                status == Status::Syscall || is_enough(status)
+            })?;
+            if let Some(child) = &self.child {
+                // Before the landing code, where it stands, is taken away.
+                let_end(child.tid, end)?;
+                return Ok(child.tid.raw().into());
+            }
+        } else {
+            self.run_until(Resume::Syscall, |status| status == Status::Syscall)?;
         }
         let regs = self.stopped.regs()?;
         let raw = regs.get(regs.abi().regs().syscall_ret);
@@ -278,8 +313,15 @@ impl Call<'_> {
             }
             None => self.interrupt()?,
         }
+        self.end_loan();
         self.stopped.set_sigmask(before.mask)?;
         self.stopped.set_regs(&before.regs)
+    }
+
+    fn end_loan(&mut self) {
+        if let Some(loan) = self.loan.take() {
+            loan.end(self.stopped);
+        }
     }
 
     /// Stops the thread by a signal that it does not have pending, so that no signal of its own is merged
@@ -337,6 +379,9 @@ impl Call<'_> {
             self.stopped.tracee().status.set(report.status);
             self.stopped.tracee().consumed.set(false);
             let status = Status::of(report.status);
+            if status == Status::Event(libc::PTRACE_EVENT_CLONE) && self.new_thread.is_some() {
+                self.child = Some(self.new_thread_of_event()?);
+            }
             if wanted(status) {
                 return Ok(());
             }
@@ -349,13 +394,20 @@ impl Call<'_> {
                     });
                 }
                 // A group-stop in force, or a child that the call made: neither is the end of it.
-                Status::Event(libc::PTRACE_EVENT_CLONE) if self.new_thread.is_some() => {
-                    let [a, b, c, d, ..] = self.stopped.event_msg()?.to_le_bytes();
-                    self.child = Some(Tid::new(i32::from_le_bytes([a, b, c, d])));
-                }
                 Status::EventStop(_) | Status::Event(_) | Status::Syscall => {}
             }
         }
+    }
+}
+
+impl Call<'_> {
+    /// The thread that is made, at the event that tells of it.
+    fn new_thread_of_event(&self) -> Result<NewThread, Error> {
+        let [a, b, c, d, ..] = self.stopped.event_msg()?.to_le_bytes();
+        Ok(NewThread {
+            tid: Tid::new(i32::from_le_bytes([a, b, c, d])),
+            own: self.loan.as_ref().map(Loan::scheduling),
+        })
     }
 }
 
@@ -455,10 +507,19 @@ fn instruction(stopped: &Stopped, arch: Arch) -> Result<Addr, Error> {
 fn find(stopped: &Stopped, mapping: &Mapping, bytes: &[u8]) -> Option<Addr> {
     let mut text = vec![0; usize::try_from(mapping.size()).ok()?];
     let len = stopped.memory().read(mapping.start, &mut text).ok()?;
-    let at = text[..len]
-        .windows(bytes.len())
-        .position(|window| window == bytes)?;
-    mapping.start.checked_add(at as u64)
+    position(mapping.start, &text[..len], bytes)
+}
+
+fn position(start: Addr, text: &[u8], bytes: &[u8]) -> Option<Addr> {
+    let at = text.windows(bytes.len()).position(|window| window == bytes)?;
+    start.checked_add(at as u64)
+}
+
+/// Keeps where a system call instruction lies in `text`, which lies at `start` and was read for something else.
+pub(crate) fn note_instruction(stopped: &Stopped, arch: Arch, start: Addr, text: &[u8]) {
+    if let Some(at) = position(start, text, arch.abi().syscall_instruction()) {
+        stopped.memory().space().syscall_at.set(Some((arch, at)));
+    }
 }
 
 #[cfg(test)]

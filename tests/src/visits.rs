@@ -1,5 +1,7 @@
 //! A tracer comes to a program that calls all the time, and goes or dies: what every engine has to bear.
 
+use std::time::{Duration, Instant};
+
 use nix::sys::signal::Signal;
 
 use crate::hot::{Hot, Machine, runs_on};
@@ -28,11 +30,13 @@ pub fn saw_right_calls(traced: &Traced) {
     traced.assert(count > 0, "calls are seen");
 }
 
-/// Lets some time pass, more in each of `of` cycles: not luck but spread.
+/// Lets `step` microseconds more pass in each of `of` cycles: not luck but spread. By the clock, for on a busy machine each yield takes a
+/// time slice of another program: thousands of them took minutes.
 pub fn spread(cycle: usize, of: usize, step: usize) {
-    for _ in 0..cycle % of * step {
-        std::hint::black_box(cycle);
-        std::thread::yield_now();
+    let time = Duration::from_micros((cycle % of * step) as u64);
+    let since = Instant::now();
+    while since.elapsed() < time {
+        std::hint::spin_loop();
     }
 }
 

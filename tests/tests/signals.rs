@@ -8,7 +8,8 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 use rltrace_tests::tools::tool;
-use rltrace_tests::{Build, Rltrace, Traced, process, run, wait_for};
+use rltrace_tests::visits::spread;
+use rltrace_tests::{Build, Rltrace, Traced, cycles, process, run, wait_for};
 
 fn program() -> PathBuf {
     // Without the compiler's own idea of strlen: each call is to be a call.
@@ -164,6 +165,28 @@ fn sigtrap_ignored_and_blocked_after_leaving() {
             drop(input);
             wait_for("the program's own end", || !process::alive(pid));
             assert_eq!(rltrace.finish().run.out(), "ready\ntrap_left: as it should be\n");
+        }
+    }
+}
+
+/// While one program executes the next all the time.
+#[test]
+fn sigtrap_kept_while_leaving() {
+    for program in [program(), program_i386()] {
+        for cycle in 0..cycles(20) {
+            let mut rltrace = Rltrace::new().filter("getppid").with_input();
+            rltrace = rltrace.ends_of_trace();
+            let mut rltrace = rltrace.start([program.as_os_str(), "trap_kept".as_ref()]);
+            let input = rltrace.running.stdin();
+            rltrace.running.wait_for_out("ready");
+            let pid = process::children(rltrace.running.pid())[0];
+            spread(cycle, 20, 300);
+            rltrace.running.signal(Signal::SIGINT);
+            wait_for("the release", || process::held(pid).is_empty());
+            drop(input);
+            wait_for("the program's own end", || !process::alive(pid));
+            let said = rltrace.finish().run.out();
+            assert_eq!(said, "ready\ntrap_kept: as it should be\n", "cycle {cycle}");
         }
     }
 }

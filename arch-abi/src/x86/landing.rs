@@ -9,7 +9,7 @@
 //! `MOV` and `JMP` leave the flags alone (Intel SDM).
 
 use super::x86_64::{ORIG_RAX, R8, R9, R10, R11, RAX, RCX, RDI, RDX, RIP, RSI};
-use crate::landing::{Interrupted, LANDING_LEN, Landing, MAGIC, OWNER, SIGINFO_LEN};
+use crate::landing::{Interrupted, LANDING_LEN, Landing, MAGIC, OWNER, OwnScheduling, SIGINFO_LEN};
 use crate::regs::{Reg, Regs};
 
 // The data, before the code. The siginfo comes last: see `queue_again`.
@@ -28,9 +28,12 @@ const MOV_EAX: u8 = 0xb8;
 
 const NR_RT_SIGPROCMASK: u32 = 14;
 const NR_EXIT: u8 = 60;
+const NR_SCHED_SETSCHEDULER: u32 = 144;
+const NR_PRCTL: u32 = 157;
 const NR_RESTART_SYSCALL: u64 = 219;
 const NR_RT_TGSIGQUEUEINFO: u32 = 297;
 const SIG_SETMASK: u32 = 2;
+const PR_SET_TIMERSLACK: u8 = 29;
 
 /// `mov disp32(%rip), reg` of all that is changed. The last of them may not be used before.
 const LOADS: [(Reg, [u8; 3]); 9] = [
@@ -60,6 +63,9 @@ pub(super) fn landing(thread: &Interrupted<'_>) -> Landing {
         asm.queue_again();
     }
     let without_signal = asm.at;
+    if let Some(own) = thread.scheduling {
+        asm.restore_scheduling(own);
+    }
     asm.restore_mask();
     asm.restore_registers();
     Landing {
@@ -88,7 +94,7 @@ impl Assembler {
     fn emit_relative(&mut self, opcode: &[u8], data: usize) {
         self.emit(opcode);
         let next = self.at + 4;
-        // All data lies before the code, less than LANDING_LEN away.
+        // All data lies before what uses it, less than LANDING_LEN away.
         let back = u32::try_from(next - data).unwrap_or(0);
         self.emit(&back.wrapping_neg().to_le_bytes());
     }
@@ -134,6 +140,21 @@ impl Assembler {
         self.emit_relative(&[0x8b, 0x35], TID); // mov tid(%rip), %esi
         self.emit_relative(&[0x8b, 0x15], SIGNAL); // mov signal(%rip), %edx
         self.emit_relative(&[0x4c, 0x8d, 0x15], SIGINFO); // lea siginfo(%rip), %r10
+        self.emit(SYSCALL);
+    }
+
+    /// `sched_setscheduler(0, policy, &{0})`, and `prctl(PR_SET_TIMERSLACK, slack)`: who becomes a realtime thread has no slack, and gets its
+    /// default one when it is none any more (`kernel/sched/syscalls.c`, `__setscheduler_params`, Linux 6.12). To less than it may be every thread may go.
+    fn restore_scheduling(&mut self, own: OwnScheduling) {
+        self.emit_immediate(&[MOV_EAX], NR_SCHED_SETSCHEDULER);
+        let zero = self.at + 1; // the operand of the next instruction serves as `struct sched_param`, too
+        self.emit_immediate(&[0xbf], 0); // mov $0, %edi
+        self.emit_immediate(&[0xbe], own.policy); // mov policy, %esi
+        self.emit_relative(&[0x48, 0x8d, 0x15], zero); // lea zero(%rip), %rdx
+        self.emit(SYSCALL);
+        self.emit_immediate(&[MOV_EAX], NR_PRCTL);
+        self.emit(&[0x8d, 0x7f, PR_SET_TIMERSLACK]); // lea 29(%rdi), %edi: it is 0 still
+        self.emit_immediate(&[0xbe], own.timer_slack); // mov slack, %esi
         self.emit(SYSCALL);
     }
 
@@ -190,7 +211,7 @@ mod tests {
 
     /// Mnemonic, register, and the offset in the data or the immediate, of each instruction up to the jump.
     fn disassembled(landing: &Landing) -> Vec<String> {
-        let code = &landing.bytes[CODE..];
+        let code = &landing.bytes[usize::try_from(landing.call).unwrap()..];
         let mut decoder = Decoder::with_ip(64, code, AT + landing.call, DecoderOptions::NONE);
         let mut lines = Vec::new();
         loop {
@@ -200,6 +221,9 @@ mod tests {
             let register = format!("{:?}", i.op0_register()).to_lowercase();
             lines.push(match i.op_count() {
                 0 => name,
+                _ if i.memory_base() == iced_x86::Register::RDI => {
+                    format!("{name} {register}, [rdi+{}]", i.memory_displacement64())
+                }
                 _ if !i.is_ip_rel_memory_operand() => format!("{name} {register}, {}", i.immediate(1)),
                 1 => format!("{name} [{}]", i.ip_rel_memory_address() - AT),
                 _ => format!("{name} {register}, [{}]", i.ip_rel_memory_address() - AT),
@@ -215,6 +239,7 @@ mod tests {
             tid: 7,
             regs,
             mask: 0x1234,
+            scheduling: None,
             signal: None,
             makes_thread: false,
         }
@@ -274,6 +299,48 @@ mod tests {
             (with.bytes[TGID], with.bytes[TID], with.bytes[SIGNAL]),
             (5, 6, 10)
         );
+    }
+
+    /// All that can be in one piece fits, and the policy is taken back on both ways.
+    #[test]
+    fn a_lent_policy_is_taken_back() {
+        let regs = regs();
+        let info = [0xab; SIGINFO_LEN];
+        let landing = landing(&Interrupted {
+            signal: Some(QueuedSignal {
+                tgid: 5,
+                tid: 6,
+                number: 10,
+                info: &info,
+            }),
+            scheduling: Some(OwnScheduling {
+                policy: 3,
+                timer_slack: 77_777,
+            }),
+            makes_thread: true,
+            ..interrupted(&regs)
+        });
+        let lines = disassembled(&Landing {
+            bytes: landing.bytes,
+            call: landing.without_signal,
+            without_signal: 0,
+        });
+        let zero = landing.without_signal + 6;
+        let policy = [
+            "mov eax, 144",
+            "mov edi, 0",
+            "mov esi, 3",
+            &format!("lea rdx, [{zero}]"),
+            "syscall",
+            "mov eax, 157",
+            "lea edi, [rdi+29]",
+            "mov esi, 77777",
+            "syscall",
+        ];
+        assert_eq!(lines[..9], policy);
+        assert_eq!(lines[9..], WAY_BACK[..]);
+        let zero = usize::try_from(zero).unwrap();
+        assert_eq!(landing.bytes[zero..zero + 4], [0; 4], "`sched_priority`");
     }
 
     /// What a new thread executes is told by its `rax`, without a flag being changed; the old thread's way is what it always is.

@@ -198,21 +198,27 @@ fn section(text: &mut String, subject: Subject, all: &[Runs]) {
 fn standstills(text: &mut String, visits: &Visits) {
     text.push_str(
         "## Four busy threads stand still, ms\n\nThe longest time for which none of them went on, of which the scheduler alone makes some; and for how long the tracer held \
-         them, all but one, the one that sleeps (`-D debug` says \"stopped for\").\n\n\
-         | | without a tracer, min | attach, min | median | attach: stopped for, min | median | leave, min | median | leave: stopped for, min | median |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+         them (`-D debug` says \"stopped for\"): all threads but one, and that one, too.\n\n\
+         | | without a tracer, min | attach, min | median | held, all but one, min | median | held, all, min | median | leave, min | median | held, all but one, min | median | held, all, min | median |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for (how, seen, failure) in visits {
         let of = |part: fn(&Standstill) -> f64| Spread::of(seen.iter().map(part));
-        let parts: [fn(&Standstill) -> f64; 4] =
-            [|v| v.attach, |v| v.attach_held, |v| v.leave, |v| v.leave_held];
+        let parts: [fn(&Standstill) -> f64; 6] = [
+            |v| v.attach,
+            |v| v.attach_held.most,
+            |v| v.attach_held.last,
+            |v| v.leave,
+            |v| v.leave_held.most,
+            |v| v.leave_held.last,
+        ];
         let how = how.join(" ");
         let Some(before) = of(|v| v.before) else {
             let why = failure
                 .as_ref()
                 .map(rltrace_benches::Error::chain)
                 .unwrap_or_default();
-            let _ = writeln!(text, "| {how} | {why} |{}", " |".repeat(8));
+            let _ = writeln!(text, "| {how} | {why} |{}", " |".repeat(12));
             continue;
         };
         let spreads = parts.iter().filter_map(|&part| of(part));

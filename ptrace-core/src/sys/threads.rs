@@ -1,6 +1,6 @@
 //! Threads, their CPUs and their scheduling.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 use std::io;
 
 use super::check;
@@ -73,6 +73,29 @@ impl Scheduling {
         priority: 1,
     };
 
+    /// The same for a thread that gets its own back: that would not be allowed to take the flag back.
+    pub(crate) const LENT: Self = Self {
+        policy: libc::SCHED_FIFO,
+        priority: 1,
+    };
+
+    /// The policy's number, without its flag.
+    pub(crate) const fn policy(self) -> u32 {
+        (self.policy & !libc::SCHED_RESET_ON_FORK).unsigned_abs()
+    }
+
+    /// Whether its threads never run on a CPU while a realtime thread can.
+    pub(crate) const fn is_usual(self) -> bool {
+        const USUAL: [c_int; 3] = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
+        let policy = self.policy & !libc::SCHED_RESET_ON_FORK;
+        policy == USUAL[0] || policy == USUAL[1] || policy == USUAL[2]
+    }
+
+    /// Whether a thread that it makes has the usual one.
+    pub(crate) const fn resets_on_fork(self) -> bool {
+        self.policy & libc::SCHED_RESET_ON_FORK != 0
+    }
+
     pub(crate) fn of(tid: Tid) -> io::Result<Self> {
         let mut param = libc::sched_param { sched_priority: 0 };
         // SAFETY: the kernel writes one `struct sched_param` to `param` (sched_getparam(2)).
@@ -106,10 +129,24 @@ impl Scheduling {
 
 /// Whether the thread's scheduling policy is one whose threads never run while a realtime thread can.
 pub(crate) fn yields_to_realtime(tid: Tid) -> bool {
-    // SAFETY: sched_getscheduler(2) takes a number.
-    let policy = unsafe { libc::syscall(libc::SYS_sched_getscheduler, tid.raw()) };
-    let normal = [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE];
-    normal
-        .iter()
-        .any(|&n| c_long::from(n) == policy & !c_long::from(libc::SCHED_RESET_ON_FORK))
+    Scheduling::of(tid).is_ok_and(Scheduling::is_usual)
+}
+
+/// Whether the threads of a process may be realtime ones for a limited time only (`RLIMIT_RTTIME` of getrlimit(2)), or that cannot be told.
+pub(crate) fn limits_realtime(process: Tid) -> bool {
+    let mut limit = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: with no new limit, the kernel writes one `struct rlimit64` to `limit` (prlimit(2)).
+    let rc = unsafe {
+        libc::syscall(
+            libc::SYS_prlimit64,
+            process.raw(),
+            libc::RLIMIT_RTTIME,
+            std::ptr::null::<libc::rlimit64>(),
+            &raw mut limit,
+        )
+    };
+    rc == -1 || limit.rlim_cur != libc::RLIM64_INFINITY
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use super::common::pass;
 use super::{CHECKS_ITSELF, COUNTS_SIGNALS, Target, call, leave, send, wait_for_threads};
 use ptrace_core::{
-    Command, Envoy, ExitStatus, Options, Session, Signal, Stop, SyscallStop, Tid, Wait, procfs,
+    Command, Envoy, ExitStatus, Haste, Options, Session, Signal, Stop, SyscallStop, Tid, Wait, procfs,
 };
 
 /// The name of [`tracer_role`], as the test harness knows it.
@@ -21,10 +21,12 @@ fn tracer_role() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let numbers: Vec<i32> = role.split(' ').filter_map(|word| word.parse().ok()).collect();
     let target = Tid::new(numbers[0]);
+    let _haste = role.ends_with(" in haste").then(Haste::begin);
     match role.split(' ').nth(1) {
         Some("all") => call_in_all_threads(target),
         Some("thread") => call_in_thread(target, usize::try_from(numbers[1]).unwrap()),
         Some("envoy") => call_by_envoy(target),
+        Some("leave") => leave_an_envoy(target),
         Some("signal") => call_at_signal(target, Signal::new(numbers[1])),
         other => panic!("{other:?}"),
     }
@@ -59,6 +61,25 @@ fn call_in_all_threads(target: Tid) {
             }
         }
     }
+}
+
+/// As a tracer that leaves: what is marked is what the last thread is held for.
+fn leave_an_envoy(target: Tid) {
+    let mut session = Session::new(Options::new());
+    session.seize_process(target).unwrap();
+    let mut held = session.stop_all(target).unwrap();
+    let usual = held.iter().position(|(_, stop)| *stop == Stop::Interrupt);
+    let (last, stop) = held.remove(usual.unwrap());
+    for (other, stop) in held {
+        leave(other, stop);
+    }
+    // It looks where landing code may lie.
+    call(&last);
+    mark();
+    let envoy = Envoy::from(&last).unwrap();
+    leave(last, stop);
+    mark();
+    envoy.recall();
 }
 
 fn call_by_envoy(target: Tid) {
@@ -117,6 +138,24 @@ fn call_at_signal(target: Tid, signal: Signal) {
 /// Runs a tracer that does `what` and kills it at the entry of its system call number `at` after the first mark.
 /// Gives the name of what it was about to do; `None` if it came to the second mark.
 fn killed_at(target: Tid, what: &str, at: usize) -> Option<u64> {
+    let mut steps = 0;
+    let mut killed = None;
+    watch(target, what, |tracer, nr, _| {
+        if killed.is_none() && !only_looks(nr) {
+            if steps == at {
+                killed = Some(nr);
+                send(tracer, "-KILL");
+            }
+            steps += 1;
+        }
+        killed.is_some()
+    });
+    killed
+}
+
+/// Runs a tracer that does `what`, and shows its system calls between the marks as it enters them: whose, number, arguments. The answer is whether it
+/// was killed.
+fn watch(target: Tid, what: &str, mut see: impl FnMut(Tid, u64, [u64; 6]) -> bool) {
     let exe = std::env::current_exe().unwrap();
     let [(name, value)] = role(target, what);
     let command = Command::new(exe)
@@ -126,34 +165,26 @@ fn killed_at(target: Tid, what: &str, at: usize) -> Option<u64> {
     session.spawn(&command).unwrap().cont_to_syscall(None).unwrap();
     let getppid = u64::try_from(libc::SYS_getppid).unwrap();
     let mut marked: Option<Tid> = None;
-    let mut steps = 0;
-    let mut killed = None;
+    let mut killed = false;
     loop {
         let (stopped, stop) = match session.wait().unwrap() {
             Wait::Stopped(stopped, stop) => (stopped, stop),
             Wait::Exited(_, status) => {
                 // A step that was not come to is the end of the call: then the tracer did well.
-                assert!(
-                    killed.is_some() || status == ExitStatus::Exited(0),
-                    "{what}: {status}"
-                );
+                assert!(killed || status == ExitStatus::Exited(0), "{what}: {status}");
                 continue;
             }
-            _ => return killed,
+            _ => return,
         };
-        if stop == Stop::SyscallEnter && killed.is_none() {
-            let SyscallStop::Enter { nr, .. } = stopped.syscall_info().unwrap().stop else {
+        if stop == Stop::SyscallEnter && !killed {
+            let SyscallStop::Enter { nr, args, .. } = stopped.syscall_info().unwrap().stop else {
                 panic!("it enters a system call");
             };
             if nr == getppid {
                 // The second ends what is looked at.
                 marked = marked.xor(Some(stopped.tid()));
-            } else if marked == Some(stopped.tid()) && !only_looks(nr) {
-                if steps == at {
-                    killed = Some(nr);
-                    send(stopped.tid(), "-KILL");
-                }
-                steps += 1;
+            } else if marked == Some(stopped.tid()) {
+                killed = see(stopped.tid(), nr, args);
             }
         }
         match stopped.cont_to_syscall(stop.signal()) {
@@ -171,6 +202,12 @@ fn only_looks(nr: u64) -> bool {
         libc::SYS_read,
         libc::SYS_close,
         libc::SYS_process_vm_readv,
+        libc::SYS_pread64,
+        libc::SYS_fcntl,
+        libc::SYS_gettid,
+        libc::SYS_prlimit64,
+        libc::SYS_sched_getparam,
+        libc::SYS_sched_getscheduler,
     ]
     .map(|nr| u64::try_from(nr).unwrap())
     .contains(&nr)
@@ -178,11 +215,19 @@ fn only_looks(nr: u64) -> bool {
 
 /// Kills a tracer at each step of a call in turn, and gives how many there were.
 fn kill_at_each_step(target: &mut Target, what: &str, mut check: impl FnMut(&mut Target, &str)) -> usize {
+    let lends = libc::SYS_sched_setscheduler.unsigned_abs();
+    let mut lent = false;
     for step in 0.. {
         let killed = killed_at(target.tid(), what, step);
+        lent |= killed == Some(lends);
         let about = format!("{what}: killed at step {step}, before system call {killed:?}");
         check(target, &about);
         if killed.is_none() {
+            let in_haste = what.ends_with(" in haste");
+            assert_eq!(
+                lent, in_haste,
+                "{what}: the test takes the right to be a realtime thread"
+            );
             return step;
         }
     }
@@ -202,6 +247,17 @@ fn a_tracer_killed_at_each_step_of_a_call_harms_no_thread() {
         });
         assert!(steps > 12, "{steps} steps are no call");
     }
+    // In haste a thread has another policy meanwhile.
+    for thread in 0..4 {
+        let steps = kill_at_each_step(
+            &mut target,
+            &format!("thread {thread} in haste"),
+            |target, about| {
+                target.goes_on(4, about);
+            },
+        );
+        assert!(steps > 14, "{steps} steps are no call in haste");
+    }
     // The code that the dead left shows that they died in the middle.
     assert!(left_behind > 12, "{left_behind}");
 }
@@ -212,11 +268,36 @@ fn a_tracer_killed_at_each_step_leaves_no_envoy() {
     let mut target = Target::start("envoy_steps", CHECKS_ITSELF, &[]);
     target.goes_on(4, "it has begun");
     let threads = procfs::threads(target.tid()).unwrap();
-    let steps = kill_at_each_step(&mut target, "envoy", |target, about| {
-        wait_for_threads(target, &threads, about);
-        target.goes_on(4, about);
+    for what in ["envoy", "envoy in haste"] {
+        let steps = kill_at_each_step(&mut target, what, |target, about| {
+            wait_for_threads(target, &threads, about);
+            target.goes_on(4, about);
+        });
+        assert!(steps > 40, "{steps} steps are no envoy's");
+    }
+}
+
+/// Each time that a held thread is let run it waits for a CPU, and the tracer for the thread: that is what counts where threads are to stand still for
+/// less than a millisecond.
+#[test]
+fn a_thread_that_makes_an_envoy_is_let_run_three_times() {
+    let mut target = Target::start("envoy_trips", CHECKS_ITSELF, &[]);
+    target.goes_on(4, "it has begun");
+    let number = |nr: libc::c_long| u64::try_from(nr).unwrap();
+    let resumes = [libc::PTRACE_SYSCALL, libc::PTRACE_CONT, libc::PTRACE_SINGLESTEP].map(u64::from);
+    let [mut trips, mut files, mut lent] = [0; 3];
+    watch(target.tid(), "leave in haste", |_, nr, args| {
+        trips += u32::from(nr == number(libc::SYS_ptrace) && resumes.contains(&args[0]));
+        files += u32::from(nr == number(libc::SYS_openat));
+        lent += u32::from(
+            nr == number(libc::SYS_sched_setscheduler) && args[1] == number(libc::SCHED_FIFO.into()),
+        );
+        false
     });
-    assert!(steps > 40, "{steps} steps are no envoy's");
+    assert_eq!(trips, 3, "entry, event, and the stop that it came from");
+    assert_eq!(files, 1, "its timer slack");
+    assert_eq!(lent, 1, "the test takes the right to be a realtime thread");
+    target.goes_on(4, "after all");
 }
 
 #[test]

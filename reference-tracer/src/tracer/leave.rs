@@ -42,28 +42,18 @@ impl Tracer {
         }
         let inside = self.leave_rings(&held);
         let held = self.drain_traps(held);
-        // A thread whose program counter was put back is let go at once: should the tracer die now, its
-        // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
-        let (last, others) = last_of_each(held);
-        // Quirk leader-of-an-exec: a leader is to be done with before the others may execute a program.
-        let (leaders, last): (Held, Held) = last
-            .into_iter()
-            .partition(|(stopped, _)| stopped.tid() == stopped.tgid());
-        let mut stay = Vec::new();
-        for (stopped, stop) in leaders {
-            stay.extend(self.leave_last(stopped, stop, &inside));
+        let is_hasty = haste.as_ref().is_some_and(Haste::is_granted);
+        let (stay, most) = self.let_all_go(held, &inside, is_hasty);
+        let most = most.duration_since(since);
+        let last = since.elapsed();
+        for envoy in &stay {
+            self.end_guard_by(envoy);
         }
-        for (stopped, stop) in others {
-            self.let_go(stopped, stop);
-        }
-        let most = since.elapsed();
-        for (stopped, stop) in last {
-            stay.extend(self.leave_last(stopped, stop, &inside));
-        }
-        tracing::debug!(to_stop = ?all, most = ?most, last = ?since.elapsed(), "leave: stopped for");
         drop(haste);
+        tracing::debug!(to_stop = ?all, ?most, ?last, guarded = ?since.elapsed(), "leave: stopped for");
         self.drain(Pass::All);
-        for envoy in stay {
+        for mut envoy in stay {
+            envoy.take_time();
             self.tidy(envoy.stopped(), &inside);
             envoy.recall();
         }
@@ -74,12 +64,54 @@ impl Tracer {
         }
     }
 
-    /// Leaves the last thread of a process, and an envoy to tidy up.
+    /// Lets all threads go. Gives the envoys that stay, and when all threads were gone but for those that were to make one.
+    fn let_all_go(&mut self, held: Held, inside: &FxHashSet<Tid>, is_hasty: bool) -> (Vec<Envoy>, Instant) {
+        let (last, others) = last_of_each(held);
+        // Quirk leader-of-an-exec: a leader is to be done with before the others may execute a program.
+        let (leaders, last): (Held, Held) = last
+            .into_iter()
+            .partition(|(stopped, _)| stopped.tid() == stopped.tgid());
+        // A thread whose program counter was put back is let go at once: should the tracer die now, its
+        // SIGTRAP would come after all. One thread of each process stays for what is left to do there.
+        let (at_traps, others): (Held, Held) = others
+            .into_iter()
+            .partition(|(_, stop)| *stop == Stop::SignalDelivery(Signal::SIGTRAP));
+        // Without haste the others would take the CPU that it needs to make an envoy.
+        let (early, last): (Held, Held) = last
+            .into_iter()
+            .partition(|(stopped, _)| !is_hasty && may_send(stopped));
+        let mut stay = Vec::new();
+        for (stopped, stop) in leaders {
+            stay.extend(self.leave_last(stopped, stop, inside));
+        }
+        for (stopped, stop) in at_traps {
+            self.let_go(stopped, stop);
+        }
+        for (stopped, stop) in early {
+            stay.extend(self.leave_last(stopped, stop, inside));
+        }
+        for (stopped, stop) in others {
+            self.let_go(stopped, stop);
+        }
+        let most = Instant::now();
+        for (stopped, stop) in last {
+            stay.extend(self.leave_last(stopped, stop, inside));
+        }
+        (stay, most)
+    }
+
+    /// Leaves the last thread of a process, and an envoy to take the guard out of force, and to tidy up.
+    ///
+    /// What may not wait for that is a SIGTRAP that the program ignores: the next program would inherit that, but not a guard.
     fn leave_last(&mut self, stopped: Stopped, stop: Stop, inside: &FxHashSet<Tid>) -> Option<Envoy> {
         let (stopped, signal) = self.give_back(stopped, stop);
-        self.with_space(&stopped, |space| space.end_guard(&stopped));
-        let is_of_64_bits = stopped.regs().is_ok_and(|regs| regs.arch() == Arch::X86_64);
-        let envoy = is_of_64_bits.then(|| Envoy::from(&stopped).ok()).flatten();
+        let envoy = may_send(&stopped).then(|| Envoy::from(&stopped).ok()).flatten();
+        self.with_space(&stopped, |space| {
+            let ignores = space.programs_action().is_some_and(|action| action.ignores());
+            if ignores || envoy.is_none() {
+                space.end_guard(&stopped);
+            }
+        });
         if envoy.is_none() {
             // Where there may be no thread more, the program waits.
             self.drain(Pass::All);
@@ -88,6 +120,14 @@ impl Tracer {
         // Who died needs no leave.
         let _: Result<(), _> = stopped.detach(signal);
         envoy
+    }
+
+    /// Takes the guard of a process out of force, whose threads were all let go.
+    fn end_guard_by(&self, envoy: &Envoy) {
+        let stopped = envoy.stopped();
+        if let Some(process) = self.processes.get(&stopped.tgid()) {
+            process.space.borrow_mut().end_guard(stopped);
+        }
     }
 
     /// Unmaps what a process has of the tracer's, in the name of a thread of it: one of its own, which is stopped, or an envoy, while
@@ -139,10 +179,23 @@ impl Tracer {
             }
             self.take_births(&mut held, before);
             let all_known = tgids.iter().all(|tgid| !stopped_once.insert(*tgid));
-            if all_known && held.len() == before {
+            if (all_known && held.len() == before) || self.is_all(&held) {
                 return held;
             }
         }
+    }
+
+    /// Whether these are all threads of the one process there is, so that nobody is left who could make another one.
+    fn is_all(&self, held: &Held) -> bool {
+        let Some((first, _)) = held.first() else {
+            return false;
+        };
+        let tells_of_another =
+            |stop: &Stop| matches!(stop, Stop::Fork { .. } | Stop::Vfork { .. } | Stop::Clone { .. });
+        self.session.tids().count() == held.len()
+            && held
+                .iter()
+                .all(|(stopped, stop)| stopped.tgid() == first.tgid() && !tells_of_another(stop))
     }
 
     /// Threads and processes whose first stop is among the new ones become known; a child that is not
@@ -334,11 +387,16 @@ fn last_of_each(held: Held) -> (Held, Held) {
     (last.into_iter().map(|(last, _)| last).collect(), others)
 }
 
-/// How well a thread serves for what is done while the others of its process run already: it is at no SIGTRAP, and sleeps if that can be. The
+/// Whether an envoy may come from a thread: of others than 64 bits it would not end with the tracer.
+fn may_send(stopped: &Stopped) -> bool {
+    stopped.regs().is_ok_and(|regs| regs.arch() == Arch::X86_64)
+}
+
+/// How well a thread serves for what is done while the others of its process run already: it is at no signal, for which haste is not, and sleeps if that can be. The
 /// leader would not be seen to end if another thread executed a program (quirk leader-of-an-exec).
 pub(super) fn fitness(stopped: &Stopped, stop: Stop) -> u8 {
     match stop {
-        Stop::SignalDelivery(Signal::SIGTRAP) => 0,
+        Stop::SignalDelivery(_) => 0,
         _ if stopped.tid() == stopped.tgid() => 1,
         _ if !is_asleep(stopped) => 2,
         _ => 3,
@@ -356,7 +414,7 @@ impl Space {
         let _ = traps.remove_all(&mut code);
     }
 
-    /// Takes the guard out of force. All threads are stopped, and none is behind a trap that it was not seen at.
+    /// Takes the guard out of force. All threads are stopped, and none is behind a trap that it was not seen at; or all were let go after that.
     pub(super) fn end_guard(&mut self, stopped: &Stopped) {
         if let Some(guard) = &mut self.guard {
             guard.end(stopped, &self.memory);

@@ -8,6 +8,7 @@ use ptrace_core::{Error, ExitStatus, SigInfo, Stopped, Tid, procfs};
 use super::code::CodeError;
 use super::fast::{FastError, Pass};
 use super::reporter::Reporter;
+use super::sent::send_at_start;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
 use super::thread::{Pending, SharedSpace, Thread};
@@ -71,8 +72,15 @@ impl Tracer {
     /// Leaves a process that is at the start of a program, in which there is nothing of the tracer's.
     pub(super) fn leave_program(&mut self, stopped: Stopped) -> Result<(), Error> {
         let tgid = stopped.tgid();
-        self.processes.remove(&tgid);
-        self.hand_down(&stopped);
+        let process = self.processes.remove(&tgid);
+        let (_, to_thread) = self.hand_down(&stopped);
+        let to_process = process.and_then(|process| process.sent_sigtrap);
+        for (is_threads, info) in [(true, to_thread), (false, to_process)] {
+            if let Some(info) = info {
+                // Who died needs none.
+                let _: Result<(), CodeError> = send_at_start(&stopped, is_threads, &info);
+            }
+        }
         self.threads.retain(|_, thread| thread.tgid != tgid);
         Ok(stopped.detach(None)?)
     }

@@ -8,7 +8,7 @@
 //! The guard is in force a few milliseconds before they are stopped. A program that sets its disposition of SIGTRAP just then loses nothing: the guard takes over again, by
 //! the last thread that is let go.
 
-use ptrace_core::{Envoy, Memory, Stopped, Tid, procfs};
+use ptrace_core::{Envoy, Haste, Memory, Stopped, Tid, procfs};
 
 use super::Tracer;
 use super::code::unmap;
@@ -49,7 +49,11 @@ impl Tracer {
         // Whatever is known of them already costs no time when the envoy is there.
         Space::new(arch_abi::Arch::X86_64, Memory::of(pid), false).look_ahead(pid, &mut self.store);
         let told = |why: &_| tracing::debug!(%pid, why = chain(why), "attach: nothing can be done before it is stopped");
-        let envoy = Envoy::to(pid).inspect_err(|why| told(why)).ok()?;
+        let haste = self.options.hand_off.then(Haste::begin);
+        let envoy = Envoy::to(pid);
+        drop(haste);
+        let mut envoy = envoy.inspect_err(|why| told(why)).ok()?;
+        envoy.take_time();
         let prepared = self.prepare_by(&envoy, pid, status.threads > 1);
         envoy.recall();
         prepared

@@ -5,12 +5,12 @@
 //! `siginfo_t` (`rt_tgsigqueueinfo(2)`). Until then the program does not find it by sigpending(2), nor does
 //! sigwait(3) get it.
 
-use arch_abi::Regs;
+use arch_abi::{Addr, Regs};
 use ptrace_core::{SigInfo, Stopped, procfs};
 
 use super::Tracer;
 use super::code::{CodeError, system_call};
-use super::sigtrap::sigtrap;
+use super::sigtrap::{below_stack, sigtrap};
 use super::thread::{SharedSpace, Thread};
 
 /// `si_code` of a signal that was sent to one thread (`<asm-generic/siginfo.h>`).
@@ -88,18 +88,34 @@ impl Tracer {
         let space = SharedSpace::clone(&thread.space);
         let space = space.borrow();
         let Some(guard) = &space.guard else { return Ok(()) };
-        let regs = stopped.regs()?;
-        let info = guard.lend_siginfo(&space.memory, &siginfo_of(&regs, info))?.get();
-        let status = procfs::Status::of(stopped.tid())?;
-        let [tgid, tid] = [status.own_tgid, status.own_tid].map(|id| u64::from(id.unsigned_abs()));
-        let numbers = regs.abi().system_calls();
-        let (number, args) = if to_thread {
-            (numbers.rt_tgsigqueueinfo, [tgid, tid, sigtrap(), info, 0, 0])
-        } else {
-            (numbers.rt_sigqueueinfo, [tgid, sigtrap(), info, 0, 0, 0])
-        };
-        system_call(stopped, number, args).map(drop)
+        let info = siginfo_of(&stopped.regs()?, info);
+        let at = guard.lend_siginfo(&space.memory, &info)?;
+        send_to_itself(stopped, to_thread, at)
     }
+}
+
+/// Sends what was kept in a process that stands at the start of a program, where nothing of the tracer's is.
+pub(super) fn send_at_start(stopped: &Stopped, to_thread: bool, info: &SigInfo) -> Result<(), CodeError> {
+    let regs = stopped.regs()?;
+    let at = below_stack(&regs);
+    stopped.memory().write(at, &siginfo_of(&regs, info))?;
+    send_to_itself(stopped, to_thread, at)
+}
+
+/// Sends a SIGTRAP in the thread's own name, to itself or to its process; its `siginfo_t` lies at `info`.
+fn send_to_itself(stopped: &Stopped, to_thread: bool, info: Addr) -> Result<(), CodeError> {
+    let status = procfs::Status::of(stopped.tid())?;
+    let [tgid, tid] = [status.own_tgid, status.own_tid].map(|id| u64::from(id.unsigned_abs()));
+    let numbers = stopped.regs()?.abi().system_calls();
+    let (number, args) = if to_thread {
+        (
+            numbers.rt_tgsigqueueinfo,
+            [tgid, tid, sigtrap(), info.get(), 0, 0],
+        )
+    } else {
+        (numbers.rt_sigqueueinfo, [tgid, sigtrap(), info.get(), 0, 0, 0])
+    };
+    system_call(stopped, number, args).map(drop)
 }
 
 /// The `siginfo_t` as the process takes it. What tells of the sender follows the first three ints at the next

@@ -173,14 +173,18 @@ pub(super) fn sigtrap() -> u64 {
     Signal::SIGTRAP.raw().unsigned_abs().into()
 }
 
+/// Memory for a structure in a process that stands at the start of a program: nothing below its stack pointer is in use.
+pub(super) fn below_stack(regs: &Regs) -> Addr {
+    Addr::new(regs.sp().wrapping_sub(BELOW_STACK).get() & !7)
+}
+
 /// Makes SIGTRAP really ignored in a process that stands at the start of a program: what a program ignores, the next one
 /// ignores, too (execve(2)), but the kernel saw a handler.
 pub(super) fn ignore_sigtrap(stopped: &Stopped) -> Result<(), CodeError> {
     let (memory, regs) = (stopped.memory(), stopped.regs()?);
     let mut action = Action::default_of(regs.abi());
     action.bytes_mut()[0] = 1; // SIG_IGN
-    // Nothing below the stack pointer is in use.
-    let at = Addr::new(regs.sp().wrapping_sub(BELOW_STACK).get() & !7);
+    let at = below_stack(&regs);
     memory.write(at, action.bytes())?;
     let number = regs.abi().system_calls().rt_sigaction;
     let args = [sigtrap(), at.get(), 0, SIGSET, 0, 0];
