@@ -391,6 +391,7 @@ impl Sink<'_> {
             // What was lost is told at the end.
             Ok(_) => {}
             Err(damage) => {
+                thread.returns.lose();
                 if self.damaged.insert(thread.tid) {
                     self.notes.push(overwritten(thread.tid, damage));
                 }
@@ -493,9 +494,13 @@ impl Sink<'_> {
         let space = Rc::clone(&thread.space);
         let space = space.borrow();
         let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
-        thread
+        let returned = thread
             .calls
             .returned(marker(ret.id()), sp_after, &mut stacks, &mut closed);
+        if returned == 0 {
+            // It was called, but that was not seen: there may be more such.
+            thread.returns.lose();
+        }
         self.close(thread, &mut closed, Some(ret), &space);
         self.buffers.closed = closed;
     }
