@@ -575,7 +575,16 @@ impl Sink<'_> {
 
 /// What is told of a thread whose memory something else has written.
 pub(in crate::tracer) fn overwritten(tid: Tid, damage: Damage) -> String {
-    format!("tid {tid}: its records were overwritten, and some calls are not shown: {damage}")
+    format!("{}, and some calls are not shown: {damage}", whose(tid))
+}
+
+/// Whether that was told of this thread.
+pub(in crate::tracer) fn is_overwritten(told: &str, tid: Tid) -> bool {
+    told.starts_with(&whose(tid))
+}
+
+fn whose(tid: Tid) -> String {
+    format!("tid {tid}: its records were overwritten")
 }
 
 fn renew(pending: &mut Pending, point: PointId) {

@@ -22,7 +22,7 @@ use super::code::CodeError;
 
 pub(super) use areas::Fast;
 pub(super) use choose::Choice;
-pub(super) use drain::{Pass, Recorder, overwritten};
+pub(super) use drain::{Pass, Recorder, is_overwritten, overwritten};
 pub(super) use raw::Look;
 
 /// How calls are met.

@@ -85,9 +85,8 @@ impl Replay {
             Ok(()) if !whole => Some(self.file.cut()),
             Ok(()) => None,
         };
-        let (reporter, points, own_notes) = player.finish();
         let mut notes = ending.unwrap_or_default().notes;
-        notes.extend(own_notes);
+        let (reporter, points) = player.finish(&mut notes);
         let summary = reporter.summary(&points);
         let lost = match reporter.out.finish() {
             Ok(()) => false,

@@ -1,10 +1,12 @@
 //! Records become calls, as they do while a program runs.
 
+use std::collections::BTreeMap;
+
 use arch_abi::{Addr, Arch};
 use breakpoint::{CallStack, Closed, Frame, How, Pushed};
 use fast_ring::{Call, Damage, Record};
 use ptrace_core::Tid;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 use super::definitions::Definitions;
 use super::world::{KnownStacks, Past};
@@ -13,7 +15,7 @@ use crate::points::Points;
 use crate::raw::{Chains, ClockPair, Item, RawError, RawFile};
 use crate::summary::{OpenCall, Sample};
 use crate::text::Moment;
-use crate::tracer::fast::{marker, overwritten};
+use crate::tracer::fast::{is_overwritten, marker, overwritten};
 use crate::tracer::reporter::Reporter;
 use crate::tracer::thread::{MAX_PENDING, Pending};
 use crate::value::{RawReturn, Shown};
@@ -117,8 +119,8 @@ pub(super) struct Player {
         reason = "a record moves between here and the call stacks as one word"
     )]
     pool: Vec<Box<Pending>>,
-    damaged: FxHashSet<i32>,
-    notes: Vec<String>,
+    /// The threads whose records are not whole, and what was found first.
+    damaged: BTreeMap<Tid, Damage>,
 }
 
 /// How many records are kept for reuse.
@@ -140,8 +142,7 @@ impl Player {
             rate: clocks.map_or(Rate::default(), Rate::of),
             recorded: Recorded::default(),
             pool: Vec::new(),
-            damaged: FxHashSet::default(),
-            notes: Vec::new(),
+            damaged: BTreeMap::new(),
         }
     }
 
@@ -150,10 +151,16 @@ impl Player {
         self.reporter.is_full() || self.reporter.out.is_broken()
     }
 
-    /// Ends the text. Gives what shows the summary, and what is to be told.
-    pub(super) fn finish(mut self) -> (Reporter, Points, Vec<String>) {
+    /// Ends the text. Gives what shows the summary. What is to be told, and was not told at the end of the recording, is added to `notes`.
+    pub(super) fn finish(mut self, notes: &mut Vec<String>) -> (Reporter, Points) {
         self.reporter.finish(&self.definitions.points);
-        (self.reporter, self.definitions.points, self.notes)
+        for (tid, damage) in self.damaged {
+            let was_told = notes.iter().any(|note| is_overwritten(note, tid));
+            if !was_told {
+                notes.push(overwritten(tid, damage));
+            }
+        }
+        (self.reporter, self.definitions.points)
     }
 
     /// Shows all records that wait.
@@ -181,9 +188,7 @@ impl Player {
             // What was lost was told at the end of the recording.
             Ok(_) => {}
             Err(damage) => {
-                if self.damaged.insert(tid) {
-                    self.notes.push(overwritten(Tid::new(tid), damage));
-                }
+                self.damaged.entry(Tid::new(tid)).or_insert(damage);
             }
         }
     }
