@@ -8,11 +8,12 @@ use fast_ring::{Call, Damage, Record};
 use ptrace_core::Tid;
 use rustc_hash::FxHashMap;
 
+use super::ahead::{After, Queued};
 use super::definitions::Definitions;
 use super::world::{KnownStacks, Past};
 use crate::fast::fill::{Moments, Recorded};
 use crate::points::Points;
-use crate::raw::{Chains, ClockPair, Item, RawError, RawFile};
+use crate::raw::{Chains, ClockPair, Item, Limits, RawError, RawFile, Source, Until};
 use crate::summary::{OpenCall, Sample};
 use crate::text::Moment;
 use crate::tracer::fast::{is_overwritten, marker, overwritten};
@@ -100,6 +101,18 @@ impl Rate {
         self.epoch
             .saturating_add_signed((since as f64 * self.per_tick) as i64)
     }
+
+    /// The other way. `None`: no clock was read.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a time since the start, of at most some weeks, in ticks; a wrong one is cut"
+    )]
+    fn ticks(self, nanoseconds: u64) -> Option<u64> {
+        let since = nanoseconds.wrapping_sub(self.epoch).cast_signed();
+        let ticks = (since as f64 / self.per_tick) as i64;
+        (self.per_tick > 0.0).then(|| self.start.saturating_add_signed(ticks))
+    }
 }
 
 /// Shows what a file has.
@@ -163,10 +176,34 @@ impl Player {
         (self.reporter, self.definitions.points)
     }
 
-    /// Shows all records that wait.
-    pub(super) fn records(&mut self, chains: &mut Chains, file: &RawFile) -> Result<(), RawError> {
+    /// Up to where records come before an event.
+    pub(super) fn until(&self, event: &Queued) -> Until {
+        match event.after {
+            After::All => Until::Limits,
+            // A time that nobody can compare with those of records is none.
+            After::Thread(_, Some(_)) if self.rate.per_tick <= 0.0 => Until::Limits,
+            After::Thread(tid, time) => Until::Event {
+                tid: Some(tid),
+                time: time.and_then(|time| self.rate.ticks(time)).unwrap_or(0),
+            },
+            After::Event => Until::Event { tid: None, time: 0 },
+        }
+    }
+
+    /// Shows records that wait.
+    pub(super) fn records(
+        &mut self,
+        chains: &mut Chains,
+        file: &RawFile,
+        until: Until,
+        limits: &impl Limits,
+    ) -> Result<(), RawError> {
         let shapes = std::mem::take(&mut self.definitions.shapes);
-        let drained = chains.drain(file, &shapes, |tid, item| {
+        let source = Source {
+            file,
+            shapes: &shapes,
+        };
+        let drained = chains.drain(&source, until, limits, |tid, item| {
             self.item(tid, item);
             !self.is_over()
         });
@@ -176,6 +213,12 @@ impl Player {
 
     fn item(&mut self, tid: i32, item: Result<Item<'_>, Damage>) {
         match item {
+            Ok(Item::Block(at)) => {
+                if let Some(thread) = self.threads.get(&tid) {
+                    let past = self.pasts.get_mut(&thread.tgid);
+                    past.into_iter().for_each(|past| past.come_to(at));
+                }
+            }
             Ok(Item::Whole(call, ret)) => {
                 if !self.at_once(tid, &call, &ret) {
                     self.call(tid, &call, false);
