@@ -12,6 +12,7 @@ use ptrace_core::{Memory, Stopped, Tid, procfs};
 use rustc_hash::FxHashMap;
 
 use super::FastError;
+use super::known::Known;
 use super::lanes::Chunk;
 use super::sites::Sites;
 use super::threads::spare_base;
@@ -107,6 +108,8 @@ pub(in crate::tracer) struct Fast {
     pub(super) left_over: FxHashMap<Tid, u64>,
     /// A string of the process: what its shared memory is called.
     name: Addr,
+    /// Where the process has memory, as its stubs know it.
+    pub(super) known: Known,
 }
 
 impl Fast {
@@ -167,6 +170,7 @@ impl Fast {
             stamped: false,
             left_over: FxHashMap::default(),
             name,
+            known: Known::default(),
         })
     }
 
@@ -180,6 +184,10 @@ impl Fast {
         memory.write(self.areas.entries.start, self.common.entries())?;
         memory.write(self.areas.returns.start, self.common.returns())?;
         memory.write(self.name, NAME)?;
+        if !choice.recorder.may_ask {
+            self.known = Known::everything();
+        }
+        self.look_at_memory(memory, stopped.tgid());
         for shadow in shadows() {
             for stacks in STACKS {
                 let len = stacks.end - stacks.start + PAGE;
@@ -287,7 +295,7 @@ impl Fast {
         let next_return = places
             .ret
             .wrapping_add((second.len() as u64).next_multiple_of(ALIGN));
-        if next_entry > self.areas.entries.end || next_return > self.areas.returns.end {
+        if next_entry > self.areas.zones() || next_return > self.areas.returns.end {
             return Err(FastError::Full);
         }
         memory.write(places.ret, &second)?;

@@ -249,6 +249,13 @@ impl Space {
         }
     }
 
+    /// Tells recording code where the process has memory now.
+    pub(in crate::tracer) fn look_at_memory(&mut self, process: Tid) {
+        if let Some(fast) = &mut self.fast {
+            fast.look_at_memory(&self.memory, process);
+        }
+    }
+
     /// How many bytes from `at` on belong to an object and cannot be written by the process.
     pub(in crate::tracer) fn constant_from(&self, at: Addr) -> u64 {
         let of = |object: &Loaded| object.file.constant_from(object.base.unresolve(at));

@@ -185,6 +185,8 @@ impl Ticks {
 /// The engine, as far as it is not of one address space.
 pub(in crate::tracer) struct Recorder {
     pub(super) options: RecordOptions,
+    /// Whether stubs may make system calls of their own beside the waiting for room: where those are shown, these would be, too.
+    pub(super) may_ask: bool,
     pub(super) lanes: Lanes,
     pub(super) kinds: Kinds,
     pub(super) pump: Option<Pump>,
@@ -201,9 +203,10 @@ pub(in crate::tracer) struct Recorder {
 }
 
 impl Recorder {
-    pub(in crate::tracer) fn new(options: RecordOptions) -> Self {
+    pub(in crate::tracer) fn new(options: RecordOptions, may_ask: bool) -> Self {
         Self {
             options,
+            may_ask,
             lanes: Lanes::default(),
             kinds: Kinds::default(),
             pump: None,

@@ -35,6 +35,7 @@ impl Tracer {
             space.make_fast(threads, &mut choice);
         }
         let notes = space.refresh(first, &mut self.store, &mut choice);
+        space.look_at_memory(first.tgid());
         drop(space);
         self.reporter.forget_names();
         for stopped in threads {
@@ -151,6 +152,7 @@ impl Tracer {
         let Space {
             fast: Some(fast),
             arch,
+            memory,
             ..
         } = &mut *space
         else {
@@ -168,13 +170,17 @@ impl Tracer {
         if !is_fault {
             return go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
         }
-        if let Some(at) = fault_address(stopped)?
+        let at = fault_address(stopped)?;
+        if let Some(at) = at
             && super::areas::is_parallel(at, regs.sp())
             && fast.map_around(stopped, *arch, at.get())
         {
             return Ok(true);
         }
-        tracing::debug!(%pc, "memory that a stub looks at cannot be read");
+        tracing::debug!(%pc, ?at, "memory that a stub looks at cannot be read");
+        if let Some(at) = at {
+            fast.looked_in_vain(memory, at);
+        }
         let resume = fast.resume(pc, Interruption::Fault);
         drop(space);
         go_on(stopped, regs, resume)

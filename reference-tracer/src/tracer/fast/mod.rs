@@ -9,6 +9,7 @@ mod areas;
 mod choose;
 mod drain;
 mod glue;
+mod known;
 mod lanes;
 mod pump;
 mod raw;
