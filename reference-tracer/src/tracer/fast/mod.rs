@@ -6,6 +6,7 @@
 //! binding, lazy or not, is as it was.
 
 mod areas;
+mod batch;
 mod choose;
 mod drain;
 mod glue;
