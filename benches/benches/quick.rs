@@ -6,12 +6,12 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fast_ring::{
     Body, Captured, Consumer, End, Fields, Host, Item, Layout, OneProcess, Producer, Region, Shape,
 };
-use reference_tracer::fast::quick::{Quick, Scratch, Verdict};
+use reference_tracer::fast::quick::{Quick, Verdict};
 use reference_tracer::fast::wants::{Ask, Stamps, Wants};
 use reference_tracer::points::Returns;
 use reference_tracer::proto::{Plan, Prototypes};
 use reference_tracer::summary::{Correction, OpenCall, Summary};
-use reference_tracer::text::{CallName, Moment, TextOptions, TextSink, TimePrefix};
+use reference_tracer::text::{CallName, Moment, Page, TextOptions, TextSink, TimePrefix};
 use reference_tracer::value::Limits;
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -163,7 +163,7 @@ fn lines(c: &mut Criterion) {
             library: None,
         };
         let quick = Quick::of(&ask, &wants, name, &options).expect("it is simple");
-        let (mut sink, mut scratch, mut out) = (TextSink::new(options), Scratch::default(), Vec::new());
+        let (mut sink, mut page, mut out) = (TextSink::new(options), Page::default(), Vec::new());
         let how = if timed { "both times" } else { "no times" };
         measure(
             c,
@@ -171,6 +171,9 @@ fn lines(c: &mut Criterion) {
             wants.shape(),
             example,
             |call, ret| {
+                if page.is_full() {
+                    page.pour(&mut out);
+                }
                 if out.len() > 256 << 10 {
                     out.clear();
                 }
@@ -180,7 +183,7 @@ fn lines(c: &mut Criterion) {
                     time: 1_700_000_000_000_000_000 + start,
                     address: Addr::new(0),
                 };
-                assert!(quick.whole_line(&mut sink, &mut scratch, &mut out, (call, ret), at, end - start));
+                assert!(quick.whole_line(&mut sink, &mut page, (call, ret), at, end - start));
             },
         );
     }

@@ -12,7 +12,7 @@ use crate::word::Word;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How much is copied at a time, in bytes: so much stays in a processor's nearest cache. Not less than the longest record.
-const CHUNK: usize = 8 << 10;
+const CHUNK: usize = 4 << 10;
 const _: () = assert!(CHUNK >= LONGEST_RECORD);
 
 /// The side of a ring that reads.

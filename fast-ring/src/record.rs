@@ -157,6 +157,13 @@ impl<'a> Call<'a> {
         self.part(self.parts.words_at..self.parts.floats_at)
     }
 
+    /// [`words`](Call::words), and all that follows them in the record: for who knows how many there are, and asks for no more.
+    #[inline]
+    #[must_use]
+    pub fn words_and_more(&self) -> Words<'a> {
+        Words(self.words.get(self.parts.words_at.into()..).unwrap_or_default())
+    }
+
     /// One of [`words`](Call::words). (Of an index beyond them, nothing, or another word of the record.)
     #[inline]
     #[must_use]
@@ -185,9 +192,10 @@ impl<'a> Call<'a> {
         self.words.get(index).map(|word| u64::from_le_bytes(*word))
     }
 
+    #[inline]
     fn part(&self, words: Range<u16>) -> Words<'a> {
         let words = usize::from(words.start)..usize::from(words.end);
-        Words(self.words.get(words).unwrap_or_default().as_flattened())
+        Words(self.words.get(words).unwrap_or_default())
     }
 }
 
@@ -207,18 +215,18 @@ impl fmt::Debug for Call<'_> {
 
 /// Words of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Words<'a>(&'a [u8]);
+pub struct Words<'a>(&'a [[u8; 8]]);
 
 impl<'a> Words<'a> {
     /// The words that lie in `bytes`; what is left over at the end is no word.
     pub(crate) fn new(bytes: &'a [u8]) -> Words<'a> {
-        Words(bytes)
+        Words(bytes.as_chunks().0)
     }
 
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len() / 8
+        self.0.len()
     }
 
     /// Whether there are none.
@@ -231,16 +239,12 @@ impl<'a> Words<'a> {
     #[inline]
     #[must_use]
     pub fn get(&self, index: usize) -> Option<u64> {
-        let at = index.checked_mul(8)?;
-        let bytes = self.0.get(at..at.checked_add(8)?)?;
-        Some(u64::from_le_bytes(*bytes.first_chunk()?))
+        self.0.get(index).map(|word| u64::from_le_bytes(*word))
     }
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + use<'a> {
-        self.0
-            .chunks_exact(8)
-            .filter_map(|word| word.first_chunk().copied().map(u64::from_le_bytes))
+        self.0.iter().map(|word| u64::from_le_bytes(*word))
     }
 }
 

@@ -4,21 +4,31 @@
 //! [`Decoder`](crate::value::Decoder) and [`TextSink`]; what is shown here, is shown as there. The same holds for single calls: a line that
 //! cannot be made here is not begun.
 
+#![allow(
+    clippy::inline_always,
+    reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
+)]
+
 mod build;
-mod line;
 mod show;
 
 use fast_ring::Call;
 
-use self::line::{Line, Name, Page};
 use self::show::{Failure, Numbers, Records, Value};
 use super::wants::{Ask, Wants};
-use crate::text::{CallName, Moment, TextOptions, TextSink};
+use crate::text::{Aside, CallName, Line, Moment, Name, Page, TextOptions, TextSink, Two};
+
+const COMMA: Two = u16::from_le_bytes(*b", ");
+const EQUALS: Two = u16::from_le_bytes(*b"= ");
+/// How many columns `) ` takes, which [`Line::closing`] appends.
+const CLOSING: usize = 2;
 
 /// How the calls of one call point are shown at once.
 #[derive(Debug)]
 pub struct Quick {
+    /// Its name, but for the last character and the parenthesis, which are the opening.
     name: Name,
+    opening: Two,
     args: Box<[Value]>,
     result: Value,
     failure: Failure,
@@ -51,16 +61,6 @@ impl Verdict {
     }
 }
 
-/// Where lines are made. One serves all call points.
-#[derive(Debug)]
-pub struct Scratch(Page);
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self(Page::new())
-    }
-}
-
 impl Quick {
     /// How calls are shown that are recorded as `wants` says, which was made of `ask`. `None`: they are not so simple.
     #[must_use]
@@ -68,59 +68,45 @@ impl Quick {
         build::quick(ask, wants, name, options)
     }
 
-    /// Appends the line of a call that has returned: what [`TextSink::entry`] and [`TextSink::exit`] would make of it. `took` is the
+    /// Makes the line of a call that has returned: what [`TextSink::entry`] and [`TextSink::exit`] would make of it. `took` is the
     /// time inside the call, in nanoseconds; `at`, when and where it was made.
     ///
-    /// `false`: nothing was appended, and the line is to be made in the general way: another one is open, or this call has a value that
+    /// `false`: no line was made, and this one is to be made in the general way: another one is open, or this call has a value that
     /// is not so simple.
     #[inline]
     #[must_use]
     pub fn whole_line(
         &self,
         sink: &mut TextSink,
-        scratch: &mut Scratch,
-        out: &mut Vec<u8>,
+        page: &mut Page,
         (call, ret): (&Call<'_>, &Call<'_>),
         at: Moment,
         took: u64,
     ) -> bool {
-        sink.whole_line(out, at, |out, prefix| {
-            let line = self.line(&mut scratch.0, (call, ret), prefix, took);
-            if line.is_over() {
-                return false;
-            }
-            line.append_to(out);
-            true
-        })
+        let records = Records::new(call, ret, &self.numbers, self.limit);
+        sink.whole_line(page, at, |line, aside| self.line(line, aside, &records, took))
     }
 
-    /// Makes what follows the prefix, which takes so many columns. A line that is over, if it can't be made here.
-    #[inline]
-    fn line<'p>(
-        &self,
-        page: &'p mut Page,
-        (call, ret): (&Call<'_>, &Call<'_>),
-        prefix: usize,
-        took: u64,
-    ) -> Line<'p> {
-        let (line, aside) = page.line();
-        let records = Records::new(call, ret, &self.numbers, self.limit);
-        let failed = self.failure.is(&records);
+    /// Makes what follows the prefix. A line that is over, if it can't be made here.
+    #[inline(always)]
+    fn line<'p>(&self, line: Line<'p>, aside: &mut Aside, records: &Records<'_>, took: u64) -> Line<'p> {
+        let failed = self.failure.is(records);
         let mut line = line.name(&self.name, aside);
-        let mut separator = 0;
+        let mut before = self.opening;
         for value in &self.args {
-            if value.is_there(&records) {
-                line = line.some(b", ", separator);
-                separator = 2;
-                line = value.show(&records, failed, line, aside);
+            if value.is_there(records) {
+                line = value.show(before, records, failed, line, aside);
+                before = COMMA;
             }
         }
-        line = line.put(b") ");
-        let columns = prefix + line.columns(aside);
-        line = line.spaces(self.columns.saturating_sub(columns)).put(b"= ");
-        line = self.result.show(&records, false, line, aside);
+        if before != COMMA {
+            line = line.put(&before.to_le_bytes());
+        }
+        let columns = line.columns(aside) + CLOSING;
+        line = line.closing(self.columns.saturating_sub(columns));
+        line = self.result.show(EQUALS, records, false, line, aside);
         if failed {
-            line = self.failure.why(&records, line, aside);
+            line = self.failure.why(records, line, aside);
         }
         if self.duration {
             line = line.duration(took);

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use arch_abi::{Addr, Arch};
 
 use super::fill::{Moments, Recorded};
-use super::quick::{self, Quick, Verdict};
+use super::quick::{Quick, Verdict};
 use super::testing::{CALLER, Machine, Random, Ring, SP, World, vectors};
 use super::wants::{Ask, Reason, Stamps, Wants};
 use crate::memory::{Layered, NoMemory, Snapshot, TargetMemory};
 use crate::points::Returns;
 use crate::proto::{Plan, Prototypes, Types};
-use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
+use crate::text::{CallName, Moment, Page, PidPrefix, TextOptions, TextSink, TimePrefix};
 use crate::value::{
     Decoder, Describe, Limits, RawCall, RawReturn, Scratch, Shown, has_failed, wants_at_entry,
     wants_at_return, wants_errno,
@@ -187,7 +187,7 @@ const NAME: CallName<'_> = CallName {
 struct Lines {
     general: TextSink,
     quick: TextSink,
-    scratch: quick::Scratch,
+    page: Page,
     options: TextOptions,
 }
 
@@ -196,7 +196,7 @@ impl Lines {
         Self {
             general: TextSink::new(options),
             quick: TextSink::new(options),
-            scratch: quick::Scratch::default(),
+            page: Page::default(),
             options,
         }
     }
@@ -216,14 +216,9 @@ impl Lines {
             address: raw.return_address,
         };
         let (mut expected, mut line) = (Vec::new(), Vec::new());
-        if !quick.whole_line(
-            &mut self.quick,
-            &mut self.scratch,
-            &mut line,
-            (call, ret),
-            at,
-            took,
-        ) {
+        let made = quick.whole_line(&mut self.quick, &mut self.page, (call, ret), at, took);
+        self.page.pour(&mut line);
+        if !made {
             assert_eq!(line, b"");
             return false;
         }
@@ -450,14 +445,8 @@ fn damaged_records_do_no_harm() {
                     },
                     Vec::new(),
                 );
-                let made = quick.whole_line(
-                    &mut lines.quick,
-                    &mut lines.scratch,
-                    &mut line,
-                    (call, ret),
-                    at,
-                    0,
-                );
+                let made = quick.whole_line(&mut lines.quick, &mut lines.page, (call, ret), at, 0);
+                lines.page.pour(&mut line);
                 assert_eq!(made, line.ends_with(b"\n"));
                 quickly += usize::from(made);
             });

@@ -1,5 +1,6 @@
 //! Where the trace goes: one buffer, large writes, and no surprise when the reader is gone.
 
+mod ahead;
 mod color;
 mod error;
 mod per_process;
@@ -10,6 +11,8 @@ pub use error::OutputError;
 pub(crate) use error::describe;
 pub use per_process::PerProcess;
 
+use crate::text::Page;
+use ahead::{Ahead, Pace};
 use ptrace_core::Interruptible;
 use sink::Sink;
 use std::ffi::{OsStr, OsString};
@@ -75,8 +78,14 @@ type Report = Box<dyn FnMut(&OutputError) + Send>;
 /// written when an `Output` is dropped, too. `SIGPIPE` must be ignored or blocked, which Rust's runtime sees to.
 pub struct Output {
     target: Target,
+    /// The thread that writes what comes fast.
+    ahead: Option<Ahead>,
+    /// Whether that pays; until it was tried.
+    pace: Option<Pace>,
     sink: Option<Sink>,
     buffer: Vec<u8>,
+    /// What follows that.
+    page: Page,
     /// It is written when it holds this much.
     full: usize,
     is_terminal: bool,
@@ -96,8 +105,11 @@ impl Output {
         Ok(Self {
             target: target.clone(),
             is_terminal: sink.is_terminal(),
+            ahead: None,
+            pace: Some(Pace::new()),
             sink: Some(sink),
             buffer: Vec::with_capacity(FULL),
+            page: Page::default(),
             full: FULL,
             broken: None,
             report: Box::new(|error| {
@@ -130,15 +142,61 @@ impl Output {
 
     /// The buffer that lines are formatted into; call [`Output::end_line`] after each line.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
+        self.page.pour(&mut self.buffer);
         &mut self.buffer
+    }
+
+    /// Where short lines are made; call [`Output::end_line`] after each.
+    #[inline]
+    pub fn page(&mut self) -> &mut Page {
+        &mut self.page
+    }
+
+    /// Whether there is nothing that is to be written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty() && self.page.is_empty()
     }
 
     /// A line is complete: a terminal gets it at once, otherwise a large buffer is written.
     #[inline]
     pub fn end_line(&mut self) {
-        if self.is_terminal || self.buffer.len() >= self.full || self.broken.is_some() {
-            self.flush_idle();
+        if !self.page.is_empty() && !self.page.is_full() && !self.is_terminal {
+            return;
         }
+        self.page.pour(&mut self.buffer);
+        if self.is_terminal || self.broken.is_some() {
+            self.flush_idle();
+        } else if self.buffer.len() >= self.full {
+            self.write_much();
+        }
+    }
+
+    /// Writes a buffer that is full; ahead, if that pays.
+    fn write_much(&mut self) {
+        if self.pace.as_mut().is_some_and(Pace::is_fast) {
+            self.pace = None;
+            self.write_ahead();
+        }
+        let Some(ahead) = &mut self.ahead else {
+            return self.flush_idle();
+        };
+        if self.buffer.len() < self.full.max(ahead::AT_ONCE) {
+            return;
+        }
+        if let Err(reason) = ahead.take(&mut self.buffer) {
+            self.lose(reason);
+        }
+    }
+
+    /// From now on full buffers are written by a thread, if they go to a file.
+    fn write_ahead(&mut self) {
+        let file = match &mut self.sink {
+            Some(sink) => sink.regular_file(),
+            None => Ok(None),
+        };
+        // Where that can't be done, writing tells why.
+        self.ahead = file.ok().flatten().and_then(|file| Ahead::start(file).ok());
     }
 
     /// Writes all there is, also an unfinished line; call it before waiting for something that may take long.
@@ -150,6 +208,10 @@ impl Output {
 
     /// Writes what is buffered, until `calls` are over.
     fn write(&mut self, calls: Option<&Interruptible>) {
+        self.page.pour(&mut self.buffer);
+        if let Some(Err(reason)) = self.ahead.as_mut().map(Ahead::settle) {
+            return self.lose(reason);
+        }
         if self.buffer.is_empty() {
             return;
         }
@@ -237,7 +299,7 @@ impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Output")
             .field("target", &self.target)
-            .field("buffered", &self.buffer.len())
+            .field("is_empty", &self.is_empty())
             .field("broken", &self.broken)
             .finish_non_exhaustive()
     }

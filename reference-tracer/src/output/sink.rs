@@ -55,6 +55,15 @@ impl Sink {
         })
     }
 
+    /// The file that is written to, once more, if it is one: not a pipe or a device, where a write may wait for somebody else.
+    pub(super) fn regular_file(&mut self) -> io::Result<Option<File>> {
+        self.truncate()?;
+        if !self.file.metadata()?.is_file() {
+            return Ok(None);
+        }
+        self.file.try_clone().map(Some)
+    }
+
     pub(super) fn is_terminal(&self) -> bool {
         self.file.is_terminal()
     }

@@ -191,3 +191,70 @@ fn each_process_has_its_file() {
     let mut nowhere = PerProcess::new(dir.path().join("none/t"), false);
     assert!(nowhere.of(1).unwrap_err().to_string().contains("none/t.1"));
 }
+
+#[test]
+fn what_comes_fast_is_written_ahead_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace");
+    let mut output = Output::open(&file(&path, false)).unwrap();
+    let (mut expected, mut number) = (String::new(), 0_u64);
+    let mut some = |output: &mut Output, many: usize| {
+        for _ in 0..many {
+            number += 1;
+            let text = format!("{number} {}", "x".repeat(usize::try_from(number % 97).unwrap()));
+            expected.push_str(&text);
+            expected.push('\n');
+            line(output, &text);
+        }
+    };
+    some(&mut output, 10_000);
+    // However slow this machine is.
+    output.pace = None;
+    output.write_ahead();
+    assert!(output.ahead.is_some());
+    for many in [1, 100_000, 10, 50_000] {
+        some(&mut output, many);
+        output.flush_idle();
+    }
+    some(&mut output, 20_000);
+    output.finish().unwrap();
+    assert!(fs::read_to_string(&path).unwrap() == expected);
+}
+
+#[test]
+fn a_thread_pays_for_fast_text_in_files_only() {
+    let mut pace = Pace::new();
+    let fast = std::iter::from_fn(|| Some(pace.is_fast()))
+        .take(1_000)
+        .collect::<Vec<_>>();
+    assert!(!fast[0] && fast.contains(&true));
+    let (_reader, writer) = std::io::pipe().unwrap();
+    let pipe = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&writer));
+    for path in ["/dev/null", &pipe] {
+        let mut output = Output::open(&file(path.as_ref(), true)).unwrap();
+        output.write_ahead();
+        assert!(output.ahead.is_none(), "{path}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_written_ahead_is_told_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("trace");
+    fs::write(&path, "").unwrap();
+    let (mut output, said) = heard(Output::open(&file(&path, true)).unwrap());
+    output.pace = None;
+    output.ahead = Some(Ahead::start(fs::File::open(&path).unwrap()).unwrap());
+    // The second that is handed over hears of the first.
+    for _ in 0..3 * KEEP / FULL {
+        line(&mut output, &"x".repeat(FULL));
+    }
+    assert!(matches!(output.broken(), Some(OutputError::Write { .. })));
+    assert!(output.finish().is_err());
+    let expected = format!(
+        "cannot write the trace to '{}': Bad file number; the rest of it is lost",
+        path.display()
+    );
+    assert_eq!(*said.lock().unwrap(), [expected]);
+    assert_eq!(fs::read(&path).unwrap(), b"");
+}

@@ -60,12 +60,20 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 /// The digits of a number below [`EIGHT_DIGITS`] from its first one on, and how many they are; what follows them is of no use.
 #[inline(always)]
 pub(crate) fn short(number: u64) -> ([u8; 8], usize) {
-    let digits = eight(number);
-    let zeros = (digits.trailing_zeros() / 8).min(7);
+    let len = short_len(number);
     (
-        ((digits | ZEROS) >> (8 * zeros)).to_le_bytes(),
-        8 - zeros as usize,
+        (((eight(number) | ZEROS) >> (8 * (8 - len) & 63)).to_le_bytes()),
+        len,
     )
+}
+
+/// How many digits a number below [`EIGHT_DIGITS`] has. It does not wait for the digits: all that follows in the line waits for it.
+#[inline(always)]
+fn short_len(number: u64) -> usize {
+    let is_longer = |power: u64| usize::from(number >= power);
+    let few = is_longer(10) + is_longer(100) + is_longer(1_000);
+    let more = is_longer(10_000) + is_longer(100_000);
+    1 + few + more + (is_longer(1_000_000) + is_longer(10_000_000))
 }
 
 /// The last eight digits of a number.
@@ -87,14 +95,6 @@ pub(crate) fn append(number: u64, out: &mut Vec<u8>) {
     let digits = &mut digits[..decimal_len(number)];
     decimal(number, digits);
     out.extend_from_slice(digits);
-}
-
-/// Appends a number with its sign.
-pub(crate) fn append_signed(number: i64, out: &mut Vec<u8>) {
-    if number < 0 {
-        out.push(b'-');
-    }
-    append(number.unsigned_abs(), out);
 }
 
 /// How many digits a number has in base 16.

@@ -4,7 +4,9 @@
 //! that each thread is in. It writes into a buffer of the caller's and knows no file.
 
 pub(crate) mod digits;
+mod line;
 mod options;
+mod prefix;
 mod signals;
 
 use std::io::Write;
@@ -12,7 +14,10 @@ use std::io::Write;
 use arch_abi::Addr;
 use rustc_hash::FxHashMap;
 
+pub use line::Page;
+pub(crate) use line::{Aside, Line, Name, Two};
 pub use options::{PidPrefix, TextOptions, TimePrefix, align_for};
+use prefix::Prefix;
 use signals::signal_meaning;
 pub(crate) use signals::signal_name;
 
@@ -57,14 +62,14 @@ impl CallName<'_> {
 #[derive(Debug)]
 pub struct TextSink {
     options: TextOptions,
+    is_bare: bool,
     /// How many calls each thread is in.
     depths: FxHashMap<i32, usize>,
     /// The thread whose call's line is still open, and how many columns it has on a screen.
     open: Option<(i32, usize)>,
-    /// The time of the last line, for `-r`.
-    last: Option<u64>,
-    /// The last second that stood in a line, and how.
-    second: (Option<u64>, Vec<u8>),
+    prefix: Prefix,
+    /// Where prefixes are made.
+    page: Page,
 }
 
 impl TextSink {
@@ -73,53 +78,60 @@ impl TextSink {
     pub fn new(options: TextOptions) -> Self {
         Self {
             options,
+            is_bare: options.is_bare(),
             depths: FxHashMap::default(),
             open: None,
-            last: None,
-            second: (None, Vec::new()),
+            prefix: Prefix::default(),
+            page: Page::default(),
         }
     }
 
-    /// Appends the line of a call that has returned, where no line is open. `write` appends what follows the prefix, told how many
-    /// columns that takes, and says whether it could: otherwise all is as it was.
+    /// Makes the line of a call that has returned, where no line is open. `write` appends what follows the prefix. `false`: it could not be made
+    /// here, and all is as it was.
     #[inline]
     pub(crate) fn whole_line(
         &mut self,
-        out: &mut Vec<u8>,
+        page: &mut Page,
         at: Moment,
-        write: impl FnOnce(&mut Vec<u8>, usize) -> bool,
+        write: impl for<'p> FnOnce(Line<'p>, &mut Aside) -> Line<'p>,
     ) -> bool {
         if self.open.is_some() {
             return false;
         }
-        let (start, last) = (out.len(), self.last);
-        self.prefix(out, at);
-        if self.options.indent > 0 {
-            let depth = self.depths.get(&at.tid).copied().unwrap_or_default();
-            let indent = self.options.indent.saturating_mul(depth).min(MAX_INDENT);
-            out.resize(out.len() + indent, b' ');
+        let last = self.prefix.last;
+        let (mut line, aside) = page.line();
+        if !self.is_bare {
+            line = self.prefix.put(&self.options, line, at);
+            line = line.spaces(self.indent_of(at.tid));
         }
-        let prefix = out.len() - start;
-        let written = write(out, prefix);
-        if !written {
-            out.truncate(start);
-            self.last = last;
+        let end = write(line, aside).end();
+        if end.is_none() {
+            self.prefix.last = last;
         }
-        written
+        page.keep(end)
     }
 
     /// From now on lines name their thread in this way.
     pub fn name_threads(&mut self, how: PidPrefix) {
         self.options.pid = how;
+        self.is_bare = self.options.is_bare();
+    }
+
+    /// How far the thread's next line is indented.
+    fn indent_of(&self, tid: i32) -> usize {
+        if self.options.indent == 0 {
+            return 0;
+        }
+        let depth = self.depths.get(&tid).copied().unwrap_or_default();
+        self.options.indent.saturating_mul(depth).min(MAX_INDENT)
     }
 
     /// A call begins: `name(args`. The line stays open.
     pub fn entry(&mut self, out: &mut Vec<u8>, at: Moment, name: CallName<'_>, args: &[u8]) {
         self.close(out, UNFINISHED);
         let start = out.len();
-        let depth = self.depths.entry(at.tid).or_default();
-        let indent = self.options.indent.saturating_mul(*depth).min(MAX_INDENT);
-        *depth += 1;
+        let indent = self.indent_of(at.tid);
+        *self.depths.entry(at.tid).or_default() += 1;
         self.prefix(out, at);
         out.resize(out.len() + indent, b' ');
         if let Some(caller) = name.caller {
@@ -300,83 +312,11 @@ impl TextSink {
         }
     }
 
-    #[inline]
     fn prefix(&mut self, out: &mut Vec<u8>, at: Moment) {
-        match self.options.pid {
-            PidPrefix::None => {}
-            PidPrefix::Bracketed => {
-                out.extend_from_slice(b"[pid ");
-                digits::append_signed(at.tid.into(), out);
-                out.extend_from_slice(b"] ");
-            }
-            PidPrefix::Bare => {
-                digits::append_signed(at.tid.into(), out);
-                out.push(b' ');
-            }
-        }
-        self.time(out, at.time);
-        if self.options.address {
-            out.extend_from_slice(b"[0x");
-            let address = at.address.get();
-            out.extend_from_slice(&digits::hex(address)[..digits::hex_len(address)]);
-            out.extend_from_slice(b"] ");
-        }
-    }
-
-    #[inline]
-    fn time(&mut self, out: &mut Vec<u8>, now: u64) {
-        let seconds = now / 1_000_000_000;
-        match self.options.time {
-            TimePrefix::None => {}
-            TimePrefix::Clock => {
-                self.second(out, seconds);
-                out.push(b' ');
-            }
-            TimePrefix::ClockMicros | TimePrefix::Epoch => {
-                self.second(out, seconds);
-                millionths(now / 1000, b' ', out);
-            }
-            TimePrefix::Relative => {
-                let since = now.saturating_sub(self.last.replace(now).unwrap_or(now)) / 1000;
-                let seconds = since / 1_000_000;
-                out.resize(
-                    out.len() + 3_usize.saturating_sub(digits::decimal_len(seconds)),
-                    b' ',
-                );
-                digits::append(seconds, out);
-                millionths(since, b' ', out);
-            }
-        }
-    }
-
-    /// Appends a second, as the time of the day or since the epoch. It is made once for all lines of that second: the offset of local time
-    /// is a question to the C library.
-    #[inline]
-    fn second(&mut self, out: &mut Vec<u8>, second: u64) {
-        if self.second.0 != Some(second) {
-            self.second.0 = Some(second);
-            self.second.1.clear();
-            if self.options.time == TimePrefix::Epoch {
-                digits::append(second, &mut self.second.1);
-            } else {
-                self.second.1.extend_from_slice(&self.clock(second));
-            }
-        }
-        out.extend_from_slice(&self.second.1);
-    }
-
-    /// The time of the day.
-    fn clock(&self, second: u64) -> [u8; 8] {
-        let utc = i64::try_from(second).unwrap_or(i64::MAX);
-        let local = utc
-            .saturating_add((self.options.utc_offset)(utc))
-            .rem_euclid(24 * 60 * 60)
-            .unsigned_abs();
-        let mut text = *b"hh:mm:ss";
-        for (at, number) in [(0, local / 3600), (3, local / 60 % 60), (6, local % 60)] {
-            digits::decimal(number, &mut text[at..at + 2]);
-        }
-        text
+        let (line, _) = self.page.line();
+        let end = self.prefix.put(&self.options, line, at).end();
+        self.page.keep(end);
+        self.page.pour(out);
     }
 }
 

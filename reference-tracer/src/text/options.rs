@@ -64,6 +64,14 @@ impl Default for TextOptions {
     }
 }
 
+impl TextOptions {
+    /// Whether nothing stands before a call's name.
+    pub(super) fn is_bare(&self) -> bool {
+        let (pid, time) = (self.pid == PidPrefix::None, self.time == TimePrefix::None);
+        pid && time && !self.address && self.indent == 0
+    }
+}
+
 /// The column of ` = ` where the output's width is not known.
 const DEFAULT_ALIGN: usize = 50;
 

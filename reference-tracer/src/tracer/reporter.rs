@@ -12,7 +12,7 @@ use super::surroundings::{Surroundings, World};
 use super::tape::Tape;
 use super::thread::Pending;
 use crate::derive::{Candidate, Derived};
-use crate::fast::quick::{self, Quick, Verdict};
+use crate::fast::quick::{Quick, Verdict};
 use crate::fast::wants::{Ask, Stamps, Wants};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
@@ -172,11 +172,13 @@ pub(super) struct Reporter {
     is_over: bool,
     /// Whether there is, or was, more than one thread.
     several: bool,
-    /// Where lines are made at once.
-    line: quick::Scratch,
     /// What becomes of all that in place of text.
     pub(super) tape: Option<Box<Tape>>,
 }
+
+/// A call is not to be shown at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NotSimple;
 
 impl Reporter {
     pub(super) fn new(destination: Destination, prototypes: Prototypes, options: ReportOptions) -> Self {
@@ -198,7 +200,6 @@ impl Reporter {
             ended: 0,
             is_over: false,
             several: false,
-            line: quick::Scratch::default(),
         };
         reporter.begin_tape();
         reporter
@@ -561,8 +562,11 @@ impl Reporter {
         Some(AtOnce { line, verdict })
     }
 
-    /// A call that has returned before anything else was seen. What the call around it counts as time of this one is added to `around`.
-    /// `false`: it is to be shown in the general way.
+    /// Shows a call that has returned before anything else was seen. Gives what the call around it counts as time of this one, if calls are
+    /// counted.
+    ///
+    /// # Errors
+    /// It is to be shown in the general way.
     #[inline]
     pub(super) fn whole(
         &mut self,
@@ -571,29 +575,23 @@ impl Reporter {
         (call, ret): (&fast_ring::Call<'_>, &fast_ring::Call<'_>),
         at: Moment,
         took: u64,
-        around: Option<&mut OpenCall>,
-    ) -> bool {
-        if let Some(quick) = &at_once.line {
-            let mut done = false;
-            let scratch = &mut self.line;
-            self.out.write(|sink, out| {
-                done = quick.whole_line(sink, scratch, out, (call, ret), at, took);
-            });
-            if !done {
-                return false;
-            }
+    ) -> Result<Option<Sample>, NotSimple> {
+        if let Some(quick) = &at_once.line
+            && !self
+                .out
+                .line(|sink, page| quick.whole_line(sink, page, (call, ret), at, took))
+        {
+            return Err(NotSimple);
         }
         self.calls += 1;
         self.ended += 1;
-        if let Some(verdict) = &at_once.verdict {
-            let failed = verdict.has_failed(call, ret);
-            let sample = OpenCall::default().close(took, failed, &Correction::default());
-            self.tally().record(point.0, &sample);
-            if let Some(around) = around {
-                around.add_recorded(&sample);
-            }
-        }
-        true
+        let Some(verdict) = &at_once.verdict else {
+            return Ok(None);
+        };
+        let failed = verdict.has_failed(call, ret);
+        let sample = OpenCall::default().close(took, failed, &Correction::default());
+        self.tally().record(point.0, &sample);
+        Ok(Some(sample))
     }
 
     /// Counts a call that has returned.

@@ -6,7 +6,7 @@ use ptrace_core::{Interruptible, Tid};
 use rustc_hash::FxHashMap;
 
 use crate::output::{Output, OutputError, PerProcess};
-use crate::text::{PidPrefix, TextOptions, TextSink};
+use crate::text::{Page, PidPrefix, TextOptions, TextSink};
 
 /// Where a trace is written to.
 #[derive(Debug)]
@@ -75,27 +75,41 @@ impl Streams {
     /// Writes a line, or a part of one.
     #[inline]
     pub(super) fn write(&mut self, line: impl FnOnce(&mut TextSink, &mut Vec<u8>)) {
+        if let Some((sink, output)) = self.output() {
+            line(sink, output.buffer());
+            output.end_line();
+        }
+    }
+
+    /// Makes a short line. `false`: it could not be made so.
+    #[inline]
+    pub(super) fn line(&mut self, line: impl FnOnce(&mut TextSink, &mut Page) -> bool) -> bool {
+        let Some((sink, output)) = self.output() else {
+            return true;
+        };
+        let made = line(sink, output.page());
+        output.end_line();
+        made
+    }
+
+    /// The output of the process that lines are of, and the state of its lines; none if it can't be opened.
+    #[inline]
+    fn output(&mut self) -> Option<(&mut TextSink, &mut Output)> {
         match &mut self.destination {
-            Destination::One(output) => {
-                line(&mut self.sink, output.buffer());
-                output.end_line();
-            }
+            Destination::One(output) => Some((&mut self.sink, output)),
             Destination::Each(files) if self.failed.is_none() => match files.of(self.current) {
                 Ok(output) => {
                     let sink = || TextSink::new(self.options);
-                    line(
-                        self.sinks.entry(self.current).or_insert_with(sink),
-                        output.buffer(),
-                    );
-                    output.end_line();
+                    Some((self.sinks.entry(self.current).or_insert_with(sink), output))
                 }
                 Err(error) => {
                     // When standard error is what broke, nobody is left to be told.
                     let _ = writeln!(std::io::stderr(), "rltrace: {error}");
                     self.failed = Some(error);
+                    None
                 }
             },
-            Destination::Each(_) => {}
+            Destination::Each(_) => None,
         }
     }
 
@@ -118,7 +132,7 @@ impl Streams {
     /// Whether there is something that should be written soon.
     pub(super) fn is_waiting(&mut self) -> bool {
         match &mut self.destination {
-            Destination::One(output) => !output.buffer().is_empty(),
+            Destination::One(output) => !output.is_empty(),
             Destination::Each(_) => true,
         }
     }

@@ -3,7 +3,6 @@
 use arch_abi::record::{Capture, Length, Pointer, Through};
 use arch_abi::{Float, Place, Source as Register};
 
-use super::line::Name;
 use super::show::{
     Count, Failure, How, Memory, Number, Numbers, Show, Shown, Sign, Source, Value, When, Word, mask,
 };
@@ -13,7 +12,7 @@ use crate::proto::{
     Direction, Expr, Failure as Fails, Int, Length as ArrayLength, Lens, NamesId, PlannedParam, Type, TypeId,
     Types, Width,
 };
-use crate::text::{CallName, MAX_ALIGN, TextOptions};
+use crate::text::{CallName, MAX_ALIGN, Name, TextOptions};
 use crate::value::{constant_layout, first_at_return};
 
 /// See [`Quick::of`].
@@ -31,8 +30,13 @@ pub(super) fn quick(
     let mut text = Vec::new();
     name.write(&mut text);
     text.push(b'(');
+    // Its last character is one byte, or is not cut in two.
+    let (name, opening) = text
+        .split_last_chunk()
+        .filter(|(_, opening): &(&[u8], &[u8; 2])| opening.is_ascii())?;
     Some(Quick {
-        name: Name::new(&text),
+        name: Name::new(name),
+        opening: u16::from_le_bytes(*opening),
         args: builder.params()?,
         result: Value::new(Shown {
             show: builder.result()?,

@@ -5,11 +5,11 @@
     reason = "a line stays in registers only where no call comes between its pieces: benches/quick.rs"
 )]
 
-use fast_ring::{Call, Capture, End};
+use fast_ring::{Call, Capture, End, Words};
 
-use super::line::{Aside, Line};
 use crate::proto::expr::Env;
 use crate::proto::{Expr, Names};
+use crate::text::{Aside, Line, Two};
 use crate::value::{
     errno_name, flag_names, guess_is_address, guess_is_text, write_byte, write_char, write_errno, write_float,
 };
@@ -18,6 +18,8 @@ use crate::value::{
 pub(super) struct Records<'a> {
     call: &'a Call<'a>,
     ret: &'a Call<'a>,
+    /// Of either.
+    words: [Words<'a>; 2],
     numbers: &'a Numbers,
     /// The most bytes of a string that are shown.
     limit: usize,
@@ -132,6 +134,7 @@ impl<'a> Records<'a> {
         Self {
             call,
             ret,
+            words: [call.words_and_more(), ret.words_and_more()],
             numbers,
             limit,
         }
@@ -139,12 +142,16 @@ impl<'a> Records<'a> {
 
     #[inline]
     fn word(&self, word: Word) -> Option<u64> {
-        let record = self.record(word.when);
         if word.float {
-            record.floats().get(word.index.into())
-        } else {
-            record.word(word.index)
+            return self.record(word.when).floats().get(word.index.into());
         }
+        self.int(word.when, word.index)
+    }
+
+    /// A word of an integer register or of the stack.
+    #[inline(always)]
+    fn int(&self, when: When, index: u8) -> Option<u64> {
+        self.words[when as usize].get(index.into())
     }
 
     #[inline]
@@ -274,14 +281,15 @@ impl Value {
     #[inline(always)]
     pub(super) fn show<'p>(
         &self,
+        before: Two,
         records: &Records<'_>,
         failed: bool,
         line: Line<'p>,
         aside: &mut Aside,
     ) -> Line<'p> {
         match self {
-            Self::Plain(plain) => plain.show(records, line),
-            Self::Other(shown) => shown.show(records, failed, line, aside),
+            Self::Plain(plain) => plain.show(before, records, line),
+            Self::Other(shown) => shown.show(records, failed, line.put(&before.to_le_bytes()), aside),
         }
     }
 }
@@ -315,19 +323,23 @@ impl Plain {
     }
 
     #[inline(always)]
-    fn show<'p>(&self, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
-        let Some(word) = records.record(self.when).word(self.index) else {
+    fn show<'p>(&self, before: Two, records: &Records<'_>, line: Line<'p>) -> Line<'p> {
+        let Some(word) = records.int(self.when, self.index) else {
             return line.refuse();
         };
-        let high = word << self.unused;
-        let (bits, signed) = (high >> self.unused, high.cast_signed() >> self.unused);
+        let high = word << (self.unused & 63);
+        let bits = || high >> (self.unused & 63);
+        let signed = || high.cast_signed() >> (self.unused & 63);
         match self.how {
-            Digits::Signed => line.signed(signed),
-            Digits::Unsigned => line.unsigned(bits),
-            Digits::Hex => hex(bits, line),
-            Digits::Pointer => line.pointer(bits),
-            Digits::Guess => guess(bits, signed, line),
-            Digits::GuessUnsigned => guess(bits, i64::try_from(bits).unwrap_or_default(), line),
+            Digits::Signed => line.signed_after(before, signed()),
+            Digits::Unsigned => line.unsigned_after(before, bits()),
+            Digits::Hex if high == 0 => line.unsigned_after(before, 0),
+            Digits::Pointer if high == 0 => line.put(&before.to_le_bytes()).put(b"nil"),
+            Digits::Guess if guess_is_small(signed()) => line.signed_after(before, signed()),
+            Digits::GuessUnsigned if guess_is_small(bits().cast_signed().max(0)) => {
+                line.unsigned_after(before, bits().cast_signed().max(0).cast_unsigned())
+            }
+            _ => line.hex_after(before, bits()),
         }
     }
 }
@@ -470,11 +482,16 @@ fn text<'a, 's>(
 /// A number of which it is not known what it is: its bits, and what they are as a number; 0 if that is too large for one.
 #[inline(always)]
 fn guess(bits: u64, value: i64, line: Line<'_>) -> Line<'_> {
-    if (-10000..=10000).contains(&value) {
+    if guess_is_small(value) {
         line.signed(value)
     } else {
         line.hex(bits)
     }
+}
+
+#[inline(always)]
+fn guess_is_small(value: i64) -> bool {
+    (-10000..=10000).contains(&value)
 }
 
 #[inline(always)]

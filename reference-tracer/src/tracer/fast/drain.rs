@@ -441,10 +441,13 @@ impl Sink<'_> {
             address: Addr::new(call.caller().unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
-        let around = thread.calls.iter_mut().next_back();
-        let around = around.map(|(_, pending)| &mut pending.open);
-        self.reporter
-            .whole(kind.point, at_once, (call, ret), at, took, around)
+        let shown = self.reporter.whole(kind.point, at_once, (call, ret), at, took);
+        if let Ok(Some(sample)) = &shown
+            && let Some((_, around)) = thread.calls.iter_mut().next_back()
+        {
+            around.open.add_recorded(sample);
+        }
+        shown.is_ok()
     }
 
     fn call(&mut self, thread: &mut Thread, call: &Call<'_>, by_jump: bool) {

@@ -264,9 +264,13 @@ impl Player {
             address: Addr::new(call.caller().unwrap_or(0)),
         };
         let took = ended.saturating_sub(began);
-        let around = thread.around().map(|around| &mut around.open);
-        self.reporter
-            .whole(kind.point.id, at_once, (call, ret), at, took, around)
+        let shown = self.reporter.whole(kind.point.id, at_once, (call, ret), at, took);
+        if let Ok(Some(sample)) = &shown
+            && let Some(around) = thread.around()
+        {
+            around.open.add_recorded(sample);
+        }
+        shown.is_ok()
     }
 
     fn call(&mut self, tid: i32, call: &Call<'_>, by_jump: bool) {
