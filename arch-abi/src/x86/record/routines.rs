@@ -106,7 +106,7 @@ fn guess(b: &mut Builder, zones: Addr, ends: &Ends, ask: Label) -> Made<Label> {
     Ok(guess)
 }
 
-/// Asks the kernel whether the word can be read that `rsi` points into: rt_sigprocmask(2) fails with `EFAULT` if a mask cannot be read, and
+/// Asks the kernel whether the word can be read that `rsi` points into: `rt_sigprocmask(2)` fails with `EFAULT` if a mask cannot be read, and
 /// with `EINVAL` if it can and it is not told what to do with it. Gives where `r10` is in `r8`.
 fn ask_kernel(b: &mut Builder, string: Label, unreadable: Label) -> Made<(Label, Label)> {
     let [keep_rdi, keep_rsi] = aside::CAPTURE.map(Builder::stack);

@@ -28,7 +28,7 @@ struct Page {
 #[derive(Debug, Clone, Default)]
 pub(in crate::tracer) struct Sites {
     /// By the address of the operand.
-    sites: BTreeMap<Addr, Site>,
+    patched: BTreeMap<Addr, Site>,
     /// Memory for cells.
     pages: Vec<Page>,
     /// Cells that are not in the process yet, which lie one after the other.
@@ -105,7 +105,7 @@ impl Sites {
         writes.dedup_by_key(|&mut (at, ..)| at);
         for (at, bytes, site) in &writes {
             code.put(*at, bytes);
-            self.sites.insert(*at, *site);
+            self.patched.insert(*at, *site);
         }
         writes.iter().map(|&(at, ..)| at).collect()
     }
@@ -137,7 +137,7 @@ impl Sites {
 
     /// Makes all cells that lead to one stub lead to another: calls that begin from now on go there. No thread runs.
     pub(super) fn redirect(&self, memory: &Memory, to: impl Fn(Addr) -> Option<Addr>) {
-        let cells: BTreeSet<Addr> = self.sites.values().map(|site| site.cell).collect();
+        let cells: BTreeSet<Addr> = self.patched.values().map(|site| site.cell).collect();
         let cells: Vec<Addr> = cells.into_iter().collect();
         for run in cells.chunk_by(|one, next| one.wrapping_add(8) == *next) {
             let Some(&first) = run.first() else { continue };
@@ -158,12 +158,12 @@ impl Sites {
 
     /// The memory of these addresses is gone.
     pub(super) fn forget(&mut self, range: std::ops::Range<Addr>) {
-        self.sites.retain(|at, _| !range.contains(at));
+        self.patched.retain(|at, _| !range.contains(at));
     }
 
     /// Puts back what was there, where it is still what was put there. Neighbours are read and written in one piece.
     pub(in crate::tracer) fn restore(&mut self, memory: &Memory) {
-        let sites: Vec<(Addr, Site)> = std::mem::take(&mut self.sites).into_iter().collect();
+        let sites: Vec<(Addr, Site)> = std::mem::take(&mut self.patched).into_iter().collect();
         let mut code = Deferred::default();
         for run in sites.chunk_by(|one, next| next.0.get() - one.0.get() <= NEAR) {
             if restore_run(memory, run, &mut code).is_none() {

@@ -42,8 +42,9 @@ impl Player {
         self.focus(&event);
         if let Some(tid) = event.thread() {
             let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
-            let past = self.pasts.get_mut(&tgid);
-            past.into_iter().for_each(|past| past.come_to(queued.at));
+            if let Some(past) = self.pasts.get_mut(&tgid) {
+                past.come_to(queued.at);
+            }
         }
         match event {
             Event::Thread { tid, tgid } => self.thread(tid, tgid),

@@ -214,9 +214,9 @@ impl Player {
     fn item(&mut self, tid: i32, item: Result<Item<'_>, Damage>) {
         match item {
             Ok(Item::Block(at)) => {
-                if let Some(thread) = self.threads.get(&tid) {
-                    let past = self.pasts.get_mut(&thread.tgid);
-                    past.into_iter().for_each(|past| past.come_to(at));
+                let thread = self.threads.get(&tid);
+                if let Some(past) = thread.and_then(|thread| self.pasts.get_mut(&thread.tgid)) {
+                    past.come_to(at);
                 }
             }
             Ok(Item::Whole(call, ret)) => {
