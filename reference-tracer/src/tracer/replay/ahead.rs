@@ -119,3 +119,57 @@ impl Limits for Ahead {
         own.into_iter().chain(all).copied().min().unwrap_or(u64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(ahead: &mut Ahead, event: Event<'_>) {
+        let mut entry = Vec::new();
+        event.put(&mut entry);
+        let payload = &entry[crate::raw::HEAD..];
+        assert_eq!(ahead.push(entry[0], payload, ahead.read()), Some(()));
+    }
+
+    #[test]
+    fn records_do_not_pass_their_own_threads_next_event() {
+        let mut ahead = Ahead::default();
+        assert_eq!(ahead.of(7), u64::MAX);
+        push(&mut ahead, Event::ThreadEnd { tid: 7, time: 5 });
+        push(&mut ahead, Event::Thread { tid: 8, tgid: 8 });
+        push(&mut ahead, Event::ThreadEnd { tid: 7, time: 6 });
+        push(&mut ahead, Event::NameThreads);
+        push(&mut ahead, Event::Lines { tgid: 7, text: b"x" });
+        let limits = |ahead: &Ahead| [ahead.of(7), ahead.of(8), ahead.of(9)];
+        let mut shown = Vec::new();
+        let mut seen = vec![limits(&ahead)];
+        while let Some(event) = ahead.pop() {
+            shown.push(event.after);
+            seen.push(limits(&ahead));
+        }
+        let max = u64::MAX;
+        assert_eq!(
+            seen,
+            [[0, 1, 3], [2, 1, 3], [2, 3, 3], [3, 3, 3], [max; 3], [max; 3]]
+        );
+        let (first, last) = (After::Thread(7, Some(5)), After::Thread(7, Some(6)));
+        let expected = [first, After::Thread(8, None), last, After::All, After::Event];
+        assert_eq!(shown, expected);
+        assert!(ahead.by_thread.is_empty() && ahead.of_all.is_empty() && ahead.bytes == 0);
+    }
+
+    #[test]
+    fn so_much_is_read_ahead_and_no_more() {
+        let mut ahead = Ahead::default();
+        for _ in 0..EVENTS {
+            assert!(!ahead.is_full());
+            push(&mut ahead, Event::NameThreads);
+        }
+        assert!(ahead.is_full());
+        let text = vec![b'x'; BYTES];
+        let mut ahead = Ahead::default();
+        push(&mut ahead, Event::Lines { tgid: 1, text: &text });
+        assert!(ahead.is_full());
+        assert_eq!(ahead.push(255, b"", 0), None, "it is no event");
+    }
+}
