@@ -28,10 +28,12 @@
 //! -1 with it, or the kernel moves the counter back to restart that).
 
 mod code;
+mod ring;
 mod zones;
 
 pub use code::{Common, Recorder, Template};
 pub(crate) use code::{Move, Part, Patch, Target, What, relative};
+pub use ring::RingLayout;
 pub use zones::Zones;
 
 use crate::addr::Addr;
@@ -283,56 +285,6 @@ pub enum Count {
         /// Whether it may be negative, which counts as zero.
         signed: bool,
     },
-}
-
-/// The format of the ring that stubs write to: offsets and bits. It is the tracer that knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are those of the ring's own format, which documents them
-pub struct RingLayout {
-    // The control block of a thread's ring.
-    pub head: u32,
-    pub cached_limit: u32,
-    pub data: u32,
-    pub header: u32,
-    pub owner: u32,
-    /// The address of the control block itself: a word that the format leaves free, set by who makes the ring.
-    pub own: u32,
-    pub lost: u32,
-    pub lost_told: u32,
-    pub gave_up: u32,
-    pub limit: u32,
-    pub wake: u32,
-    pub waiting: u32,
-    // The header.
-    pub on_full: u32,
-    pub patience: u32,
-    pub consumer: u32,
-    pub beat: u32,
-    pub asleep: u32,
-    /// What [`on_full`](Self::on_full) holds when records are to be dropped.
-    pub drop: u32,
-    pub consumer_tid: u32,
-    pub consumer_died: u32,
-    /// The longest wait, in nanoseconds.
-    pub wait_at_most: u32,
-    // Records.
-    pub id_bits: u32,
-    pub kind_shift: u32,
-    pub length_shift: u32,
-    pub call: u32,
-    pub tail_call: u32,
-    pub ret: u32,
-    pub note: u32,
-    pub note_lost: u32,
-    pub capture_bits: u32,
-    pub capture_whole: u16,
-    pub capture_cut: u16,
-    pub capture_fault: u16,
-    pub capture_null: u16,
-    /// What a position is masked with to find its place in the data: bytes of a ring minus 1.
-    pub ring_mask: u64,
-    /// Bytes of the longest record.
-    pub max_record: u64,
 }
 
 /// Where the stubs of a process lie.

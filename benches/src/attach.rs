@@ -7,8 +7,7 @@ use crate::tools::{Setup, Tool};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::io::{self, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -60,24 +59,8 @@ struct Target {
 
 impl Target {
     fn start(fixtures: &Fixtures) -> Result<Target, Error> {
-        let program = fixtures.path("threads");
-        let mut command = Command::new(&program);
-        command
-            .arg(THREADS.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let spawned = command.spawn();
-        let mut child = spawned.map_err(|source| Error::Start {
-            program: "threads".to_owned(),
-            source,
-        })?;
-        let mut ready = [0; 6];
-        let out = child
-            .stdout
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
-        out.and_then(|out| out.read_exact(&mut ready))
-            .map_err(error::file(&program))?;
+        let line = Line::new([fixtures.path("threads")]).and([THREADS.to_string()]);
+        let child = line.start_ready()?;
         let tasks = tasks(pid(&child))?;
         Ok(Target { child, tasks })
     }
@@ -173,13 +156,7 @@ fn until(tool: &mut Child, line: &Line, done: &mut dyn FnMut() -> bool) -> Resul
                 said,
             });
         }
-        if start.elapsed() > LIMIT {
-            return Err(Error::TimeLimit {
-                program: line.program(),
-                limit: LIMIT,
-            });
-        }
-        thread::sleep(Duration::from_micros(200));
+        rest(start, line)?;
     }
     Ok(())
 }
@@ -187,13 +164,19 @@ fn until(tool: &mut Child, line: &Line, done: &mut dyn FnMut() -> bool) -> Resul
 fn until_ended(tool: &mut Child, line: &Line) -> Result<(), Error> {
     let start = Instant::now();
     while tool.try_wait().map_err(error::file(line.program()))?.is_none() {
-        if start.elapsed() > LIMIT {
-            return Err(Error::TimeLimit {
-                program: line.program(),
-                limit: LIMIT,
-            });
-        }
-        thread::sleep(Duration::from_micros(200));
+        rest(start, line)?;
     }
+    Ok(())
+}
+
+/// Lets a moment pass; it is an error if `line` has taken too long since `start`.
+fn rest(start: Instant, line: &Line) -> Result<(), Error> {
+    if start.elapsed() > LIMIT {
+        return Err(Error::TimeLimit {
+            program: line.program(),
+            limit: LIMIT,
+        });
+    }
+    thread::sleep(Duration::from_micros(200));
     Ok(())
 }

@@ -14,9 +14,9 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{IoSliceMut, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 /// What is done at each stop, each on top of those before it.
@@ -96,23 +96,7 @@ impl Stopper {
     ///
     /// [`Error::Request`] where ptrace(2) is refused, and those of compiling and starting.
     pub fn start(dir: &Path) -> Result<Stopper, Error> {
-        let program = Fixtures::build_stops(dir)?.path("stops");
-        let line = Line::new([program.clone()]);
-        let spawned = Command::new(&program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut child = spawned.map_err(|source| Error::Start {
-            program: line.program(),
-            source,
-        })?;
-        let mut ready = [0; 6];
-        let out = child
-            .stdout
-            .as_mut()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
-        out.and_then(|out| out.read_exact(&mut ready))
-            .map_err(error::file(&program))?;
+        let child = Line::new([Fixtures::build_stops(dir)?.path("stops")]).start_ready()?;
         let tracee = pid(&child);
         ptrace::seize(tracee, ptrace::Options::PTRACE_O_EXITKILL).map_err(error::request("PTRACE_SEIZE"))?;
         let everywhere = sched_getaffinity(Pid::from_raw(0)).map_err(error::request("sched_getaffinity"))?;

@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -88,6 +88,33 @@ impl Line {
             program: self.program(),
             source,
         })
+    }
+
+    /// Starts it, with pipes as its input and its output, and waits until it says `ready`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Start`], or [`Error::File`] for its output.
+    pub(crate) fn start_ready(&self) -> Result<Child, Error> {
+        let mut words = self.0.iter();
+        let mut command = Command::new(words.next().cloned().unwrap_or_default());
+        let spawned = command
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = spawned.map_err(|source| Error::Start {
+            program: self.program(),
+            source,
+        })?;
+        let mut ready = [0; "ready\n".len()];
+        let out = child
+            .stdout
+            .as_mut()
+            .ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
+        out.and_then(|out| out.read_exact(&mut ready))
+            .map_err(error::file(self.program()))?;
+        Ok(child)
     }
 
     /// Runs it to its end, and returns what that took; no other child of this process may end meanwhile. It is killed with its process group when `limit` is over.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{compile, directory, run, stdout};
+use common::{compile, directory, run, stdout, without_sections};
 use elf_plt::{CallPoint, CalleeKind, Object, SlotRelocation};
 
 /// PLT entries by the callee's name.
@@ -207,20 +207,6 @@ fn assert_same(name: &str, data: &[u8], bare: &[u8]) {
             "{name}: {callee}"
         );
     }
-}
-
-/// The file as a tool that removes section headers leaves it (`sstrip`, `strip --strip-section-headers`).
-fn without_sections(data: &[u8]) -> Vec<u8> {
-    let mut data = data.to_vec();
-    // gABI, "ELF Header": e_shoff, and e_shentsize, e_shnum, e_shstrndx, which end the header.
-    let (shoff, end) = if data[4] == 2 {
-        (40..48, 58..64)
-    } else {
-        (32..36, 46..52)
-    };
-    data[shoff].fill(0);
-    data[end].fill(0);
-    data
 }
 
 /// i386 with linkers that have no 32-bit start-up files here: a library, and a program without PIC.

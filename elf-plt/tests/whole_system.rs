@@ -1,6 +1,8 @@
 //! Every program in `/usr/bin` and every library under `/usr/lib/x86_64-linux-gnu`: slots as `readelf` has
 //! them, PLT entries as `objdump` labels them, and the same without section headers.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -9,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
 
+use common::without_sections;
 use elf_plt::{CallPoint, CalleeKind, Object, SlotRelocation};
 
 /// How many files one run of a tool gets.
@@ -296,17 +299,4 @@ fn missing_without_sections(points: &[CallPoint<'_>], bare: &[CallPoint<'_>]) ->
         let _ = write!(text, " {sign}{entry:?}");
     }
     Some(text)
-}
-
-/// The file as a tool that removes section headers leaves it.
-fn without_sections(data: &[u8]) -> Vec<u8> {
-    let mut data = data.to_vec();
-    let (shoff, end) = if data[4] == 2 {
-        (40..48, 58..64)
-    } else {
-        (32..36, 46..52)
-    };
-    data[shoff].fill(0);
-    data[end].fill(0);
-    data
 }

@@ -2,7 +2,7 @@
 //! by loom. It does not model a load that sees a *later* store of the other side: that a producer's words are not stored before the
 //! consumer has read what lay there is the argument of `LIMIT`'s release and acquire alone.
 
-use fast_ring::{Body, Fields, Host, Layout, Note, Outcome, Record, Region, Shape, Word, format};
+use fast_ring::{Body, Fields, Host, Layout, Note, Outcome, Producer, Record, Region, Shape, Word, format};
 use loom::sync::atomic::{AtomicU64, fence};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -79,6 +79,18 @@ impl Shared {
     }
 }
 
+/// A thread with the ring's producer.
+fn produce<T: 'static>(
+    shared: &Arc<Shared>,
+    records: impl FnOnce(&mut Producer<'_, '_, Modelled, Futex>) -> T + 'static,
+) -> thread::JoinHandle<T> {
+    let shared = shared.clone();
+    thread::spawn(move || {
+        let ring = shared.region().ring(0).unwrap();
+        records(&mut ring.producer(&shared.host))
+    })
+}
+
 /// Two words, of which the second is the first one's complement.
 fn shapes() -> [Shape; 1] {
     let fields = Fields {
@@ -132,17 +144,12 @@ fn read(shared: &Shared, count: u64, until: u64, next: &mut u64) {
 fn a_full_ring_loses_nothing_and_nobody_sleeps_for_ever() {
     model(2, || {
         let shared = Shared::new(true);
-        let producer = {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                let ring = shared.region().ring(0).unwrap();
-                let mut producer = ring.producer(&shared.host);
-                for number in 0..4 {
-                    let outcome = producer.call(0, &body(&[number, !number])).unwrap();
-                    assert_eq!(outcome, Outcome::Recorded);
-                }
-            })
-        };
+        let producer = produce(&shared, move |producer| {
+            for number in 0..4 {
+                let outcome = producer.call(0, &body(&[number, !number])).unwrap();
+                assert_eq!(outcome, Outcome::Recorded);
+            }
+        });
         let mut next = 0;
         // Less than a quarter ring wakes nobody: the last record is read when its producer has gone.
         read(&shared, 4, 3, &mut next);
@@ -157,23 +164,18 @@ fn a_record_in_a_signal_handler_tears_none() {
     for step in 0..=2 {
         model(3, move || {
             let shared = Shared::new(true);
-            let producer = {
-                let shared = shared.clone();
-                thread::spawn(move || {
-                    let ring = shared.region().ring(0).unwrap();
-                    let mut producer = ring.producer(&shared.host);
-                    let mut draft = producer.begin().unwrap();
-                    for word in [u64::MAX, 7].into_iter().take(step) {
-                        draft.word(word).unwrap();
-                    }
-                    drop(draft); // the signal: its handler records, and the record is begun again
-                    assert_eq!(producer.call(0, &body(&[0, !0])).unwrap(), Outcome::Recorded);
-                    assert_eq!(producer.call(0, &body(&[1, !1])).unwrap(), Outcome::Recorded);
-                    // Killed in the middle of another.
-                    let mut draft = producer.begin().unwrap();
-                    let _ = draft.word(9);
-                })
-            };
+            let producer = produce(&shared, move |producer| {
+                let mut draft = producer.begin().unwrap();
+                for word in [u64::MAX, 7].into_iter().take(step) {
+                    draft.word(word).unwrap();
+                }
+                drop(draft); // the signal: its handler records, and the record is begun again
+                assert_eq!(producer.call(0, &body(&[0, !0])).unwrap(), Outcome::Recorded);
+                assert_eq!(producer.call(0, &body(&[1, !1])).unwrap(), Outcome::Recorded);
+                // Killed in the middle of another.
+                let mut draft = producer.begin().unwrap();
+                let _ = draft.word(9);
+            });
             let mut next = 0;
             read(&shared, 2, 1, &mut next);
             producer.join().unwrap();
@@ -188,16 +190,11 @@ fn a_record_in_a_signal_handler_tears_none() {
 fn a_consumer_that_leaves_lets_the_producer_go() {
     model(3, || {
         let shared = Shared::new(true);
-        let producer = {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                let ring = shared.region().ring(0).unwrap();
-                let mut producer = ring.producer(&shared.host);
-                (0..3)
-                    .filter(|&number| producer.call(0, &body(&[number, !number])).unwrap() == Outcome::Lost)
-                    .count()
-            })
-        };
+        let producer = produce(&shared, move |producer| {
+            (0..3)
+                .filter(|&number| producer.call(0, &body(&[number, !number])).unwrap() == Outcome::Lost)
+                .count()
+        });
         shared.region().leave(&shared.host);
         let lost = producer.join().unwrap();
         assert_eq!(lost, 1, "two have room");
@@ -210,16 +207,11 @@ fn a_consumer_that_leaves_lets_the_producer_go() {
 fn what_is_dropped_is_told_where_it_is_missing() {
     model(3, || {
         let shared = Shared::new(false);
-        let producer = {
-            let shared = shared.clone();
-            thread::spawn(move || {
-                let ring = shared.region().ring(0).unwrap();
-                let mut producer = ring.producer(&shared.host);
-                for number in 0..4 {
-                    let _ = producer.call(0, &body(&[number, !number])).unwrap();
-                }
-            })
-        };
+        let producer = produce(&shared, move |producer| {
+            for number in 0..4 {
+                let _ = producer.call(0, &body(&[number, !number])).unwrap();
+            }
+        });
         let mut consumer = shared.region().ring(0).unwrap().consumer();
         let (mut next, mut told) = (0, 0);
         let mut check = |record: Record<'_>| match record {

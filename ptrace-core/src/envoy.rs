@@ -10,7 +10,7 @@ use std::io;
 
 use crate::attach::{Pause, is_out_of_reach, look_before, why_not};
 use crate::error::{AttachError, Error};
-use crate::id::{Signal, Tid};
+use crate::id::Tid;
 use crate::options::Options;
 use crate::procfs::{self, Stat};
 use crate::remote;
@@ -83,7 +83,7 @@ impl Envoy {
             sys::set_options(tid, libc::PTRACE_O_TRACESYSGOOD | libc::PTRACE_O_TRACECLONE)
         });
         let envoy = traced.map_err(NoEnvoy::from).and_then(|()| Self::from(&stopped));
-        let _ = stopped.detach(signal_of(stop)); // it may have died, which is as good
+        let _ = stopped.detach(stop.signal()); // it may have died, which is as good
         envoy
     }
 
@@ -185,12 +185,5 @@ fn stop(session: &mut Session, mut tid: Tid, tgid: Tid) -> Result<(Stopped, Stop
             return Err(NoEnvoy::NobodyRuns { pid: tgid });
         }
         pause.rest();
-    }
-}
-
-fn signal_of(stop: Stop) -> Option<Signal> {
-    match stop {
-        Stop::SignalDelivery(signal) => Some(signal),
-        _ => None,
     }
 }

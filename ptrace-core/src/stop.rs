@@ -71,6 +71,17 @@ pub enum Stop {
     Event(i32),
 }
 
+impl Stop {
+    /// The signal that the tracee is about to get, and gets if it is resumed or detached with it; none at other stops.
+    #[must_use]
+    pub const fn signal(self) -> Option<Signal> {
+        match self {
+            Self::SignalDelivery(signal) => Some(signal),
+            _ => None,
+        }
+    }
+}
+
 /// What `PTRACE_GET_SYSCALL_INFO` tells (Linux 5.3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SyscallInfo {

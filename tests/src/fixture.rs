@@ -70,6 +70,11 @@ impl Build {
         build
     }
 
+    /// A program from `tests/fixtures/SOURCE` that calls the library of `callee.c`.
+    pub fn caller(source: &str) -> Self {
+        Self::program(source).uses(&Self::library("callee.c").build())
+    }
+
     /// Another compiler than the one that the suffix chose.
     #[must_use]
     pub fn compiler(mut self, compiler: &str) -> Self {

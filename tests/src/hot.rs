@@ -87,6 +87,18 @@ impl Hot {
         rltrace.pid(self.pid()).start(NOTHING)
     }
 
+    /// Has all its threads traced by strace.
+    #[track_caller]
+    pub fn under_strace(&self) -> Running {
+        let pid = self.pid();
+        let mut command = Command::new(tool("strace"));
+        let strace = Running::start(command.args(["-f", "-o", "/dev/null", "-p", &pid.to_string()]));
+        wait_for("strace", || {
+            process::threads(pid).iter().all(|thread| thread.tracer != 0)
+        });
+        strace
+    }
+
     /// Fails unless it lives, with no thread stopped or traced.
     #[track_caller]
     pub fn unharmed(&mut self, what: &str) {

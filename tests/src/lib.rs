@@ -20,5 +20,5 @@ pub mod visits;
 pub use fixture::Build;
 pub use hot::{Hot, Machine, cycles, runs_on};
 pub use rltrace::{Background, NOTHING, Rltrace, Traced, rltrace_binary};
-pub use run::{HANG, Run, Running, run, wait_for};
+pub use run::{HANG, Run, Running, run, wait_for, words};
 pub use trace::{Call, End, Event, Trace};

@@ -96,6 +96,12 @@ impl Rltrace {
         self
     }
 
+    /// More of them.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(self, options: impl IntoIterator<Item = S>) -> Self {
+        options.into_iter().fold(self, Self::arg)
+    }
+
     /// `-e FILTER`.
     #[must_use]
     pub fn filter(self, filter: &str) -> Self {
@@ -385,6 +391,27 @@ impl Traced {
     pub fn own_words(&self) -> (Vec<String>, Vec<String>) {
         let lines = self.run.err();
         lines.lines().map(str::to_owned).partition(|line| is_own(line))
+    }
+
+    /// Fails unless each line of the trace is of a known form.
+    #[track_caller]
+    pub fn expect_known_lines(&self) -> &Self {
+        let others = self.trace.others();
+        let (count, first) = (others.len(), others.first());
+        self.assert(
+            count == 0,
+            &format!("{count} lines of no known form, the first: {first:?}"),
+        );
+        self
+    }
+
+    /// The number of calls that a table has for a function, if its first column is `calls` and its last one `name`.
+    #[track_caller]
+    pub fn counted(&self, function: &str) -> u64 {
+        let rows = || self.trace.text.lines();
+        let row = rows().find(|row| row.split_whitespace().last() == Some(function));
+        let calls = row.and_then(|row| row.split_whitespace().next()?.parse().ok());
+        calls.unwrap_or_else(|| panic!("no row for {function}\n{}", self.tail()))
     }
 
     /// Fails unless `name` was called at least once.

@@ -1,6 +1,6 @@
 //! Running a command to its end, or beside the test.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -82,6 +82,12 @@ pub(crate) fn tail(text: &str, count: usize) -> String {
     let mut kept = lines[from..].join("\n");
     kept.push('\n');
     kept
+}
+
+/// A command line: a program and its arguments.
+pub fn words(program: impl Into<OsString>, more: &[&str]) -> Vec<OsString> {
+    let more = more.iter().map(OsString::from);
+    std::iter::once(program.into()).chain(more).collect()
 }
 
 /// Runs a command to its end with standard input closed, and keeps what it wrote.

@@ -6,7 +6,8 @@ use std::process::{ChildStdin, Command, Stdio};
 use nix::sys::signal::Signal;
 
 use crate::fixture::Build;
-use crate::hot::Hot;
+use crate::hot::{Hot, Machine, runs_on};
+use crate::process;
 use crate::rltrace::{Background, NOTHING, Rltrace, Traced};
 use crate::run::{Running, wait_for};
 
@@ -94,6 +95,28 @@ pub fn kill_the_tracer(rltrace: &Rltrace, mut target: Hot, when: Kill, cycles: u
         }
     }
     target.ends_well();
+}
+
+/// Starts a command, and kills its tracer when that has seen a call: the command runs on to its own end.
+#[track_caller]
+pub fn kill_the_tracer_of_a_command(rltrace: &Rltrace) {
+    let program = Hot::program(Machine::X86_64);
+    let mut tracer = rltrace.clone().with_input().start(Hot::command(&program));
+    let input = tracer.running.stdin();
+    tracer.wait_for("callee(");
+    let command = process::children(tracer.running.pid())[0];
+    tracer.running.signal(Signal::SIGKILL);
+    wait_for("the tracer's death", || tracer.running.ended());
+    wait_for("the release of the command", || process::held(command).is_empty());
+    runs_on(command);
+    assert!(
+        process::alive(command),
+        "the command died\n{}",
+        tracer.running.said()
+    );
+    drop(input);
+    wait_for("the command's own end", || !process::alive(command));
+    assert_eq!(tracer.running.out_so_far(), "ready\ndone\n");
 }
 
 /// Kills the target under the tracer.

@@ -8,7 +8,6 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
-use rltrace_tests::tools::tool;
 use rltrace_tests::visits::{attach_and_leave, leave_at_any_moment, saw_right_calls, spread};
 use rltrace_tests::{
     Build, Hot, Machine, NOTHING, Rltrace, Running, cycles, process, run, runs_on, wait_for,
@@ -167,11 +166,7 @@ fn a_command_whose_trace_nobody_reads() {
 
 #[test]
 fn threads_born_while_attaching() {
-    let library = Build::library("callee.c").build();
-    let program = Build::program("many_threads.c")
-        .flags(["-O1"])
-        .uses(&library)
-        .build();
+    let program = Build::caller("many_threads.c").flags(["-O1"]).build();
     for _ in 0..cycles(10) {
         let mut target = Running::start(Command::new(&program).args(["short", "20000"]));
         wait_for("its threads", || {
@@ -212,8 +207,7 @@ fn attach_while_it_changes(words: &[&std::ffi::OsStr]) {
 }
 
 fn changes() -> std::path::PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("changes.c").flags(["-O1"]).uses(&library).build()
+    Build::caller("changes.c").flags(["-O1"]).build()
 }
 
 #[test]
@@ -244,8 +238,7 @@ fn a_target_that_executes_itself() {
 #[test]
 fn two_targets_and_a_command() {
     let mut targets = [Hot::start(), Hot::start()];
-    let library = Build::library("callee.c").build();
-    let program = Build::program("thousand.c").flags(["-O1"]).uses(&library).build();
+    let program = Build::caller("thousand.c").flags(["-O1"]).build();
     let pids = targets.each_ref().map(|target| target.pid());
     let rltrace = Rltrace::new().filter("callee").ends_of_trace();
     let mut rltrace = rltrace.pid(pids[0]).pid(pids[1]).start([&program]);
@@ -392,20 +385,7 @@ fn itself_and_its_ancestors() {
 #[test]
 fn a_bad_pid_does_not_keep_the_others() {
     let mut target = Hot::start();
-    let strace = Running::start(Command::new(tool("strace")).args([
-        "-f",
-        "-o",
-        "/dev/null",
-        "-p",
-        &target.pid().to_string(),
-    ]));
-    wait_for("strace", || {
-        process::held(target.pid())
-            .iter()
-            .filter(|thread| thread.tracer != 0)
-            .count()
-            == 5
-    });
+    let strace = target.under_strace();
     let mut other = Hot::start();
     let mut rltrace = Rltrace::new()
         .filter("callee")

@@ -172,8 +172,7 @@ fn an_output_that_cannot_be_written() {
 /// The disk fills while the program runs: the program goes on unharmed, and the loss is said.
 #[test]
 fn an_output_that_fills_up() {
-    let library = Build::library("callee.c").build();
-    let program = Build::program("thousand.c").flags(["-O1"]).uses(&library).build();
+    let program = Build::caller("thousand.c").flags(["-O1"]).build();
     let traced = Rltrace::new()
         .own_output()
         .arg("-o")

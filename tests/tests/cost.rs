@@ -11,8 +11,7 @@ const FEW: u32 = 2_000;
 const MANY: u32 = 12_000;
 
 fn program(source: &str) -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program(source).flags(["-O1"]).uses(&library).build()
+    Build::caller(source).flags(["-O1"]).build()
 }
 
 /// What `measure` says of many calls more than of few, for each call.

@@ -3,11 +3,9 @@
 //! The number of kills is small here; the full run is
 //! `RLTRACE_CYCLES=200 cargo test -p rltrace-tests --test death -- kills`.
 
-use std::process::Command;
-
 use nix::sys::signal::{Signal, kill};
-use rltrace_tests::visits::{Kill, kill_the_target, kill_the_tracer};
-use rltrace_tests::{Hot, Machine, Rltrace, Running, cycles, process, runs_on, wait_for};
+use rltrace_tests::visits::{Kill, kill_the_target, kill_the_tracer, kill_the_tracer_of_a_command};
+use rltrace_tests::{Hot, Machine, Rltrace, cycles, process, wait_for};
 
 #[test]
 fn kills_of_the_tracer_under_load() {
@@ -27,27 +25,8 @@ fn kills_of_the_tracer_under_load_i386() {
 /// The command that `rltrace` started outlives it.
 #[test]
 fn a_command_survives_the_kill_of_its_tracer() {
-    let program = Hot::program(Machine::X86_64);
     for _ in 0..cycles(5) {
-        let mut rltrace = Rltrace::new()
-            .filter("callee")
-            .with_input()
-            .start(Hot::command(&program));
-        let input = rltrace.running.stdin();
-        rltrace.wait_for("callee(");
-        let command = process::children(rltrace.running.pid())[0];
-        rltrace.running.signal(Signal::SIGKILL);
-        wait_for("the tracer's death", || rltrace.running.ended());
-        wait_for("the release of the command", || process::held(command).is_empty());
-        runs_on(command);
-        assert!(
-            process::alive(command),
-            "the command died\n{}",
-            rltrace.running.said()
-        );
-        drop(input);
-        wait_for("the command's own end", || !process::alive(command));
-        assert_eq!(rltrace.running.out_so_far(), "ready\ndone\n");
+        kill_the_tracer_of_a_command(&Rltrace::new().filter("callee"));
     }
 }
 
@@ -95,18 +74,7 @@ fn a_command_is_killed_from_outside() {
 #[test]
 fn strace_as_the_other_witness() {
     let mut target = Hot::start();
-    let strace = Running::start(Command::new(rltrace_tests::tools::tool("strace")).args([
-        "-f",
-        "-o",
-        "/dev/null",
-        "-p",
-        &target.pid().to_string(),
-    ]));
-    wait_for("strace", || {
-        process::held(target.pid())
-            .iter()
-            .all(|thread| thread.tracer != 0)
-    });
+    let strace = target.under_strace();
     strace.signal(Signal::SIGKILL);
     strace.finish();
     target.lives_on("strace's death");

@@ -7,11 +7,9 @@ use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, NOTHING, Rltrace, Running, Traced, wait_for};
 
 fn options_program(flags: &[&str]) -> Build {
-    let library = Build::library("callee.c").build();
-    Build::program("options.c")
+    Build::caller("options.c")
         .flags(["-O0", "-fno-builtin"])
         .flags(flags)
-        .uses(&library)
 }
 
 /// Moves the symbol table of a program into `.gnu_debugdata`, as the manual of gdb tells.
@@ -200,11 +198,7 @@ fn an_ifunc_of_a_running_process() {
 /// The C library's own, whichever the machine's processor makes it select, in whichever object they are called.
 #[test]
 fn ifuncs_of_the_c_library() {
-    let library = Build::library("callee.c").build();
-    let program = Build::program("options.c")
-        .flags(["-O0", "-fno-builtin"])
-        .uses(&library)
-        .build();
+    let program = Build::caller("options.c").flags(["-O0", "-fno-builtin"]).build();
     let traced = Rltrace::new()
         .arg("-L")
         .arg("-x")

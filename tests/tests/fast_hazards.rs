@@ -69,7 +69,7 @@ fn registers_are_handed_on() {
         let program = program.uses(&library).build();
         same_text(&plain("observe"), [&program]);
         for options in [&["-c"][..], &["-T"], &["-i", "-ttt"]] {
-            let rltrace = options.iter().fold(plain("observe"), Rltrace::arg);
+            let rltrace = plain("observe").args(options);
             recorded(&rltrace, [&program]);
         }
     }

@@ -1,31 +1,20 @@
 //! Programs that people run, with every call between all their objects recorded inside of them: they do what they do without it.
 
-use std::ffi::OsString;
 use std::process::Command;
 
 use rltrace_tests::engines::{as_natively, recorded};
 use rltrace_tests::tools::{python, scratch, tool};
-use rltrace_tests::{Rltrace, Traced, run};
+use rltrace_tests::{Rltrace, Traced, run, words};
 
 /// Runs a command natively and with all its calls recorded, as text and counted: the same output, errors and end.
 #[track_caller]
-fn same(words: &[&str]) -> Traced {
-    let command: Vec<OsString> = std::iter::once(tool(words[0]).into())
-        .chain(words[1..].iter().map(OsString::from))
-        .collect();
+fn same(command: &[&str]) -> Traced {
+    let command = words(tool(command[0]), &command[1..]);
     let all = || Rltrace::new().filter("@*").env("LC_ALL", "C");
     recorded(&all().arg("-c"), &command);
     recorded(&all().follow(), &command);
     let traced = recorded(&all(), &command);
-    let others = traced.trace.others();
-    traced.assert(
-        others.is_empty(),
-        &format!(
-            "{} lines of no known form, the first: {:?}",
-            others.len(),
-            others.first()
-        ),
-    );
+    traced.expect_known_lines();
     traced
 }
 

@@ -13,7 +13,7 @@ fn silent(flags: &[&str]) -> Build {
 /// The trace is but `+++ exited (status 0) +++`, and the only line on standard error has these words.
 #[track_caller]
 fn says(options: &[&str], program: &PathBuf, words: &[&str]) {
-    let rltrace = options.iter().fold(Rltrace::new(), Rltrace::arg);
+    let rltrace = Rltrace::new().args(options);
     let traced = rltrace.run([program]);
     traced.expect_refusal(0, words);
     traced.assert(traced.trace.calls().count() == 0, "no call is seen");

@@ -9,11 +9,7 @@ use rltrace_tests::trace::Event;
 use rltrace_tests::{Build, Rltrace, Traced, run};
 
 fn program() -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("processes.c")
-        .flags(["-O1"])
-        .uses(&library)
-        .build()
+    Build::caller("processes.c").flags(["-O1"]).build()
 }
 
 /// Runs one part natively and under `rltrace`, with the same output and end.

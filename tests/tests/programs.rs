@@ -1,46 +1,24 @@
 //! Programs that people run: under the tracer they do what they do without it, and their calls are in the trace.
 
-use std::ffi::OsString;
 use std::process::Command;
 
+use rltrace_tests::engines::as_natively;
 use rltrace_tests::tools::{python, scratch, tool};
-use rltrace_tests::{Build, Rltrace, Traced, run};
+use rltrace_tests::{Build, Rltrace, Traced, run, words};
 
 /// Runs a command natively and under `rltrace`: standard output, standard error and the end must be the same, and the
 /// trace must hold a call of each of `calls`.
 #[track_caller]
-fn same(rltrace: &Rltrace, words: &[&str], calls: &[&str]) -> Traced {
-    let program = tool(words[0]);
-    let native = run(Command::new(&program).args(&words[1..]).env("LC_ALL", "C"));
-    let command: Vec<OsString> = std::iter::once(program.into())
-        .chain(words[1..].iter().map(OsString::from))
-        .collect();
-    let traced = rltrace.run(command);
-    let seen = &traced.run;
-    traced.assert(
-        seen.stdout == native.stdout,
-        &format!("standard output differs; natively {}", native.both()),
-    );
-    traced.assert(
-        seen.stderr == native.stderr,
-        &format!("standard error differs; natively {}", native.both()),
-    );
-    traced.assert(
-        seen.status == native.status,
-        &format!("ended with {}, natively {}", seen.status, native.status),
-    );
+fn same(rltrace: &Rltrace, command: &[&str], calls: &[&str]) -> Traced {
+    let program = tool(command[0]);
+    let native = run(Command::new(&program).args(&command[1..]).env("LC_ALL", "C"));
+    let traced = rltrace.run(words(program, &command[1..]));
+    as_natively(&traced, &native);
+    traced.assert(traced.own_words().0.is_empty(), "the tracer says nothing");
     for name in calls {
         traced.expect_call(name);
     }
-    let others = traced.trace.others();
-    traced.assert(
-        others.is_empty(),
-        &format!(
-            "{} lines of no known form, the first: {:?}",
-            others.len(),
-            others.first()
-        ),
-    );
+    traced.expect_known_lines();
     traced
 }
 

@@ -7,10 +7,8 @@ use rltrace_tests::tools::tool;
 use rltrace_tests::{Build, Rltrace, run};
 
 fn program() -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("options.c")
+    Build::caller("options.c")
         .flags(["-O0", "-fno-builtin", "-rdynamic"])
-        .uses(&library)
         .build()
 }
 

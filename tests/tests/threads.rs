@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use rltrace_tests::{Build, Rltrace, Traced};
 
 fn program(flags: &[&str]) -> PathBuf {
-    let library = Build::library("callee.c").build();
-    Build::program("many_threads.c")
+    Build::caller("many_threads.c")
         .flags(["-O1"])
         .flags(flags)
-        .uses(&library)
         .build()
 }
 

@@ -1,7 +1,7 @@
 //! Calls of C functions through stubs: what is recorded, and that nothing else is different.
 
 use crate::world::{Seen, Stub, World, one_ring};
-use arch_abi::record::{CallFields, Recording, ReturnFields, Unsupported};
+use arch_abi::record::{CallFields, Recording, ReturnFields, RingLayout, Unsupported};
 use arch_abi::record::{Capture, Count, Length, Pointer};
 use arch_abi::{Arch, record::Areas};
 use fast_ring::format::{CALL, RETURN};
@@ -243,7 +243,7 @@ fn what_cannot_be_recorded_is_refused() {
 fn areas_must_fit() {
     let world = World::new(one_ring());
     let recorder = Arch::X86_64.abi().recorder().unwrap();
-    let ring = crate::world::ring_layout(&one_ring());
+    let ring = RingLayout::from(&one_ring());
     let moved = |entries: u64, returns: u64, larger: u64| {
         let Areas {
             entries: e,

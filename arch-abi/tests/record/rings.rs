@@ -1,7 +1,6 @@
 //! Rings that fill up, with consumers of every kind.
 
-use crate::world::{Futex, Seen, Stub, World, now};
-use arch_abi::record::{CallFields, Recording, ReturnFields};
+use crate::world::{Futex, Seen, Stub, World, now, one_word};
 use fast_ring::format::block::{LIMIT, WAITING};
 use fast_ring::format::header::CONSUMER;
 use fast_ring::format::{CALL, CONSUMER_DIED, RETURN};
@@ -13,19 +12,6 @@ extern "C" fn next(number: u64) -> u64 {
     number + 1
 }
 type Next = extern "C" fn(u64) -> u64;
-
-fn recording() -> Recording {
-    Recording {
-        call: CallFields {
-            ints: 1,
-            ..CallFields::default()
-        },
-        ret: Some(ReturnFields {
-            ints: 1,
-            ..ReturnFields::default()
-        }),
-    }
-}
 
 fn small() -> Layout {
     Layout::new(1, 4096, 128).unwrap()
@@ -40,7 +26,7 @@ impl Numbers {
     fn new(layout: Layout) -> Numbers {
         let mut world = World::new(layout);
         Numbers {
-            stub: world.stub(&recording(), next as *const () as u64),
+            stub: world.stub(&one_word(), next as *const () as u64),
             world,
         }
     }

@@ -1,8 +1,8 @@
 //! Exceptions, stack traces and debuggers go through recording code.
 
-use crate::world::{World, one_ring};
+use crate::world::{World, one_ring, one_word};
 use arch_abi::Addr;
-use arch_abi::record::{CallFields, Hook, RETURN_ADDRESS, Recording, ReturnFields};
+use arch_abi::record::{Hook, RETURN_ADDRESS};
 use fast_ring::format::{CALL, RETURN};
 use gimli::{
     BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, LittleEndian, Register, RegisterRule,
@@ -10,19 +10,6 @@ use gimli::{
 };
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_void};
-
-fn plain() -> Recording {
-    Recording {
-        call: CallFields {
-            ints: 1,
-            ..CallFields::default()
-        },
-        ret: Some(ReturnFields {
-            ints: 1,
-            ..ReturnFields::default()
-        }),
-    }
-}
 
 /// Asks a hook as an unwinder does. The answer, if it is about recording code.
 #[repr(C)]
@@ -266,7 +253,7 @@ extern "C-unwind" fn nested(levels: &Levels<'_>) -> u64 {
 fn panics_unwind_through_stubs() {
     let mut world = World::new(one_ring());
     teach_unwinder(&mut world);
-    let stub = world.stub(&plain(), nested as *const () as u64);
+    let stub = world.stub(&one_word(), nested as *const () as u64);
     let mut consumer = world.consumer(0);
     let inside = world.enter(0);
     // SAFETY: it is before `nested`.
@@ -299,7 +286,7 @@ fn panics_unwind_through_stubs() {
 fn stack_traces_go_on_behind_stubs() {
     let mut world = World::new(one_ring());
     teach_unwinder(&mut world);
-    let stub = world.stub(&plain(), nested as *const () as u64);
+    let stub = world.stub(&one_word(), nested as *const () as u64);
     let _inside = world.enter(0);
     // SAFETY: it is before `nested`.
     let through: Nested = unsafe { stub.function() };

@@ -1,56 +1,28 @@
 //! A process with recording code in it: this one. What a tracer does from outside is done here from inside.
 
 use arch_abi::record::{
-    Areas, Common, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, RingLayout, Template,
+    Areas, CallFields, Common, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume,
+    ReturnFields, RingLayout, Template,
 };
 use arch_abi::{Addr, Arch};
-use fast_ring::format::{self, block, header};
+use fast_ring::format::{self, block};
 use fast_ring::{Consumer, End, Fields, Host, Layout, Note, Record, Region, Shape};
 use std::cell::Cell;
 use std::sync::Once;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The numbers of `fast_ring`'s format, as the stubs want them.
-pub(crate) fn ring_layout(layout: &Layout) -> RingLayout {
-    let small = |offset: usize| u32::try_from(offset).unwrap();
-    RingLayout {
-        head: small(block::HEAD),
-        cached_limit: small(block::CACHED_LIMIT),
-        data: small(block::DATA),
-        header: small(block::HEADER),
-        owner: small(block::OWNER),
-        own: small(block::FREE),
-        lost: small(block::LOST),
-        lost_told: small(block::LOST_TOLD),
-        gave_up: small(block::GAVE_UP),
-        limit: small(block::LIMIT),
-        wake: small(block::WAKE),
-        waiting: small(block::WAITING),
-        on_full: small(header::ON_FULL),
-        patience: small(header::PATIENCE),
-        consumer: small(header::CONSUMER),
-        beat: small(header::BEAT),
-        asleep: small(header::ASLEEP),
-        drop: u32::try_from(format::DROP).unwrap(),
-        consumer_tid: u32::try_from(format::CONSUMER_TID).unwrap(),
-        consumer_died: u32::try_from(format::CONSUMER_DIED).unwrap(),
-        wait_at_most: u32::try_from(format::WAIT_AT_MOST.as_nanos()).unwrap(),
-        id_bits: format::ID_BITS,
-        kind_shift: format::KIND_SHIFT,
-        length_shift: format::LENGTH_SHIFT,
-        call: format::CALL,
-        tail_call: format::TAIL_CALL,
-        ret: format::RETURN,
-        note: format::NOTE,
-        note_lost: format::NOTE_LOST,
-        capture_bits: format::CAPTURE_BITS,
-        capture_whole: format::CAPTURE_WHOLE,
-        capture_cut: format::CAPTURE_CUT,
-        capture_fault: format::CAPTURE_FAULT,
-        capture_null: format::CAPTURE_NULL,
-        ring_mask: layout.mask(),
-        max_record: layout.max_record() as u64,
+/// The first argument and the result.
+pub(crate) fn one_word() -> Recording {
+    Recording {
+        call: CallFields {
+            ints: 1,
+            ..CallFields::default()
+        },
+        ret: Some(ReturnFields {
+            ints: 1,
+            ..ReturnFields::default()
+        }),
     }
 }
 
@@ -371,7 +343,7 @@ impl World {
         };
         let recorder = Arch::X86_64.abi().recorder().expect("x86-64 has one");
         let common = recorder
-            .common(&areas, &ring_layout(&layout))
+            .common(&areas, &RingLayout::from(&layout))
             .expect("common code");
         let common: &'static Common = Box::leak(Box::new(common));
         write(areas.entries.start, common.entries());

@@ -45,3 +45,17 @@ pub(crate) fn compile(name: &str, compiler: &str, source: &str, flags: &[&str]) 
 pub(crate) fn stdout(command: &mut Command) -> String {
     String::from_utf8_lossy(&run(command).stdout).into_owned()
 }
+
+/// The file as a tool that removes section headers leaves it (`sstrip`, `strip --strip-section-headers`).
+pub(crate) fn without_sections(data: &[u8]) -> Vec<u8> {
+    let mut data = data.to_vec();
+    // gABI, "ELF Header": e_shoff, and e_shentsize, e_shnum, e_shstrndx, which end the header.
+    let (shoff, end) = if data[4] == 2 {
+        (40..48, 58..64)
+    } else {
+        (32..36, 46..52)
+    };
+    data[shoff].fill(0);
+    data[end].fill(0);
+    data
+}

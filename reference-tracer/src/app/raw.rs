@@ -1,7 +1,9 @@
 //! `--record` and `--replay`: what goes together, and what a file must have for what is asked of it.
 
+use super::complaints::printable;
 use super::meaning::{destination, filters, text_options, thread_names};
-use super::{End, JsonFile, Refusal, say};
+use super::stored::JsonFile;
+use super::{End, Refusal, say};
 use crate::cli::Cli;
 use crate::filter::{Filter, FilterSet};
 use crate::output::{ColorChoice, Output, Target};
@@ -169,10 +171,7 @@ pub(super) fn replay(cli: &Cli) -> Result<End, Refusal> {
     if let (Some(json), Some(summary)) = (json, &replayed.summary) {
         json.write(summary)?;
     }
-    replayed
-        .notes
-        .iter()
-        .for_each(|note| say(&super::printable(note)));
+    replayed.notes.iter().for_each(|note| say(&printable(note)));
     if let Some(problem) = &replayed.problem {
         return Err(Refusal::new(problem.to_string()));
     }

@@ -4,9 +4,12 @@
 //! the result's, nor whether a member function is static or returns its object by a hidden pointer: a
 //! prototype made from it is a guess.
 
+mod types;
+
 use cpp_demangle::{DemangleOptions, DemangleWrite, Symbol};
 
-use crate::proto::{Direction, Int, Length, Lens, Param, Prototype, Type, TypeId, Types, Width};
+use crate::proto::{Lens, Param, Prototype, Type, Types};
+use types::type_of;
 
 /// The longest name that is demangled, and the longest text that is made of one: substitutions can make a
 /// short name grow without bound.
@@ -241,148 +244,23 @@ fn scope_prefix(nested: &str) -> Option<&str> {
 pub(super) fn prototype(name: &str, signature: &Signature, is_member: bool, types: &mut Types) -> Prototype {
     let mut params = Vec::new();
     if is_member {
-        let this = address(types);
         params.push(Param {
             name: Some("this".into()),
-            ..param(this)
+            ..Param::new(types.address())
         });
     }
     for text in &signature.params {
-        let ty = type_of(text, types);
-        params.push(param(ty));
+        params.push(Param::new(type_of(text, types)));
     }
     let ret = if signature.is_structor {
         types.add(Type::Void)
     } else {
-        word(types)
+        types.word(Lens::Guess)
     };
     Prototype {
-        name: name.into(),
-        ret,
-        params,
         ellipsis: signature.ellipsis,
-        noreturn: false,
-        failure: None,
-        errno: false,
+        ..Prototype::new(name, ret, params)
     }
-}
-
-fn param(ty: TypeId) -> Param {
-    Param {
-        name: None,
-        ty,
-        direction: Direction::In,
-        pack: None,
-        when: None,
-    }
-}
-
-/// A word that may be anything.
-fn word(types: &mut Types) -> TypeId {
-    let int = integer(types, Width::Word, true, false);
-    types.add(Type::Lens(Lens::Guess, int))
-}
-
-fn address(types: &mut Types) -> TypeId {
-    let void = types.add(Type::Void);
-    types.add(Type::Pointer(void))
-}
-
-fn integer(types: &mut Types, width: Width, signed: bool, character: bool) -> TypeId {
-    types.add(Type::Int(Int {
-        width,
-        signed,
-        character,
-    }))
-}
-
-fn text(types: &mut Types, width: u8, length: Length) -> TypeId {
-    let element = integer(types, Width::Bytes(width), true, true);
-    let array = types.add(Type::Array {
-        of: element,
-        len: length,
-    });
-    let pointer = types.add(Type::Pointer(array));
-    types.add(Type::Lens(Lens::Str, pointer))
-}
-
-/// The type that C++ writes so.
-fn type_of(written: &str, types: &mut Types) -> TypeId {
-    if written.contains("(*)") || written.contains("(&)") {
-        return types.add(Type::Code);
-    }
-    if let Some(of) = written.strip_suffix('&') {
-        return reference(of.trim_end_matches('&').trim_end(), types);
-    }
-    if let Some(of) = written.strip_suffix('*') {
-        return match of.trim_end() {
-            "char const" | "char" => text(types, 1, Length::ZERO),
-            "wchar_t const" => text(types, 4, Length::ZERO),
-            _ => address(types),
-        };
-    }
-    if written.ends_with(']') {
-        return address(types);
-    }
-    scalar(
-        written.trim_end_matches(" const").trim_end_matches(" volatile"),
-        types,
-    )
-    .unwrap_or_else(|| word(types))
-}
-
-/// A reference to text or to a number shows it; to anything else, where it lies.
-fn reference(of: &str, types: &mut Types) -> TypeId {
-    let constant = of.strip_suffix(" const");
-    let bare = constant.unwrap_or(of);
-    if is_string(bare) {
-        // libstdc++: the first word of either kind of string points at its text, which a zero ends.
-        let text = text(types, 1, Length::ZERO);
-        return types.add(Type::Pointer(text));
-    }
-    match scalar(bare, types).filter(|_| constant.is_some()) {
-        Some(scalar) => types.add(Type::Pointer(scalar)),
-        None => address(types),
-    }
-}
-
-fn is_string(name: &str) -> bool {
-    name == "std::string"
-        || name == "std::__cxx11::string"
-        || (name.starts_with("std::")
-            && name.contains("basic_string<char,")
-            && name.ends_with('>')
-            && !name.contains("::iterator"))
-}
-
-fn scalar(name: &str, types: &mut Types) -> Option<TypeId> {
-    use arch_abi::Float;
-    let bytes = Width::Bytes;
-    let (width, signed, character) = match name {
-        "bool" => {
-            let int = integer(types, bytes(1), false, false);
-            return Some(types.add(Type::Lens(Lens::Bool, int)));
-        }
-        "float" => return Some(types.add(Type::Float(Float::Single))),
-        "double" => return Some(types.add(Type::Float(Float::Double))),
-        "long double" => return Some(types.add(Type::Float(Float::Long))),
-        "char" => (bytes(1), true, true),
-        "signed char" => (bytes(1), true, false),
-        "unsigned char" => (bytes(1), false, false),
-        "wchar_t" | "char32_t" => (bytes(4), false, true),
-        "short" => (bytes(2), true, false),
-        "unsigned short" | "char16_t" => (bytes(2), false, false),
-        "int" => (bytes(4), true, false),
-        "unsigned int" | "unsigned" => (bytes(4), false, false),
-        "long" => (Width::Word, true, false),
-        "unsigned long" => (Width::Word, false, false),
-        "long long" => (bytes(8), true, false),
-        "unsigned long long" => (bytes(8), false, false),
-        "__int128" => (bytes(16), true, false),
-        "unsigned __int128" => (bytes(16), false, false),
-        _ => return None,
-    };
-    Some(integer(types, width, signed, character))
 }
 
 #[cfg(test)]

@@ -10,11 +10,17 @@
 )]
 
 mod build;
+mod failure;
+mod how;
+mod plain;
+mod records;
 mod show;
 
 use fast_ring::Call;
 
-use self::show::{Failure, Numbers, Records, Value};
+use self::failure::Failure;
+use self::records::{Numbers, Records};
+use self::show::Value;
 use super::wants::{Ask, Wants};
 use crate::text::{Aside, CallName, Line, Moment, Name, Page, TextOptions, TextSink, Two};
 

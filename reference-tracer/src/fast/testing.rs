@@ -252,6 +252,12 @@ impl Machine {
         }
     }
 
+    /// What a stub finds behind the pointers of these captures.
+    fn follow_all(&self, captures: &[Capture], memory: &World) -> Vec<(Vec<u8>, End)> {
+        let follow = |capture| self.follow(capture, memory);
+        captures.iter().map(follow).collect()
+    }
+
     /// What a stub finds behind a pointer.
     fn follow(&self, capture: &Capture, memory: &World) -> (Vec<u8>, End) {
         let mut at = self.word(capture.pointer);
@@ -325,6 +331,14 @@ fn next(at: u64, step: Step, memory: &World) -> Option<u64> {
 /// A machine's return address.
 pub(super) const CALLER: u64 = 0x5555_5555_1234;
 
+/// As records take it.
+fn captured(found: &[(Vec<u8>, End)]) -> Vec<Captured<'_>> {
+    found
+        .iter()
+        .map(|(bytes, end)| Captured { bytes, end: *end })
+        .collect()
+}
+
 /// A ring with a call and its return in it.
 pub(super) struct Ring {
     words: Vec<AtomicU64>,
@@ -383,15 +397,8 @@ impl Ring {
         let call = &wants.recording.call;
         let ints = &machine.ints[..usize::from(call.ints)];
         let words = [ints, &machine.stack[..usize::from(call.stack)]].concat();
-        let found: Vec<_> = call
-            .captures
-            .iter()
-            .map(|capture| machine.follow(capture, &machine.before))
-            .collect();
-        let captures: Vec<_> = found
-            .iter()
-            .map(|(bytes, end)| Captured { bytes, end: *end })
-            .collect();
+        let found = machine.follow_all(&call.captures, &machine.before);
+        let captures = captured(&found);
         let body = Body {
             stack_pointer: 0x1234_5008,
             stamp: call.stamp.then_some(stamps.0),
@@ -408,15 +415,8 @@ impl Ring {
                 ret.errno
                     .map(|_| 0xdead_0000_0000 | u64::from(machine.errno.cast_unsigned())),
             );
-            let found: Vec<_> = ret
-                .captures
-                .iter()
-                .map(|capture| machine.follow(capture, &machine.after))
-                .collect();
-            let captures: Vec<_> = found
-                .iter()
-                .map(|(bytes, end)| Captured { bytes, end: *end })
-                .collect();
+            let found = machine.follow_all(&ret.captures, &machine.after);
+            let captures = captured(&found);
             let body = Body {
                 stack_pointer: 0x1234_5008,
                 stamp: ret.stamp.then_some(stamps.1),

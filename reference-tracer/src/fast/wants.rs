@@ -1,10 +1,14 @@
 //! What a stub must record so that a call can be shown, or why it can't.
 //!
 //! A [`Plan`] is looked at once: which registers hold its values, and which memory [`Decoder`](crate::value::Decoder) would read for
-//! them. What one pointer away lies is captured by the stub; what lies deeper is not, and the trap engine serves that call point.
+//! them. What a pointer leads to is captured by the stub, across two more pointers at most; what lies deeper is not, and the trap engine
+//! serves that call point.
 //!
 //! An argument that goes to the callee only is captured at the call, also where it is shown at the return.
 
+mod captures;
+mod counts;
+mod formats;
 mod memory;
 mod reason;
 mod way;

@@ -2,26 +2,10 @@
 
 use arch_abi::Float;
 
-use super::types::{Int, Lens, Pack, Type, TypeId, Types, Width};
-
-const fn int(width: Width, signed: bool) -> Type {
-    Type::Int(Int {
-        width,
-        signed,
-        character: false,
-    })
-}
+use super::types::{Lens, Pack, Type, TypeId, Types, Width};
 
 const fn bytes(bytes: u8, signed: bool) -> Type {
-    int(Width::Bytes(bytes), signed)
-}
-
-const fn character(bytes: u8) -> Type {
-    Type::Int(Int {
-        width: Width::Bytes(bytes),
-        signed: true,
-        character: true,
-    })
+    Type::int(Width::Bytes(bytes), signed)
 }
 
 /// A type of one word.
@@ -36,8 +20,8 @@ enum Simple {
 fn simple(name: &str) -> Option<Simple> {
     Some(match name {
         "void" => Simple::Plain(Type::Void),
-        "char" => Simple::Plain(character(1)),
-        "wchar_t" | "wint_t" => Simple::Plain(character(4)),
+        "char" => Simple::Plain(Type::character(1)),
+        "wchar_t" | "wint_t" => Simple::Plain(Type::character(4)),
         "schar" | "int8_t" => Simple::Plain(bytes(1, true)),
         "uchar" | "uint8_t" => Simple::Plain(bytes(1, false)),
         "short" | "int16_t" => Simple::Plain(bytes(2, true)),
@@ -48,9 +32,9 @@ fn simple(name: &str) -> Option<Simple> {
         "ullong" | "uint64_t" | "dev_t" | "ino64_t" => Simple::Plain(bytes(8, false)),
         "__int128" => Simple::Plain(bytes(16, true)),
         "long" | "ssize_t" | "off_t" | "ptrdiff_t" | "intptr_t" | "time_t" => {
-            Simple::Plain(int(Width::Word, true))
+            Simple::Plain(Type::int(Width::Word, true))
         }
-        "ulong" | "size_t" | "uintptr_t" | "ino_t" => Simple::Plain(int(Width::Word, false)),
+        "ulong" | "size_t" | "uintptr_t" | "ino_t" => Simple::Plain(Type::int(Width::Word, false)),
         "float" => Simple::Plain(Type::Float(Float::Single)),
         "double" => Simple::Plain(Type::Float(Float::Double)),
         "ldouble" => Simple::Plain(Type::Float(Float::Long)),
@@ -65,7 +49,7 @@ fn simple(name: &str) -> Option<Simple> {
         "bin" => Simple::Seen(Lens::Bin, bytes(4, false)),
         "bool" => Simple::Seen(Lens::Bool, bytes(4, true)),
         "_Bool" => Simple::Seen(Lens::Bool, bytes(1, false)),
-        "bitvec" => Simple::Seen(Lens::BitVec, int(Width::Word, false)),
+        "bitvec" => Simple::Seen(Lens::BitVec, Type::int(Width::Word, false)),
         _ => return None,
     })
 }
@@ -124,12 +108,12 @@ pub(super) fn in_c_words(words: &[&str]) -> Option<Type> {
     }
     let signed = !has("unsigned");
     match (has("char"), has("__int128"), count("short"), count("long")) {
-        (true, false, 0, 0) if words.len() == 1 => Some(character(1)),
+        (true, false, 0, 0) if words.len() == 1 => Some(Type::character(1)),
         (true, false, 0, 0) => Some(bytes(1, signed)),
         (false, true, 0, 0) => Some(bytes(16, signed)),
         (false, false, 1, 0) => Some(bytes(2, signed)),
         (false, false, 0, 0) => Some(bytes(4, signed)),
-        (false, false, 0, 1) => Some(int(Width::Word, signed)),
+        (false, false, 0, 1) => Some(Type::int(Width::Word, signed)),
         (false, false, 0, 2) => Some(bytes(8, signed)),
         _ => None,
     }

@@ -1,61 +1,12 @@
-//! The embedded prototypes: sorted texts, searched in place. Nothing is parsed at the start.
-//!
-//! There are two tables: the curated one, written by hand, and behind it the generated one. Each has
-//! its own types, so that what one of them names does not change what the other says.
+//! The embedded prototypes, searched in place. Nothing is parsed at the start.
 
-use std::borrow::Cow;
-use std::hash::{BuildHasher, BuildHasherDefault};
-
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 
 use super::builtin;
 use super::parser::{Item, Scope, parse_line};
-use super::searched::{body, find, key};
+use super::searched::{find, key};
+use super::tables::{CURATED, GENERATED, Names, Table, curated, generated};
 use super::types::{Prototype, Type, TypeId, Types};
-
-/// A library's prototypes, written by hand. The sonames are those under which programs know the
-/// library; the first is its own.
-struct Library {
-    sonames: &'static [&'static str],
-    text: &'static str,
-}
-
-static CURATED: &[Library] = &[
-    // Since glibc 2.34 these are one library, and the others are empty.
-    Library {
-        sonames: &["libc.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1"],
-        text: include_str!("../../prototypes/libc.so.6.conf"),
-    },
-    Library {
-        sonames: &["libm.so.6"],
-        text: include_str!("../../prototypes/libm.so.6.conf"),
-    },
-];
-
-/// The types of the curated prototypes.
-static CURATED_TYPES: &str = include_str!("../../prototypes/types.conf");
-
-/// The generated prototypes: soname and text, sorted by soname.
-static GENERATED: &[(&str, &str)] = &include!("../../prototypes/db/index.rs");
-
-/// The types of the generated prototypes; those that they share with the curated ones are not here.
-static GENERATED_TYPES: &str = include_str!("../../prototypes/db/types.conf");
-
-/// The table that a text belongs to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Table {
-    Curated,
-    Generated,
-}
-
-impl Table {
-    fn types(self) -> &'static str {
-        match self {
-            Self::Curated => CURATED_TYPES,
-            Self::Generated => GENERATED_TYPES,
-        }
-    }
-}
 
 /// The typedefs of the embedded texts that were used so far.
 #[derive(Debug, Default)]
@@ -63,42 +14,6 @@ pub(super) struct Embedded {
     curated: FxHashMap<&'static str, Typedef>,
     generated: FxHashMap<&'static str, Typedef>,
     names: Names,
-}
-
-/// Which of the generated texts have a name, once many were looked for that may be in any of them.
-#[derive(Debug, Default)]
-struct Names {
-    asked: u32,
-    /// The hash of each name with the number of its text, sorted.
-    texts: Vec<(u64, usize)>,
-}
-
-impl Names {
-    /// To gather the names takes as long as so many searches of all texts.
-    const MANY: u32 = 24;
-
-    /// The numbers of the texts that may be about `name`, in order.
-    fn about(&mut self, name: &str) -> Vec<usize> {
-        let hasher = BuildHasherDefault::<FxHasher>::default();
-        self.asked = self.asked.saturating_add(1);
-        if self.asked < Self::MANY {
-            return (0..GENERATED.len()).collect();
-        }
-        if self.texts.is_empty() {
-            for (number, (_, text)) in GENERATED.iter().enumerate() {
-                let names = body(text).lines().filter_map(key);
-                self.texts
-                    .extend(names.map(|name| (hasher.hash_one(name), number)));
-            }
-            self.texts.sort_unstable();
-        }
-        let hash = hasher.hash_one(name);
-        let start = self.texts.partition_point(|&(other, _)| other < hash);
-        let same = self.texts[start..]
-            .iter()
-            .take_while(|&&(other, _)| other == hash);
-        same.map(|&(_, number)| number).collect()
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +47,7 @@ impl Scope for View<'_> {
 }
 
 /// What files of the user's may name: the types of both tables, so that a line of
-/// [`Embedded::lines`] means the same in a file of the user's.
+/// [`lines`](super::tables::lines) means the same in a file of the user's.
 impl Scope for Embedded {
     fn typedef(&mut self, name: &str, types: &mut Types) -> Option<TypeId> {
         if builtin::is_named(name) {
@@ -253,68 +168,12 @@ impl Embedded {
         self.used(table).insert(name, Typedef::Done(ty));
         Some(ty)
     }
-
-    /// The line about a function of a library, of the curated text or of the generated one.
-    pub(super) fn line(soname: &str, name: &str) -> Option<&'static str> {
-        curated(soname)
-            .and_then(|library| find(library.text, name))
-            .or_else(|| generated(soname).iter().find_map(|(_, text)| find(text, name)))
-    }
-
-    /// Every embedded prototype as it is used for its library, sorted by soname and function: soname,
-    /// function and the line that describes it. An alias is given as the prototype that it stands for.
-    pub(super) fn lines() -> impl Iterator<Item = (&'static str, &'static str, Cow<'static, str>)> {
-        GENERATED.iter().flat_map(|&(soname, text)| {
-            let curated = curated(soname).map_or("", |library| library.text);
-            let mut lines: Vec<_> = lines_of(text)
-                .filter(|(name, _)| find(curated, name).is_none())
-                .chain(lines_of(curated))
-                .collect();
-            lines.sort_unstable_by_key(|&(name, _)| name);
-            lines.into_iter().map(move |(name, line)| (soname, name, line))
-        })
-    }
-}
-
-/// The functions of a text and the prototypes that they have.
-fn lines_of(text: &'static str) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
-    body(text).lines().filter_map(move |line| {
-        let name = key(line)?;
-        let Some((_, old)) = line
-            .strip_prefix("alias ")
-            .and_then(|rest| rest.split_once(" = "))
-        else {
-            return Some((name, line.into()));
-        };
-        let (before, after) = find(text, old.trim_end_matches(';'))?.split_once('(')?;
-        let ret = &before[..before.rfind([' ', '*']).map_or(0, |end| end + 1)];
-        Some((name, format!("{ret}{name}({after}").into()))
-    })
-}
-
-/// The library that programs know under this soname, in the curated table.
-fn curated(soname: &str) -> Option<&'static Library> {
-    CURATED.iter().find(|library| library.sonames.contains(&soname))
-}
-
-/// The texts of the generated table that are about a library: its own or, where there is none, those
-/// of its other versions (`libssl.so.3` for `libssl.so.1.1`).
-fn generated(soname: &str) -> &'static [(&'static str, &'static str)] {
-    let soname = curated(soname).map_or(soname, |library| library.sonames[0]);
-    if let Ok(at) = GENERATED.binary_search_by(|(own, _)| (*own).cmp(soname)) {
-        return &GENERATED[at..=at];
-    }
-    let Some(end) = soname.find(".so.") else {
-        return &[];
-    };
-    let family = &soname[..end + ".so.".len()];
-    let first = GENERATED.partition_point(|(own, _)| *own < family);
-    let len = GENERATED[first..].partition_point(|(own, _)| own.starts_with(family));
-    &GENERATED[first..first + len]
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::searched::body;
+    use super::super::tables::lines;
     use super::*;
 
     fn check(table: Table, text: &'static str, allowed: fn(&Item) -> bool) {
@@ -376,35 +235,6 @@ mod tests {
             check(table, text, |item| {
                 matches!(item, Item::Prototype(_) | Item::Alias { .. })
             });
-        }
-    }
-
-    #[test]
-    fn libraries_are_sorted_by_soname() {
-        assert!(GENERATED.is_sorted_by(|(one, _), (next, _)| one < next));
-    }
-
-    #[test]
-    fn curated_libraries_are_generated_too() {
-        for library in CURATED {
-            let texts = generated(library.sonames[0]);
-            assert_eq!(texts.len(), 1, "{}", library.sonames[0]);
-            for soname in library.sonames {
-                assert_eq!(generated(soname), texts, "{soname}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_library_is_found_by_its_soname_or_by_another_version() {
-        let names = |soname| {
-            let texts = generated(soname).iter();
-            texts.map(|(own, _)| *own).collect::<Vec<_>>()
-        };
-        assert_eq!(names("libssl.so.3"), ["libssl.so.3"]);
-        assert_eq!(names("libssl.so.1.1"), ["libssl.so.3"]);
-        for unknown in ["", "libssl", "libssl.so", "libs.so.3", ".so.", "libzzz.so.1"] {
-            assert_eq!(names(unknown), [""; 0], "{unknown}");
         }
     }
 
@@ -505,7 +335,7 @@ mod tests {
 
     #[test]
     fn lines_are_what_is_used_sorted_and_aliases_spelt_out() {
-        let lines: Vec<_> = Embedded::lines().collect();
+        let lines: Vec<_> = lines().collect();
         assert!(lines.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)));
         let (types, embedded) = (&mut Types::default(), &mut Embedded::default());
         for (soname, name, line) in &lines {

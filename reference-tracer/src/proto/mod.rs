@@ -4,15 +4,19 @@
 mod builtin;
 mod embedded;
 pub(crate) mod expr;
+mod files;
 mod lexer;
 mod library;
+mod made;
 mod parser;
 mod places;
 mod plan;
 mod searched;
+mod tables;
 mod types;
 
-pub use library::{Problem, Prototypes};
+pub use files::Problem;
+pub use library::Prototypes;
 pub use places::{Owner, Place, places};
 pub use plan::{Plan, PlannedParam};
 pub use types::{

@@ -61,10 +61,8 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 #[inline(always)]
 pub(crate) fn short(number: u64) -> ([u8; 8], usize) {
     let len = short_len(number);
-    (
-        (((eight(number) | ZEROS) >> (8 * (8 - len) & 63)).to_le_bytes()),
-        len,
-    )
+    let before = 8 * (8 - len); // below 64
+    (((eight(number) | ZEROS) >> (before & 63)).to_le_bytes(), len)
 }
 
 /// How many digits a number below [`EIGHT_DIGITS`] has. It does not wait for the digits: all that follows in the line waits for it.

@@ -231,7 +231,7 @@ impl Tracer {
             let space = thread.space.borrow();
             Some(space.fast.as_ref()?.is_code(pc))
         };
-        signal_of(stop).is_none()
+        stop.signal().is_none()
             && is_in_stub() == Some(true)
             && procfs::Status::of(stopped.tid())
                 .is_ok_and(|status| faults.into_iter().any(|bit| status.pending & bit != 0))
@@ -245,7 +245,7 @@ impl Tracer {
                 drained.push((stopped, stop));
                 continue;
             }
-            let (tid, signal) = (stopped.tid(), signal_of(stop));
+            let (tid, signal) = (stopped.tid(), stop.signal());
             if stopped.cont(signal).is_ok() {
                 self.await_stop(tid, &mut drained);
             }
@@ -299,7 +299,7 @@ impl Tracer {
     /// The signal that a thread is to get when it is left: the one that it stopped for, unless that is
     /// of a trap of ours: then its program counter goes back onto the instruction.
     fn signal_to_keep(&self, stopped: Stopped, stop: Stop) -> (Stopped, Option<Signal>) {
-        let signal = signal_of(stop);
+        let signal = stop.signal();
         if signal != Some(Signal::SIGTRAP) || stopped.siginfo().is_ok_and(|info| info.code() != SI_KERNEL) {
             return (stopped, signal);
         }
@@ -342,14 +342,6 @@ pub(super) fn fitness(stopped: &Stopped, stop: Stop) -> u8 {
         _ if stopped.tid() == stopped.tgid() => 1,
         _ if !is_asleep(stopped) => 2,
         _ => 3,
-    }
-}
-
-/// The signal that a thread is about to get.
-fn signal_of(stop: Stop) -> Option<Signal> {
-    match stop {
-        Stop::SignalDelivery(signal) => Some(signal),
-        _ => None,
     }
 }
 

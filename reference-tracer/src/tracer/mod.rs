@@ -5,6 +5,7 @@
 
 mod arrive;
 mod backtrace;
+mod clock;
 mod code;
 mod deferred;
 mod fast;

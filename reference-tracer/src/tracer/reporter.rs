@@ -1,114 +1,33 @@
 //! What the user sees: events go in, text or a summary comes out.
 
+mod options;
+mod others;
+mod plans;
+mod tables;
+
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use arch_abi::{Addr, Arch};
-use ptrace_core::{ExitStatus, Signal, Tid};
+use arch_abi::Addr;
 
+use super::clock::Clock;
 use super::streams::{Destination, Streams};
 use super::surroundings::{Surroundings, World};
 use super::tape::Tape;
 use super::thread::Pending;
-use crate::derive::{Candidate, Derived};
+use crate::derive::Derived;
 use crate::fast::quick::{Quick, Verdict};
-use crate::fast::wants::{Ask, Stamps, Wants};
+use crate::fast::wants::{Ask, Wants};
 use crate::memory::TargetMemory;
 use crate::points::{Kind, Point, PointId, Points};
 use crate::proto::{Plan, Prototypes};
 use crate::raw::Event;
-use crate::summary::{Column, Correction, OpenCall, Report, Sample, Summary};
-use crate::text::{CallName, Moment, PidPrefix, TextOptions, TextSink, TimePrefix};
-use crate::value::{Decoder, Limits, NoDescription, RawCall, RawReturn, Scratch, Shown, has_failed};
+use crate::summary::{Correction, OpenCall, Sample, Summary};
+use crate::text::{CallName, Moment, TextSink};
+use crate::value::{Decoder, NoDescription, RawCall, RawReturn, Scratch, Shown, has_failed};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-/// Nanoseconds since the epoch that never go back.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Clock {
-    epoch: u64,
-    start: Instant,
-    /// The time that it shows for good: that of what is replayed.
-    fixed: Option<u64>,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self {
-            epoch: u64::try_from(epoch.as_nanos()).unwrap_or(0),
-            start: Instant::now(),
-            fixed: None,
-        }
-    }
-
-    /// From now on it is `time`.
-    pub(super) fn set(&mut self, time: u64) {
-        self.fixed = Some(time);
-    }
-
-    /// Now.
-    pub(super) fn now(&self) -> u64 {
-        if let Some(time) = self.fixed {
-            return time;
-        }
-        self.epoch
-            .saturating_add(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
-    }
-}
-
-/// What is shown of what happens.
-#[derive(Debug, Clone)]
-pub struct ReportOptions {
-    /// Bounds of values.
-    pub limits: Limits,
-    /// How lines look.
-    pub text: TextOptions,
-    /// Whether calls are shown.
-    pub lines: bool,
-    /// How calls are counted, if they are.
-    pub summary: Option<SummaryOptions>,
-    /// Whether names are shown with their callers.
-    pub callers: bool,
-    /// Whether signals are shown.
-    pub signals: bool,
-    /// Whether errors of system calls are shown as the kernel's negative numbers, as ltrace does.
-    pub raw_errors: bool,
-    /// Whether file descriptors are shown with what they refer to.
-    pub fd_paths: bool,
-    /// How lines name their thread once there are several.
-    pub threads: PidPrefix,
-    /// How many frames of the stack are shown after each call; 0: all.
-    pub stack: Option<usize>,
-    /// After how many calls the trace ends.
-    pub limit: Option<u64>,
-    /// Whether all is written as it was recorded, to be made into text later.
-    pub raw: Option<RawOptions>,
-}
-
-/// What a raw trace is to tell of the options with which it was made.
-#[derive(Debug, Clone, Copy)]
-pub struct RawOptions {
-    /// Whether lines name their thread from the start.
-    pub many: bool,
-    /// Whether names are shown as they stand in the source.
-    pub demangle: bool,
-}
-
-/// How calls are counted.
-#[derive(Debug, Clone)]
-pub struct SummaryOptions {
-    /// What is taken off for the tracer's own cost.
-    pub correction: Option<Correction>,
-    /// What the table shows.
-    pub columns: Vec<Column>,
-    /// What it is sorted by.
-    pub sort: Column,
-    /// Whether the table is ltrace's.
-    pub ltrace: bool,
-    /// Whether a table is written at the end.
-    pub table: bool,
-}
+pub use options::{RawOptions, ReportOptions, SummaryOptions};
 
 /// The return of a call as text.
 #[derive(Debug, Clone, Copy)]
@@ -217,11 +136,6 @@ impl Reporter {
         self.several
     }
 
-    /// Whether calls are only counted, so that no argument need be fetched.
-    pub(super) fn counts_only(&self) -> bool {
-        !self.options.lines
-    }
-
     /// Whether as many calls are over as were asked for, or one more has begun.
     pub(super) fn is_full(&self) -> bool {
         let limit = self.options.limit.unwrap_or(u64::MAX);
@@ -233,114 +147,9 @@ impl Reporter {
         self.calls
     }
 
-    /// Whether errors of system calls are shown as the kernel's negative numbers.
-    pub(super) fn raw_errors(&self) -> bool {
-        self.options.raw_errors
-    }
-
-    /// The bounds of values.
-    pub(super) fn limits(&self) -> Limits {
-        self.options.limits
-    }
-
-    /// Whether all that is shown can be recorded inside the program: stacks cannot.
-    pub(super) fn can_be_recorded(&self) -> bool {
-        self.options.stack.is_none()
-    }
-
-    /// Whether return addresses are shown.
-    pub(super) fn shows_callers(&self) -> bool {
-        self.options.lines && self.options.text.address
-    }
-
-    /// Whether file descriptors are shown with what they refer to.
-    pub(super) fn shows_paths(&self) -> bool {
-        self.options.fd_paths
-    }
-
-    /// Which times are wanted.
-    pub(super) fn stamps(&self) -> Stamps {
-        if self.measures() {
-            Stamps::Both
-        } else if self.options.text.time == TimePrefix::None {
-            Stamps::None
-        } else {
-            Stamps::Call
-        }
-    }
-
     /// The prototypes, whose types plans refer to.
     pub(super) fn prototypes(&self) -> &Prototypes {
         &self.prototypes
-    }
-
-    /// How calls of this call point are shown; found once. Where no prototype is known, `objects` are asked, those of
-    /// the process in search order.
-    pub(super) fn plan(
-        &mut self,
-        id: PointId,
-        point: &Point,
-        arch: Arch,
-        objects: impl FnOnce() -> Vec<Candidate>,
-    ) -> Rc<Plan> {
-        if let Some(Some(plan)) = self.plans.get(id.0 as usize) {
-            return Rc::clone(plan);
-        }
-        self.make_plans(&[(id, point)], arch, objects);
-        let plan = self.plans.get(id.0 as usize).and_then(Option::as_ref);
-        Rc::clone(plan.unwrap_or_else(|| unreachable!("it was just made")))
-    }
-
-    /// Finds how calls of these call points are shown, as [`plan`](Self::plan) does. Of many, the objects are looked into once.
-    pub(super) fn make_plans(
-        &mut self,
-        points: &[(PointId, &Point)],
-        arch: Arch,
-        objects: impl FnOnce() -> Vec<Candidate>,
-    ) {
-        let may_infer = self.options.lines && !self.prototypes.is_only_loaded();
-        let mut unknown = Vec::new();
-        for &(id, point) in points {
-            let index = id.0 as usize;
-            if self.plans.len() <= index {
-                self.plans.resize(index + 1, None);
-            }
-            if self.plans[index].is_some() {
-                continue;
-            }
-            let plan = self.stated(point, arch);
-            if matches!(point.kind, Kind::Import | Kind::Entry) && !plan.known && may_infer {
-                unknown.push((index, &*point.name));
-            }
-            self.plans[index] = Some(Rc::new(plan));
-        }
-        if unknown.is_empty() {
-            return;
-        }
-        let names: Vec<&str> = unknown.iter().map(|&(_, name)| name).collect();
-        let derived = self.derived.get_mut();
-        let found = derived.of(objects(), &names, arch, &mut self.prototypes);
-        for ((index, _), found) in unknown.into_iter().zip(found) {
-            if let Some((prototype, source)) = found {
-                let plan = Plan::new(self.prototypes.types(), prototype, arch, !source.is_guess());
-                self.plans[index] = Some(Rc::new(plan));
-            }
-        }
-    }
-
-    /// The plan by the prototypes that were written down.
-    fn stated(&mut self, point: &Point, arch: Arch) -> Plan {
-        let sonames: Vec<&str> = point.caller.needed.iter().map(String::as_str).collect();
-        match point.kind {
-            Kind::Syscall => self.prototypes.syscall_plan(arch, &point.name),
-            Kind::Import => self.prototypes.plan(arch, &sonames, &point.name),
-            Kind::Entry | Kind::Place => self.prototypes.plan(arch, &[point.caller.short()], &point.name),
-        }
-    }
-
-    /// What is shown.
-    pub(super) fn options(&self) -> &ReportOptions {
-        &self.options
     }
 
     /// Appends the name of the code at an address.
@@ -389,7 +198,10 @@ impl Reporter {
         }
         self.args.clear();
         if self.options.lines {
-            self.decode_entry(pending, plan, memory, space);
+            let Pending { call, shown, .. } = &mut *pending;
+            self.decode(call.tid, memory, space, |decoder, scratch, args, _| {
+                decoder.entry(plan, call, shown, scratch, args);
+            });
         }
         if self.tape.is_some() {
             return self.tape_entry(points, pending, plan);
@@ -408,12 +220,13 @@ impl Reporter {
         true
     }
 
-    fn decode_entry(
+    /// Makes text of values that a thread has put where `memory` and `space` tell: `values` appends that of arguments, and of a result.
+    fn decode(
         &mut self,
-        pending: &mut Pending,
-        plan: &Plan,
+        tid: i32,
         memory: &dyn TargetMemory,
         space: &dyn World,
+        values: impl FnOnce(&Decoder<'_>, &mut Scratch, &mut Vec<u8>, &mut Vec<u8>),
     ) {
         let decoder = Decoder {
             types: self.prototypes.types(),
@@ -421,18 +234,12 @@ impl Reporter {
             memory,
             describe: &Surroundings {
                 space,
-                tid: pending.call.tid,
+                tid,
                 fd_paths: self.options.fd_paths,
                 derived: &self.derived,
             },
         };
-        decoder.entry(
-            plan,
-            &pending.call,
-            &mut pending.shown,
-            &mut self.scratch,
-            &mut self.args,
-        );
+        values(&decoder, &mut self.scratch, &mut self.args, &mut self.result);
     }
 
     /// Shows a call that begins, whose arguments were made.
@@ -474,7 +281,10 @@ impl Reporter {
         self.args.clear();
         self.result.clear();
         if self.options.lines {
-            self.decode_return(pending, plan, ret, memory, space);
+            let Pending { call, shown, .. } = pending;
+            self.decode(call.tid, memory, space, |decoder, scratch, args, result| {
+                decoder.exit(plan, call, ret, shown, scratch, args, result);
+            });
         }
         if self.tape.is_some() {
             self.tape_return(pending, ret, took, failed);
@@ -483,37 +293,6 @@ impl Reporter {
         let sample = self.count(pending, took, failed);
         self.show_return(points, pending, ret.time, took);
         sample
-    }
-
-    fn decode_return(
-        &mut self,
-        pending: &Pending,
-        plan: &Plan,
-        ret: &RawReturn,
-        memory: &dyn TargetMemory,
-        space: &dyn World,
-    ) {
-        let decoder = Decoder {
-            types: self.prototypes.types(),
-            limits: self.options.limits,
-            memory,
-            describe: &Surroundings {
-                space,
-                tid: pending.call.tid,
-                fd_paths: self.options.fd_paths,
-                derived: &self.derived,
-            },
-        };
-        let (args, result) = (&mut self.args, &mut self.result);
-        decoder.exit(
-            plan,
-            &pending.call,
-            ret,
-            &pending.shown,
-            &mut self.scratch,
-            args,
-            result,
-        );
     }
 
     /// Shows a return, whose text was made.
@@ -610,35 +389,6 @@ impl Reporter {
         self.summaries.of(self.out.key())
     }
 
-    /// Whether it matters how long calls take.
-    pub(super) fn measures(&self) -> bool {
-        self.counts() || self.options.text.duration
-    }
-
-    /// Whether calls are counted.
-    pub(super) fn counts(&self) -> bool {
-        self.options.summary.is_some()
-    }
-
-    /// How many frames are shown of the stack after a call, if any are.
-    pub(super) fn stack(&self, pending: &Pending) -> Option<usize> {
-        self.options
-            .stack
-            .filter(|_| self.options.lines && !pending.hidden)
-    }
-
-    /// A stack: lines that stand by themselves.
-    pub(super) fn lines(&mut self, text: &[u8]) {
-        if self.tape.is_some() {
-            let tgid = self.out.process();
-            return self.tell(Event::Lines { tgid, text });
-        }
-        self.out.write(|sink, out| {
-            sink.finish(out);
-            out.extend_from_slice(text);
-        });
-    }
-
     /// A call's frame was left without a return.
     pub(super) fn unwound(&mut self, points: &Points, pending: &Pending) {
         if self.tape.is_some() {
@@ -678,133 +428,6 @@ impl Reporter {
         let at = call_moment(pending, self.clock.now());
         let name = self.name(points.get(pending.point));
         self.out.write(|sink, out| show(sink, out, at, name));
-    }
-
-    /// A signal is delivered.
-    pub(super) fn signal(&mut self, tid: Tid, pc: Addr, signal: Signal) {
-        if self.options.signals && self.options.lines {
-            let at = self.moment(tid, pc);
-            if self.tape.is_some() {
-                return self.tell(Event::Signal {
-                    tid: tid.raw(),
-                    time: at.time,
-                    pc: pc.get(),
-                    number: signal.raw(),
-                });
-            }
-            self.out.write(|sink, out| sink.signal(out, at, signal.raw()));
-        }
-    }
-
-    /// A process ended.
-    pub(super) fn exited(&mut self, tid: Tid, status: ExitStatus) {
-        if self.tape.is_some() {
-            return self.tape_exited(tid, status);
-        }
-        if !self.options.lines {
-            return;
-        }
-        let at = self.moment(tid, Addr::new(0));
-        self.out.write(|sink, out| match status {
-            ExitStatus::Exited(status) => sink.exited(out, at, status.into()),
-            ExitStatus::Signaled { signal, .. } => sink.killed(out, at, signal.raw()),
-        });
-    }
-
-    /// A process is gone: nothing more comes of it.
-    pub(super) fn process_end(&mut self, points: &Points, tgid: Tid) {
-        self.tell(Event::ProcessEnd { tgid: tgid.raw() });
-        if self.out.key() != 0 && self.tape.is_none() {
-            self.write_table(points);
-            self.tables.insert(tgid.raw());
-            self.out.close(tgid);
-        }
-    }
-
-    /// A thread ended, but not its process.
-    pub(super) fn thread_end(&mut self, tid: Tid) {
-        if self.tape.is_some() {
-            let (tid, time) = (tid.raw(), self.clock.now());
-            return self.tell(Event::ThreadEnd { tid, time });
-        }
-        if self.options.lines {
-            let at = self.moment(tid, Addr::new(0));
-            self.out.write(|sink, out| sink.thread_end(out, at));
-        }
-    }
-
-    /// A process has a new program.
-    pub(super) fn exec(&mut self, tid: Tid) {
-        if self.tape.is_some() {
-            let (tid, time) = (tid.raw(), self.clock.now());
-            return self.tell(Event::Exec { tid, time });
-        }
-        if self.options.lines {
-            let at = self.moment(tid, Addr::new(0));
-            self.out.write(|sink, out| sink.exec(out, at));
-        }
-    }
-
-    fn moment(&self, tid: Tid, address: Addr) -> Moment {
-        Moment {
-            tid: tid.raw(),
-            time: self.clock.now(),
-            address,
-        }
-    }
-
-    /// The summary by name, of all processes.
-    pub(super) fn summary(&self, points: &Points) -> Option<Report> {
-        let options = self.options.summary.as_ref().filter(|_| self.tape.is_none())?;
-        let mut all = Summary::new();
-        for (_, summary) in &self.summaries.all {
-            all.merge(summary);
-        }
-        if let Some(correction) = options.correction {
-            all.set_correction(correction);
-        }
-        Some(all.report(|key| points.get(PointId(key)).counted_as()))
-    }
-
-    /// Writes the table of the process that lines are of, or of all.
-    fn write_table(&mut self, points: &Points) {
-        let Some(options) = self.options.summary.as_ref().filter(|options| options.table) else {
-            return;
-        };
-        let mut report = self
-            .summaries
-            .of(self.out.key())
-            .report(|key| points.get(PointId(key)).counted_as());
-        report.correction = options.correction;
-        let table = if options.ltrace {
-            report.ltrace_table()
-        } else {
-            report.table(&options.columns, options.sort)
-        };
-        self.out.text(&table);
-    }
-
-    /// Ends the output: an open line is ended, and the summary is written.
-    pub(super) fn finish(&mut self, points: &Points) {
-        if self.tape.is_some() {
-            return;
-        }
-        self.out.end_lines();
-        if self.out.key() == 0 {
-            return self.write_table(points);
-        }
-        let ended = |pid: &i32| self.tables.contains(pid);
-        let left: Vec<i32> = self
-            .summaries
-            .all
-            .iter()
-            .map(|(pid, _)| *pid)
-            .filter(|pid| !ended(pid))
-            .collect();
-        for pid in left {
-            self.out.focus(Tid::new(pid));
-            self.write_table(points);
-        }
     }
 }
 

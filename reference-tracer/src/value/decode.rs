@@ -89,7 +89,9 @@ impl<'a, 'e> Walk<'a, 'e> {
             self.frame.call.captured()
         };
         let start = self.scratch.bytes.len();
-        if place.fetch(&captured, &mut self.scratch.bytes).is_none() && !self.read_stacked(place, at_return) {
+        let is_there = place.fetch(&captured, &mut self.scratch.bytes).is_some()
+            || (!at_return && self.read_stacked(place).is_some());
+        if !is_there {
             self.emit.value(Value::Unknown);
             return;
         }
@@ -118,14 +120,13 @@ impl<'a, 'e> Walk<'a, 'e> {
         }
     }
 
-    /// Arguments on the stack that were not captured are read now, at the entry or at the return.
-    fn read_stacked(&mut self, place: &Place, at_return: bool) -> bool {
-        let [piece] = place.pieces() else { return false };
-        let (Source::Stack(offset), false) = (piece.source, at_return) else {
-            return false;
+    /// An argument on the stack that was not captured: it is read now, at the entry or at the return.
+    pub(super) fn read_stacked(&mut self, place: &Place) -> Option<Span> {
+        let [piece] = place.pieces() else { return None };
+        let Source::Stack(offset) = piece.source else {
+            return None;
         };
         self.read(self.frame.call.sp.wrapping_add(offset.into()), piece.len.into())
-            .is_some()
     }
 
     /// st(0) holds every floating-point type as an extended number.

@@ -82,9 +82,13 @@ impl<'a> Frame<'a> {
     fn arg_word(&self, index: u8, memory: &dyn TargetMemory) -> Option<(TypeId, u64)> {
         let planned = self.plan.params.get(usize::from(index).checked_sub(1)?)?;
         let place = planned.place.as_ref().filter(|place| !place.by_reference)?;
+        Some((planned.param.ty, self.word_of(place, memory)?))
+    }
+
+    /// The word that an argument is, captured or still on the stack.
+    pub(super) fn word_of(&self, place: &arch_abi::Place, memory: &dyn TargetMemory) -> Option<u64> {
         let captured = place.fetch_word(&self.call.captured());
-        let word = captured.or_else(|| read_stack(self.call, place, memory))?;
-        Some((planned.param.ty, word))
+        captured.or_else(|| read_stack(self.call, place, memory))
     }
 }
 

@@ -88,14 +88,7 @@ pub fn wants_errno(
     ret: &RawReturn,
     memory: &dyn TargetMemory,
 ) -> bool {
-    plan.prototype.errno
-        && Frame {
-            types,
-            plan,
-            call,
-            ret: Some(ret),
-        }
-        .failed(memory)
+    plan.prototype.errno && has_failed(types, plan, call, ret, memory)
 }
 
 /// Whether a call failed, as its prototype says.

@@ -1,6 +1,7 @@
 //! C++ classes that are passed by their address, because their bytes must not be copied.
 
-use super::types::{Builder, Target};
+use super::target::Target;
+use super::types::Builder;
 use super::units::{Entry, Units};
 
 /// How deep members and bases are looked into.

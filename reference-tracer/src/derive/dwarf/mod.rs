@@ -7,6 +7,8 @@
 mod classes;
 mod params;
 mod sections;
+mod structures;
+mod target;
 mod types;
 mod units;
 
@@ -60,10 +62,7 @@ impl Dwarf {
         let mut builder = Builder::new(&mut self.units, &mut self.built, types, arch.abi(), language);
         let params = builder.params(&origins)?;
         let (ret, hidden) = builder.result(&origins)?;
-        let hidden = hidden.map(|ty| Param {
-            ty,
-            ..Param::default_of(ty)
-        });
+        let hidden = hidden.map(Param::new);
         Some(Prototype {
             name: name.into(),
             ret,

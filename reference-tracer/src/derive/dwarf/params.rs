@@ -1,7 +1,8 @@
 //! Parameters and results: a type and which way the value goes.
 
 use super::is_void;
-use super::types::{Builder, Target};
+use super::target::Target;
+use super::types::Builder;
 use super::units::{Entry, Units};
 use crate::proto::{Direction, Expr, Length, Lens, Param, Type, TypeId};
 
@@ -12,19 +13,6 @@ const MAX_PARAMS: usize = 64;
 pub(super) struct Params {
     pub(super) list: Vec<Param>,
     pub(super) ellipsis: bool,
-}
-
-impl Param {
-    /// A parameter of this type that goes to the callee, without a name.
-    pub(super) fn default_of(ty: TypeId) -> Self {
-        Self {
-            name: None,
-            ty,
-            direction: Direction::In,
-            pack: None,
-            when: None,
-        }
-    }
 }
 
 /// A parameter as it is described.
@@ -96,14 +84,14 @@ impl Builder<'_> {
                 .and_then(|_| u8::try_from(index + 2).ok());
             let (ty, direction) = if param.artificial {
                 // `this`: an object, which is mostly too large to be shown each time.
-                (self.address(), Direction::In)
+                (self.types.address(), Direction::In)
             } else {
                 self.param(&param.typed, after)?
             };
             list.push(Param {
                 name: param.name.as_deref().map(Into::into),
                 direction,
-                ..Param::default_of(ty)
+                ..Param::new(ty)
             });
         }
         Some(list)
@@ -128,7 +116,7 @@ impl Builder<'_> {
     /// target is.
     fn param(&mut self, typed: &Entry, length: Option<u8>) -> Option<(TypeId, Direction)> {
         let Some(outer) = self.target_of(typed, 0) else {
-            return Some((self.address(), Direction::In)); // an unnamed type: cannot be, but a word it is
+            return Some((self.types.address(), Direction::In)); // an unnamed type: cannot be, but a word it is
         };
         if !outer.is_pointer() {
             let ty = self.by_value(&outer)?;
@@ -141,7 +129,7 @@ impl Builder<'_> {
             let ty = if target.constant {
                 self.bytes_or_address(length)
             } else {
-                self.address()
+                self.types.address()
             };
             return Some((ty, Direction::In));
         }
@@ -181,7 +169,7 @@ impl Builder<'_> {
                 terminated: false,
                 count: Some(Expr::Arg(length)),
             }),
-            None => self.address(),
+            None => self.types.address(),
         }
     }
 
@@ -192,7 +180,7 @@ impl Builder<'_> {
             let ty = if terminated {
                 self.text(Length::ZERO)
             } else {
-                self.address()
+                self.types.address()
             };
             return (ty, Direction::In);
         };
@@ -210,9 +198,7 @@ impl Builder<'_> {
 
     /// A string of so many characters.
     pub(super) fn text(&mut self, length: Length) -> TypeId {
-        let character = self.character();
-        let chars = self.array(character, length);
-        self.types.add(Type::Lens(Lens::Str, chars))
+        self.types.string(1, length)
     }
 
     fn array(&mut self, of: TypeId, len: Length) -> TypeId {
@@ -236,7 +222,7 @@ impl Builder<'_> {
             return Some((self.types.add(Type::Void), None));
         }
         if self.is_passed_by_reference(&target, 0) {
-            let address = self.address();
+            let address = self.types.address();
             let hidden = self.types.add(Type::Lens(Lens::Hide, address));
             return Some((self.pointer_to(&target, 0), Some(hidden)));
         }

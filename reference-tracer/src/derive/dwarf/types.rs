@@ -1,108 +1,30 @@
 //! Types as debug information describes them, made into those of the prototype language.
 
-use arch_abi::{Abi, Float, Layout};
-use gimli::DwTag;
+use arch_abi::{Abi, Float};
 use rustc_hash::FxHashMap;
 
-use super::units::{Die, Entry, Units};
+use super::target::Target;
+use super::units::{Die, Units};
 use crate::proto::{Expr, Field, Int, Length, Lens, NameGroup, Names, Type, TypeId, Types, Width};
 
-/// How many typedefs, qualifiers and arrays may stand around a type.
-const MAX_LAYERS: usize = 32;
 /// How many pointers are followed from a parameter, and how many structures lie in one another.
 const MAX_POINTERS: u8 = 3;
 const MAX_NESTED: u8 = 8;
-/// The most members of a structure that are shown, names of an enumeration, and types of one function.
-const MAX_FIELDS: usize = 32;
+/// The most names of an enumeration, and types of one function.
 const MAX_NAMES: usize = 512;
 const MAX_TYPES: usize = 2000;
 /// The largest structure that is described.
-const MAX_SIZE: u64 = 1 << 20;
+pub(super) const MAX_SIZE: u64 = 1 << 20;
 
 /// Builds the types of one function.
 pub(super) struct Builder<'a> {
     pub(super) units: &'a mut Units,
-    built: &'a mut FxHashMap<(Die, u8), TypeId>,
+    pub(super) built: &'a mut FxHashMap<(Die, u8), TypeId>,
     pub(super) types: &'a mut Types,
-    abi: &'static dyn Abi,
-    language: Option<gimli::DwLang>,
+    pub(super) abi: &'static dyn Abi,
+    pub(super) language: Option<gimli::DwLang>,
     left: usize,
     nested: u8,
-}
-
-/// A type without its typedefs and qualifiers.
-pub(super) struct Target {
-    pub(super) entry: Entry,
-    /// It is `const`.
-    pub(super) constant: bool,
-    /// It is `void`, or qualified `void`.
-    pub(super) is_void: bool,
-    /// The name of the innermost typedef, which says most.
-    alias: Option<String>,
-    name: Option<String>,
-    size: u64,
-    encoding: Option<gimli::DwAte>,
-}
-
-impl Target {
-    fn tag(&self) -> DwTag {
-        self.entry.tag()
-    }
-
-    pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    pub(super) fn is_pointer(&self) -> bool {
-        !self.is_void
-            && matches!(
-                self.tag(),
-                gimli::DW_TAG_pointer_type
-                    | gimli::DW_TAG_reference_type
-                    | gimli::DW_TAG_rvalue_reference_type
-            )
-    }
-
-    pub(super) fn is_function(&self) -> bool {
-        !self.is_void && self.tag() == gimli::DW_TAG_subroutine_type
-    }
-
-    pub(super) fn is_struct(&self) -> bool {
-        matches!(
-            self.tag(),
-            gimli::DW_TAG_structure_type | gimli::DW_TAG_class_type | gimli::DW_TAG_union_type
-        )
-    }
-
-    /// A number or an enumeration.
-    pub(super) fn is_scalar(&self) -> bool {
-        !self.is_void
-            && matches!(
-                self.tag(),
-                gimli::DW_TAG_base_type | gimli::DW_TAG_enumeration_type
-            )
-    }
-
-    /// An integer that can hold a length.
-    pub(super) fn is_wide_int(&self) -> bool {
-        let is_int = matches!(self.encoding, Some(gimli::DW_ATE_signed | gimli::DW_ATE_unsigned));
-        self.is_scalar() && is_int && (self.size == 4 || self.size == 8)
-    }
-
-    /// C's plain `char`, or what stands for it in another language.
-    pub(super) fn is_character(&self) -> bool {
-        self.is_scalar()
-            && self.size == 1
-            && matches!(
-                self.name.as_deref(),
-                Some("char" | "i8" | "char8_t" | "character")
-            )
-    }
-
-    fn is_std_string(&self) -> bool {
-        let name = self.name.as_deref().unwrap_or("");
-        self.is_struct() && name.starts_with("basic_string<char,") && self.size >= 4
-    }
 }
 
 impl<'a> Builder<'a> {
@@ -131,69 +53,6 @@ impl<'a> Builder<'a> {
         left.is_some()
     }
 
-    /// The type that `of` has, without typedefs and qualifiers. `None`: it has none, which is `void`.
-    pub(super) fn target_of(&mut self, of: &Entry, layers: usize) -> Option<Target> {
-        let mut entry = self.units.refers(of, gimli::DW_AT_type)?;
-        let (mut constant, mut alias) = (false, None);
-        for _ in layers..MAX_LAYERS {
-            match entry.tag() {
-                gimli::DW_TAG_const_type => constant = true,
-                gimli::DW_TAG_typedef => alias = self.units.text(&entry, gimli::DW_AT_name).or(alias),
-                gimli::DW_TAG_volatile_type | gimli::DW_TAG_restrict_type | gimli::DW_TAG_atomic_type => {}
-                _ => return Some(self.target(entry, constant, alias)),
-            }
-            let Some(inner) = self.units.refers(&entry, gimli::DW_AT_type) else {
-                let mut target = self.target(entry, constant, alias);
-                target.is_void = true;
-                return Some(target);
-            };
-            entry = inner;
-        }
-        None
-    }
-
-    fn target(&mut self, entry: Entry, constant: bool, alias: Option<String>) -> Target {
-        let encoding = match entry.value(gimli::DW_AT_encoding) {
-            Some(gimli::AttributeValue::Encoding(encoding)) => Some(encoding),
-            _ => None,
-        };
-        Target {
-            constant,
-            is_void: entry.tag() == gimli::DW_TAG_unspecified_type,
-            alias,
-            name: self.units.text(&entry, gimli::DW_AT_name),
-            size: entry.number(gimli::DW_AT_byte_size).unwrap_or(0),
-            encoding,
-            entry,
-        }
-    }
-
-    /// Whether a pointer to this is text, or bytes that may be.
-    pub(super) fn is_text(&self, target: &Target) -> bool {
-        let is_rust_byte = self.language == Some(gimli::DW_LANG_Rust) && target.name.as_deref() == Some("i8");
-        let is_byte = target.is_scalar()
-            && target.size == 1
-            && matches!(
-                target.encoding,
-                Some(gimli::DW_ATE_unsigned_char | gimli::DW_ATE_unsigned)
-            );
-        (target.is_character() && target.name.as_deref() != Some("i8")) || is_rust_byte || is_byte
-    }
-
-    /// A pointer shown in hex.
-    pub(super) fn address(&mut self) -> TypeId {
-        let void = self.types.add(Type::Void);
-        self.types.add(Type::Pointer(void))
-    }
-
-    pub(super) fn character(&mut self) -> TypeId {
-        self.types.add(Type::Int(Int {
-            width: Width::Bytes(1),
-            signed: true,
-            character: true,
-        }))
-    }
-
     /// A value of this type. `None`: calling conventions treat it in a way that is not known here, so
     /// that the parameters after it can't be found.
     pub(super) fn by_value(&mut self, target: &Target) -> Option<TypeId> {
@@ -212,9 +71,7 @@ impl<'a> Builder<'a> {
             return self.text(Length::ZERO);
         }
         if target.is_std_string() {
-            // libstdc++: the first word of either kind of string points at its text, which a zero ends.
-            let text = self.text(Length::ZERO);
-            return self.types.add(Type::Pointer(text));
+            return self.types.std_string();
         }
         let of = if pointers >= MAX_POINTERS || target.is_void {
             None
@@ -223,11 +80,11 @@ impl<'a> Builder<'a> {
         };
         match of {
             Some(of) => self.types.add(Type::Pointer(of)),
-            None => self.address(),
+            None => self.types.address(),
         }
     }
 
-    fn value(&mut self, target: &Target, pointers: u8) -> Option<TypeId> {
+    pub(super) fn value(&mut self, target: &Target, pointers: u8) -> Option<TypeId> {
         if !self.spend() || target.is_void || self.nested == MAX_NESTED {
             return None;
         }
@@ -265,7 +122,7 @@ impl<'a> Builder<'a> {
                 Some(match self.target_of(&target.entry, 0) {
                     Some(to) if to.name.as_deref() == Some("__va_list_tag") => self.types.add(Type::VaList),
                     Some(to) => self.pointer_to(&to, pointers),
-                    None => self.address(),
+                    None => self.types.address(),
                 })
             }
             gimli::DW_TAG_array_type => self.array_type(target, pointers),
@@ -394,11 +251,7 @@ impl<'a> Builder<'a> {
 
     /// A pointer to a member function is two words, one to data a word (Itanium C++ ABI, "Member Pointers").
     fn member_pointer(&mut self, target: &Target) -> Option<TypeId> {
-        let word = self.types.add(Type::Int(Int {
-            width: Width::Word,
-            signed: true,
-            character: false,
-        }));
+        let word = self.types.add(Type::int(Width::Word, true));
         let of = self.target_of(&target.entry, 0)?;
         if !of.is_function() {
             return Some(word);
@@ -406,136 +259,5 @@ impl<'a> Builder<'a> {
         let code = self.types.add(Type::Code);
         let field = |ty| Field { name: None, ty };
         Some(self.types.add(Type::Struct(vec![field(code), field(word)])))
-    }
-
-    fn structure(&mut self, target: &Target, pointers: u8) -> Option<TypeId> {
-        if target.size == 0 || target.size > MAX_SIZE || target.entry.flag(gimli::DW_AT_declaration) {
-            return None;
-        }
-        if target.is_std_string() && pointers > 0 {
-            let text = self.text(Length::ZERO);
-            let mut fields = vec![Field { name: None, ty: text }];
-            let word = self.abi.word_size() as u64;
-            self.pad(&mut fields, target.size.saturating_sub(word));
-            return Some(self.types.add(Type::Struct(fields)));
-        }
-        // It may point at itself.
-        let ty = self.types.add(Type::Opaque);
-        let key = (target.entry.die, pointers);
-        let before = self.built.insert(key, ty);
-        let fields = if target.tag() == gimli::DW_TAG_union_type {
-            Some(self.union_members(target, pointers))
-        } else {
-            self.members(target, pointers)
-        };
-        match before {
-            Some(before) => self.built.insert(key, before),
-            None => self.built.remove(&key),
-        };
-        let definition = if target.tag() == gimli::DW_TAG_union_type {
-            Type::Union(fields?)
-        } else {
-            Type::Struct(fields?)
-        };
-        self.types.define(ty, definition);
-        Some(ty)
-    }
-
-    /// The members at their offsets. What the language cannot say (bit fields, packed members) is left
-    /// out, and its bytes are skipped.
-    fn members(&mut self, target: &Target, pointers: u8) -> Option<Vec<Field>> {
-        let children = Units::children(&target.entry);
-        let mut fields = Vec::new();
-        let mut end = 0;
-        let is_member = |child: &&Entry| {
-            matches!(child.tag(), gimli::DW_TAG_member | gimli::DW_TAG_inheritance)
-                && !child.flag(gimli::DW_AT_external)
-                && !child.flag(gimli::DW_AT_declaration)
-        };
-        for child in children.iter().filter(is_member).take(MAX_FIELDS) {
-            let is_bits = child.value(gimli::DW_AT_bit_size).is_some();
-            let offset = child.number(gimli::DW_AT_data_member_location);
-            let Some((offset, ty)) = offset.filter(|_| !is_bits).zip(self.member_type(child, pointers))
-            else {
-                continue;
-            };
-            let Some(layout) = self.layout(ty) else { continue };
-            let fits = offset >= end
-                && offset % layout.align == 0
-                && offset
-                    .checked_add(layout.size)
-                    .is_some_and(|end| end <= target.size);
-            if !fits {
-                continue;
-            }
-            if end.next_multiple_of(layout.align) != offset {
-                self.pad(&mut fields, offset - end);
-            }
-            let name = self.units.text(child, gimli::DW_AT_name).map(Into::into);
-            fields.push(Field { name, ty });
-            end = offset + layout.size;
-        }
-        let align = fields
-            .iter()
-            .filter_map(|field| self.layout(field.ty))
-            .map(|layout| layout.align)
-            .max();
-        if end.next_multiple_of(align.unwrap_or(1)) != target.size {
-            self.pad(&mut fields, target.size.checked_sub(end)?);
-        }
-        Some(fields)
-    }
-
-    fn union_members(&mut self, target: &Target, pointers: u8) -> Vec<Field> {
-        let children = Units::children(&target.entry);
-        let mut fields = Vec::new();
-        for child in children
-            .iter()
-            .filter(|child| child.tag() == gimli::DW_TAG_member)
-            .take(MAX_FIELDS)
-        {
-            let Some(ty) = self.member_type(child, pointers) else {
-                continue;
-            };
-            if self.layout(ty).is_some_and(|layout| layout.size <= target.size) {
-                let name = self.units.text(child, gimli::DW_AT_name).map(Into::into);
-                fields.push(Field { name, ty });
-            }
-        }
-        self.pad(&mut fields, target.size);
-        fields
-    }
-
-    fn member_type(&mut self, member: &Entry, pointers: u8) -> Option<TypeId> {
-        let target = self.target_of(member, 0)?;
-        self.value(&target, pointers)
-    }
-
-    fn layout(&self, ty: TypeId) -> Option<Layout> {
-        let ty = self.types.c_type(ty, self.abi)?;
-        Some(self.abi.layout_of(&ty))
-    }
-
-    /// Bytes that are not shown.
-    fn pad(&mut self, fields: &mut Vec<Field>, count: u64) {
-        let Ok(count) = i64::try_from(count) else { return };
-        if count == 0 {
-            return;
-        }
-        let byte = self.types.add(Type::Int(Int {
-            width: Width::Bytes(1),
-            signed: false,
-            character: false,
-        }));
-        let len = Length {
-            terminated: false,
-            count: Some(Expr::Num(count)),
-        };
-        let bytes = self.types.add(Type::Array { of: byte, len });
-        let hidden = self.types.add(Type::Lens(Lens::Hide, bytes));
-        fields.push(Field {
-            name: None,
-            ty: hidden,
-        });
     }
 }

@@ -3,9 +3,10 @@
 use arch_abi::record::{Capture, Length, Pointer, Through};
 use arch_abi::{Float, Place, Source as Register};
 
-use super::show::{
-    Count, Failure, How, Memory, Number, Numbers, Show, Shown, Sign, Source, Value, When, Word, mask,
-};
+use super::failure::{Failure, Sign};
+use super::how::How;
+use super::records::{Memory, Number, Numbers, When, Word, mask};
+use super::show::{Count, Show, Shown, Source, Value};
 use super::{Quick, Verdict};
 use crate::fast::wants::{Ask, Wants};
 use crate::proto::{

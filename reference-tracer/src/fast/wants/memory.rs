@@ -1,25 +1,17 @@
 //! Which memory a call's values want: the same walk over types as decoding makes, without values.
 
+use arch_abi::record::{Length, Pointer};
 use arch_abi::{Place, Source};
 
-use super::way::{At, Way};
+use super::way::{At, Way, pointer_of};
 use super::{Builder, Moment, Reason};
-use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Op, Pack, Type, TypeId, Width};
+use crate::proto::{Expr, Field, Int, Length as ArrayLength, Lens, Type, TypeId, Width};
 use crate::value::{GUESS_LOOK, MAX_VALUE, constant_layout};
-use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, ReturnFields, Step, va_list};
 
 /// The largest structure behind a pointer.
 const MAX_POINTEE: u64 = 256;
 /// The most bytes of one capture.
 const MAX_CAPTURE: usize = Length::MOST as usize;
-/// How much is captured of a format. What is longer is read later if it lies in read-only memory, as nearly all do.
-const FORMAT: u16 = 256;
-/// Words of the stack that are recorded for the arguments of a format.
-const FORMAT_STACK: u8 = 12;
-/// How many captures there are at most where some are for the arguments of a format.
-const FORMAT_CAPTURES: usize = 8;
-/// Of how many arguments of a `va_list` the text is captured that they may point at.
-const VA_TEXTS: u8 = 6;
 
 impl Builder<'_> {
     /// The memory of a parameter.
@@ -66,62 +58,6 @@ impl Builder<'_> {
             At::Inside
         };
         self.value(ty, None, at)
-    }
-
-    /// The text of a format.
-    pub(super) fn format(&mut self, index: usize, pack: Pack) -> Result<(), Reason> {
-        match pack {
-            Pack { scanf: true, .. } => return Err(Reason::Scanf),
-            Pack { wide: true, .. } => return Err(Reason::WideFormat),
-            Pack { .. } => {}
-        }
-        let plan = self.ask.plan;
-        let place = plan.params[index].place.as_ref();
-        let pointer = place.and_then(pointer_of).ok_or(Reason::TooManyArguments)?;
-        let way = Way::to(pointer, Moment::Call);
-        self.capture(way, Length::String { most: FORMAT })
-    }
-
-    /// What a format may ask for: all registers, some of the stack, and the text behind each that may be a string. It comes after all
-    /// else that is captured, and takes what room there is.
-    pub(super) fn format_args(&mut self) -> Result<(), Reason> {
-        let rest = self.ask.plan.rest;
-        let first = u8::try_from(rest.stack.saturating_sub(8) / 8).map_err(|_| Reason::TooManyArguments)?;
-        self.stack_up_to(rest.stack.saturating_add(8 * u32::from(FORMAT_STACK)))?;
-        self.call.ints = CallFields::INTS;
-        self.call.floats = CallFields::FLOATS;
-        let guess = Length::Guess {
-            most: self.string_bytes(1)?,
-        };
-        let registers = (rest.ints..CallFields::INTS).map(Pointer::Int);
-        let stacked = (first..first.saturating_add(FORMAT_STACK)).map(Pointer::Stack);
-        let room = FORMAT_CAPTURES.saturating_sub(self.call.captures.len());
-        for pointer in registers.chain(stacked).take(room) {
-            self.capture(Way::to(pointer, Moment::Call), guess)?;
-        }
-        Ok(())
-    }
-
-    /// The same for a format whose arguments come by the `va_list` that parameter `index` is: what it holds, and the text behind
-    /// each of the next arguments that may be a string.
-    pub(super) fn va_list(&mut self, index: usize) -> Result<(), Reason> {
-        let list = self.ask.plan.params.get(index);
-        let place = list.and_then(|list| list.place.as_ref());
-        let pointer = place.and_then(pointer_of).ok_or(Reason::VaList)?;
-        let list = Way::to(pointer, Moment::Call);
-        let stacked = list.then(Step::Word(va_list::STACKED))?;
-        let saved = list.then(Step::Word(va_list::SAVED))?;
-        self.capture(list, Length::Fixed(va_list::BYTES))?;
-        self.capture(saved, Length::Fixed(va_list::SAVED_BYTES))?;
-        self.capture(stacked, Length::Fixed(8 * u16::from(FORMAT_STACK)))?;
-        let guess = Length::Guess {
-            most: self.string_bytes(1)?,
-        };
-        let room = CallFields::CAPTURES.saturating_sub(self.call.captures.len());
-        for number in (0..VA_TEXTS).take(room) {
-            self.capture(list.then(Step::VaArg(number))?, guess)?;
-        }
-        Ok(())
     }
 
     /// The memory that showing a value of type `ty` wants.
@@ -307,7 +243,7 @@ impl Builder<'_> {
     }
 
     /// The bytes of a string that are wanted: one character more than is shown, to see whether it goes on.
-    fn string_bytes(&self, width: usize) -> Result<u16, Reason> {
+    pub(super) fn string_bytes(&self, width: usize) -> Result<u16, Reason> {
         let bytes = self
             .ask
             .limits
@@ -355,172 +291,6 @@ impl Builder<'_> {
         self.capture(way, length)
     }
 
-    /// A number of elements that a stub finds by itself.
-    fn simple_count(&self, count: &Expr, moment: Moment) -> Option<Count> {
-        match count {
-            Expr::Arg(number) => {
-                let planned = self.ask.plan.params.get(usize::from(*number).checked_sub(1)?)?;
-                let place = planned.place.as_ref().filter(|place| !place.by_reference)?;
-                let [piece] = place.pieces() else { return None };
-                let Source::Int(index) = piece.source else {
-                    return None;
-                };
-                let (bytes, signed) = self.integer(planned.param.ty)?;
-                let count = Count::Int { index, bytes, signed };
-                let fits =
-                    moment == Moment::Call || self.remembered(None, Some(count)) <= ReturnFields::REMEMBERED;
-                fits.then_some(count)
-            }
-            Expr::RetVal if moment == Moment::Return => {
-                let place = self.ask.plan.ret.as_ref().filter(|place| !place.by_reference)?;
-                let in_register = matches!(place.pieces(), [piece] if piece.source == Source::Int(0));
-                let (bytes, signed) = self.integer(self.ask.plan.prototype.ret)?;
-                in_register.then_some(Count::Result { bytes, signed })
-            }
-            // Either is enough: decoding takes the lesser.
-            Expr::Binary(Op::Min, operands) => {
-                let first = self.simple_count(&operands.0, moment);
-                first.or_else(|| self.simple_count(&operands.1, moment))
-            }
-            _ => None,
-        }
-    }
-
-    /// The size and sign of an integer of 4 or 8 bytes.
-    fn integer(&self, ty: TypeId) -> Option<(u8, bool)> {
-        let types = self.ask.types;
-        let Type::Int(int) = types.get(types.bare(ty)) else {
-            return None;
-        };
-        let size = int.size(self.ask.plan.arch.abi());
-        matches!(size, 4 | 8).then_some((if size == 4 { 4 } else { 8 }, int.signed))
-    }
-
-    /// What a length reads, if it reads anything.
-    fn count_of(&mut self, len: &ArrayLength, at: At) -> Result<(), Reason> {
-        match &len.count {
-            Some(count) => self.values_of(count, at.moments()),
-            None => Ok(()),
-        }
-    }
-
-    /// The memory that an expression reads: what `*argN` points at. And the registers, also of what is only counted.
-    pub(super) fn values_of(&mut self, expr: &Expr, moments: &[Moment]) -> Result<(), Reason> {
-        match expr {
-            Expr::Arg(number) => {
-                let planned = usize::from(*number)
-                    .checked_sub(1)
-                    .and_then(|index| self.ask.plan.params.get(index));
-                match planned.and_then(|planned| planned.place.as_ref()) {
-                    Some(place) => self.argument(place),
-                    None => Ok(()),
-                }
-            }
-            Expr::Deref(inner) => {
-                self.values_of(inner, moments)?;
-                self.deref(inner, moments)
-            }
-            Expr::Not(inner) => self.values_of(inner, moments),
-            Expr::Binary(_, operands) => {
-                self.values_of(&operands.0, moments)?;
-                self.values_of(&operands.1, moments)
-            }
-            Expr::Num(_) | Expr::RetVal | Expr::Elt(_) | Expr::Name(_) => Ok(()),
-        }
-    }
-
-    fn deref(&mut self, inner: &Expr, moments: &[Moment]) -> Result<(), Reason> {
-        let types = self.ask.types;
-        let Expr::Arg(number) = inner else { return Ok(()) };
-        let planned = usize::from(*number)
-            .checked_sub(1)
-            .and_then(|index| self.ask.plan.params.get(index));
-        let Some(planned) = planned else { return Ok(()) };
-        let Type::Pointer(of) = types.get(types.bare(planned.param.ty)) else {
-            return Ok(());
-        };
-        let Type::Int(int) = types.get(types.bare(*of)) else {
-            return Ok(());
-        };
-        let pointer = planned
-            .place
-            .as_ref()
-            .and_then(pointer_of)
-            .ok_or(Reason::TooManyArguments)?;
-        let size = u16::try_from(int.size(self.ask.plan.arch.abi()).min(8)).unwrap_or(8);
-        for &moment in moments {
-            self.capture(Way::to(pointer, moment), Length::Fixed(size))?;
-        }
-        Ok(())
-    }
-
-    /// Wants a piece of memory, once. What lies on the way to it must be wanted before.
-    fn capture(&mut self, way: Way, length: Length) -> Result<(), Reason> {
-        let Way {
-            pointer,
-            through,
-            moment,
-        } = way;
-        let capture = Capture {
-            pointer,
-            through,
-            length,
-        };
-        if length == Length::Fixed(0) || (moment == Moment::Return && !self.returns) {
-            return Ok(());
-        }
-        if moment == Moment::Return && self.remembered(Some(pointer), None) > ReturnFields::REMEMBERED {
-            return Err(Reason::TooManyPointers);
-        }
-        let (captures, most) = match moment {
-            Moment::Call => (&mut self.call.captures, CallFields::CAPTURES),
-            Moment::Return => (&mut self.ret.captures, ReturnFields::CAPTURES),
-        };
-        if captures.iter().any(|known| covers(known, &capture)) {
-            return Ok(());
-        }
-        // What takes another's place is found before all that lies behind it, as that was.
-        let place = captures.iter().position(|known| covers(&capture, known));
-        captures.retain(|known| !covers(&capture, known));
-        captures.insert(place.unwrap_or(captures.len()), capture);
-        if captures.len() > most {
-            return Err(Reason::TooManyPointers);
-        }
-        Ok(())
-    }
-
-    /// How many words of the call the return needs, with one more pointer or count.
-    fn remembered(&self, pointer: Option<Pointer>, count: Option<Count>) -> usize {
-        let counts = self
-            .ret
-            .captures
-            .iter()
-            .filter_map(|capture| match capture.length {
-                Length::Counted { count, .. } => Some(count),
-                _ => None,
-            });
-        let counts = counts.chain(count).filter_map(|count| match count {
-            Count::Int { index, .. } => Some(Pointer::Int(index)),
-            Count::Result { .. } => None,
-        });
-        let pointers = self
-            .ret
-            .captures
-            .iter()
-            .map(|capture| capture.pointer)
-            .chain(pointer);
-        let mut words: Vec<Pointer> = Vec::new();
-        for word in pointers
-            .filter(|pointer| *pointer != Pointer::Result)
-            .chain(counts)
-        {
-            if !words.contains(&word) {
-                words.push(word);
-            }
-        }
-        words.len()
-    }
-
     /// The outer of two lenses on a number is the one that counts.
     fn without_number_lenses(&self, mut ty: TypeId) -> TypeId {
         while let Type::Lens(lens, of) = self.ask.types.get(ty)
@@ -529,30 +299,5 @@ impl Builder<'_> {
             ty = *of;
         }
         ty
-    }
-}
-
-/// Whether what one captures is there when the other is captured.
-fn covers(has: &Capture, wants: &Capture) -> bool {
-    let enough = match (has.length, wants.length) {
-        (Length::Fixed(has), Length::Fixed(wants))
-        | (Length::String { most: has }, Length::String { most: wants }) => has >= wants,
-        (has, wants) => has == wants,
-    };
-    has.pointer == wants.pointer && has.through == wants.through && enough
-}
-
-/// The word that a pointer argument is.
-fn pointer_of(place: &Place) -> Option<Pointer> {
-    let [piece] = place.pieces() else { return None };
-    if piece.len != 8 || place.by_reference {
-        return None;
-    }
-    match piece.source {
-        Source::Int(index) => Some(Pointer::Int(index)),
-        Source::Stack(offset) if offset >= 8 && offset % 8 == 0 => {
-            u8::try_from((offset - 8) / 8).ok().map(Pointer::Stack)
-        }
-        _ => None,
     }
 }

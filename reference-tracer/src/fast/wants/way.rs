@@ -1,6 +1,7 @@
 //! Where memory lies that a value wants, and how a stub gets there.
 
 use arch_abi::record::{Pointer, Step, Through};
+use arch_abi::{Place, Source};
 
 use super::{Moment, Reason};
 
@@ -87,5 +88,20 @@ impl Moment {
             Self::Call => &[Self::Call],
             Self::Return => &[Self::Return],
         }
+    }
+}
+
+/// The word that a pointer argument is.
+pub(super) fn pointer_of(place: &Place) -> Option<Pointer> {
+    let [piece] = place.pieces() else { return None };
+    if piece.len != 8 || place.by_reference {
+        return None;
+    }
+    match piece.source {
+        Source::Int(index) => Some(Pointer::Int(index)),
+        Source::Stack(offset) if offset >= 8 && offset % 8 == 0 => {
+            u8::try_from((offset - 8) / 8).ok().map(Pointer::Stack)
+        }
+        _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use super::super::builtin;
 use super::super::expr;
 use super::super::lexer::Token;
-use super::super::types::{Field, Int, Length, Lens, NameGroup, Names, Type, TypeId, Width};
+use super::super::types::{Field, Length, Lens, NameGroup, Names, Type, TypeId, Width};
 use super::{Bad, MAX_NESTING, Parser, bounded};
 
 impl<'a> Parser<'a, '_> {
@@ -157,15 +157,7 @@ impl<'a> Parser<'a, '_> {
     }
 
     pub(super) fn string_of(&mut self, wide: bool, len: Length) -> TypeId {
-        let width = Width::Bytes(if wide { 4 } else { 1 });
-        let of = self.types.add(Type::Int(Int {
-            width,
-            signed: true,
-            character: true,
-        }));
-        let array = self.types.add(Type::Array { of, len });
-        let pointer = self.types.add(Type::Pointer(array));
-        self.types.add(Type::Lens(Lens::Str, pointer))
+        self.types.string(if wide { 4 } else { 1 }, len)
     }
 
     fn names(&mut self, flags: bool) -> Result<TypeId, Bad> {
@@ -174,11 +166,7 @@ impl<'a> Parser<'a, '_> {
             self.expect("]")?;
             of
         } else {
-            self.types.add(Type::Int(Int {
-                width: Width::Bytes(4),
-                signed: true,
-                character: false,
-            }))
+            self.types.add(Type::int(Width::Bytes(4), true))
         };
         self.expect("(")?;
         let names = if flags { self.flags()? } else { self.enumeration()? };

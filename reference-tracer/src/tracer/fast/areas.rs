@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use arch_abi::record::{
-    Areas, Common, Hook, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, Shadow,
-    Template, Unsupported,
+    Areas, Common, Hook, Interruption, Places, REMEMBERED, RETURN_ADDRESS, Recording, Resume, RingLayout,
+    Shadow, Template, Unsupported,
 };
 use arch_abi::{Addr, Arch};
 use ptrace_core::{Memory, Stopped, Tid, procfs};
@@ -16,7 +16,7 @@ use super::batch::Batch;
 use super::known::Known;
 use super::lanes::Chunk;
 use super::sites::Sites;
-use super::threads::spare_base;
+use super::threads::check_spare_base;
 use crate::tracer::code::{CodeError, map_at, system_call, unmap};
 use crate::tracer::deferred::Deferred;
 use crate::tracer::fast::Choice;
@@ -128,10 +128,10 @@ impl Fast {
         let regs = stopped.regs()?;
         let arch = regs.arch();
         let code = arch.abi().recorder().ok_or(FastError::Machine(arch))?;
-        spare_base(stopped, &regs)?;
+        check_spare_base(stopped, &regs)?;
         let layout = Chunk::layout(choice.recorder.options.ring)?;
         let mut fast = Self::reserve(stopped, arch, |areas| {
-            code.common(areas, &super::drain::ring_layout(&layout))
+            code.common(areas, &RingLayout::from(&layout))
         })?;
         let made = fast.fill(stopped, memory, arch, choice);
         if made.is_err() {

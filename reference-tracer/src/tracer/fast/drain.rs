@@ -5,9 +5,9 @@ use std::sync::Weak;
 use std::time::Instant;
 
 use arch_abi::Addr;
-use arch_abi::record::{Recording, RingLayout};
+use arch_abi::record::Recording;
 use breakpoint::{Closed, Frame, How, Pushed, StackWitness};
-use fast_ring::{Call, Damage, Item, Layout, Record, Shape, format};
+use fast_ring::{Call, Damage, Item, Record, Shape, format};
 use ptrace_core::Tid;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -23,56 +23,12 @@ use crate::summary::OpenCall;
 use crate::sys::{self, SharedWords};
 use crate::text::Moment;
 use crate::tracer::Tracer;
+use crate::tracer::clock::Clock;
 use crate::tracer::hits::Buffers;
-use crate::tracer::reporter::{AtOnce, Clock, Reporter};
+use crate::tracer::reporter::{AtOnce, Reporter};
 use crate::tracer::space::Space;
 use crate::tracer::thread::{Pending, StackMap, Stacks, Thread};
 use crate::value::{RawReturn, Shown};
-
-/// The offsets and bits of the rings' format, as recording code takes them.
-pub(super) fn ring_layout(layout: &Layout) -> RingLayout {
-    use format::{block, header};
-    let offset = |offset: usize| u32::try_from(offset).unwrap_or(0); // all are below 256
-    let mask = |bits: u64| u32::try_from(bits).unwrap_or(0);
-    RingLayout {
-        head: offset(block::HEAD),
-        cached_limit: offset(block::CACHED_LIMIT),
-        data: offset(block::DATA),
-        header: offset(block::HEADER),
-        owner: offset(block::OWNER),
-        own: offset(super::lanes::OWN),
-        lost: offset(block::LOST),
-        lost_told: offset(block::LOST_TOLD),
-        gave_up: offset(block::GAVE_UP),
-        limit: offset(block::LIMIT),
-        wake: offset(block::WAKE),
-        waiting: offset(block::WAITING),
-        on_full: offset(header::ON_FULL),
-        patience: offset(header::PATIENCE),
-        consumer: offset(header::CONSUMER),
-        beat: offset(header::BEAT),
-        asleep: offset(header::ASLEEP),
-        drop: mask(format::DROP),
-        consumer_tid: mask(format::CONSUMER_TID),
-        consumer_died: mask(format::CONSUMER_DIED),
-        wait_at_most: format::WAIT_AT_MOST.subsec_nanos(),
-        id_bits: format::ID_BITS,
-        kind_shift: format::KIND_SHIFT,
-        length_shift: format::LENGTH_SHIFT,
-        call: format::CALL,
-        tail_call: format::TAIL_CALL,
-        ret: format::RETURN,
-        note: format::NOTE,
-        note_lost: format::NOTE_LOST,
-        capture_bits: format::CAPTURE_BITS,
-        capture_whole: format::CAPTURE_WHOLE,
-        capture_cut: format::CAPTURE_CUT,
-        capture_fault: format::CAPTURE_FAULT,
-        capture_null: format::CAPTURE_NULL,
-        ring_mask: layout.mask(),
-        max_record: layout.max_record() as u64,
-    }
-}
 
 /// What the records under one id say.
 #[derive(Debug, Clone)]

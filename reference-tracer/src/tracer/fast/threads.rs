@@ -7,16 +7,16 @@ use ptrace_core::{Stopped, Tid, procfs};
 use super::areas::Fast;
 use super::{Choice, FastError, Recorder};
 
-/// The thread pointer, if the spare register is free for the engine.
-pub(super) fn spare_base(stopped: &Stopped, regs: &Regs) -> Result<u64, FastError> {
+/// Fails unless there is a spare register, and it is free for the engine.
+pub(super) fn check_spare_base(stopped: &Stopped, regs: &Regs) -> Result<(), FastError> {
     let layout = regs.abi().regs();
-    let (Some(spare), Some(pointer)) = (layout.spare_base, layout.thread_pointer) else {
+    let (Some(spare), Some(_)) = (layout.spare_base, layout.thread_pointer) else {
         return Err(FastError::Machine(regs.arch()));
     };
     if regs.get(spare) != 0 && !is_left_over(stopped, regs.get(spare)) {
         return Err(FastError::SpareRegister);
     }
-    Ok(regs.get(pointer))
+    Ok(())
 }
 
 /// Whether an address is in rings that an earlier tracer has left behind.
