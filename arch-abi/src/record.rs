@@ -29,10 +29,12 @@
 
 mod code;
 mod ring;
+mod zones;
 
 pub use code::{Common, Recorder, Template};
 pub(crate) use code::{Move, Part, Patch, Target, What, relative};
 pub use ring::RingLayout;
+pub use zones::Zones;
 
 use crate::addr::Addr;
 use std::ops::Range;
@@ -231,7 +233,7 @@ pub enum Length {
         /// Bytes at most.
         most: u16,
     },
-    /// As `String`, if the pointer may be one: otherwise nothing, as for a null pointer.
+    /// As `String`, if the pointer may be one: otherwise nothing, as for a null pointer. See [`Zones`].
     Guess {
         /// Bytes at most.
         most: u16,
@@ -288,7 +290,7 @@ pub enum Count {
 /// Where the stubs of a process lie.
 ///
 /// Each area is aligned to its size, a power of two; no byte of one is 2 GiB or more from one of the other. The area of return parts has
-/// exactly [`Areas::RETURNS`] bytes, and the other at least 64 KiB and at most 1 GiB.
+/// exactly [`Areas::RETURNS`] bytes, and the other at least 64 KiB and at most 1 GiB. That one ends with a table, [`Zones`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Areas {
     /// The entries: addresses that calls are sent to.
@@ -300,6 +302,12 @@ pub struct Areas {
 impl Areas {
     /// Bytes of the area of return parts.
     pub const RETURNS: u64 = 1 << 24;
+
+    /// Where the table of [`Zones`] is, which may be changed at any time: at the end of the area of entries. Stubs lie before it.
+    #[must_use]
+    pub const fn zones(&self) -> Addr {
+        self.entries.end.wrapping_sub(Zones::BYTES as u64)
+    }
 }
 
 /// Why there is no code for what was asked.

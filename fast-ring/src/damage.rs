@@ -44,6 +44,14 @@ pub enum Damage {
         /// The record's call point.
         id: u32,
     },
+    /// A word of the control block that the recording code never writes is not what it was set to.
+    #[error("the control block's word at {at:#x} is {found:#x}")]
+    Block {
+        /// Its offset.
+        at: usize,
+        /// As it was found.
+        found: u64,
+    },
     /// Packed records that no packer makes, or that were cut off.
     #[error("packed records")]
     Packed,

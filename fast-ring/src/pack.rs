@@ -1,7 +1,7 @@
 //! Records made small, for files: what a record has in common with earlier ones is left out.
 
 use crate::damage::Damage;
-use crate::format::STACK_POINTER;
+use crate::format::{CALL, RETURN, STACK_POINTER};
 use crate::host::low;
 use crate::parse::First;
 use crate::record::Words;
@@ -95,7 +95,10 @@ fn bytes_of(word: u64) -> u8 {
 /// A call in a loop and its return, with six arguments and two time stamps, are 88 bytes in the ring and mostly less than 20 packed. It is
 /// lossless, needs no shapes, and takes 32 KiB of memory however long the trace. `FORMAT.md` tells the bytes.
 #[derive(Debug, Clone)]
-pub struct Packer(Memory);
+pub struct Packer {
+    memory: Memory,
+    open: i64,
+}
 
 impl Default for Packer {
     fn default() -> Packer {
@@ -107,7 +110,17 @@ impl Packer {
     /// For the start of a file.
     #[must_use]
     pub fn new() -> Packer {
-        Packer(Memory::new())
+        Packer {
+            memory: Memory::new(),
+            open: 0,
+        }
+    }
+
+    /// How many more calls than returns there were: so many are under way, or were left without a return, or their returns are not
+    /// recorded. Tail calls return with the call around them, and do not count. Below 0: calls were lost.
+    #[must_use]
+    pub fn open(&self) -> i64 {
+        self.open
     }
 
     /// Appends a record, as [`drain_bytes`](crate::Consumer::drain_bytes) gives it, to `out`.
@@ -160,8 +173,9 @@ impl Packer {
 
     #[inline]
     fn one(&mut self, first: First, record: &[u8], out: &mut Cursor<'_>) {
-        let memory = &mut self.0;
+        let memory = &mut self.memory;
         let half = low(first.0);
+        self.open += i64::from(first.kind() == CALL) - i64::from(first.kind() == RETURN);
         let expected = half == memory.expected();
         let moved = u64::from(fold_half(
             first.stack_pointer().wrapping_sub(memory.stack_pointer),

@@ -1,6 +1,7 @@
 //! A region of shared memory: its header and its rings.
 
 use crate::consumer::Consumer;
+use crate::damage::Damage;
 use crate::format::{
     BLOCK_WORDS, CONSUMER_DIED, CONSUMER_TID, DROP, MAGIC, WAIT, block,
     header::{self, ASLEEP, BEAT, CONSUMER, ON_FULL, PATIENCE},
@@ -277,6 +278,26 @@ impl<'m, W: Word> Ring<'m, W> {
         }
     }
 
+    /// Whether the words that [`bind`](Ring::bind) has stored are still those: something else may have written over them since, and over what
+    /// was recorded.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not.
+    pub fn is_bound_to(&self, data: u64, header: u64, owner: u64) -> Result<(), Damage> {
+        for (at, value) in [
+            (block::DATA, data),
+            (block::HEADER, header),
+            (block::OWNER, owner),
+        ] {
+            let found = self.word(at).load(Ordering::Acquire);
+            if found != value {
+                return Err(Damage::Block { at, found });
+            }
+        }
+        Ok(())
+    }
+
     /// Who uses the ring, as its memory tells: a hint for a tracer that adopts a region. `None`: nobody.
     #[must_use]
     pub fn thread(&self) -> Option<u64> {
@@ -363,6 +384,24 @@ mod tests {
         assert_eq!(Region::adopt(&words).unwrap_err(), RegionError::Magic(0));
         Region::create(&words, layout).unwrap();
         assert_eq!(Region::adopt(&words).unwrap().layout(), layout);
+    }
+
+    #[test]
+    fn a_control_block_that_was_written_over_is_told() {
+        let layout = Layout::new(2, 256, 64).unwrap();
+        let words = memory(layout.words());
+        let region = Region::create(&words, layout).unwrap();
+        let ring = region.ring(1).unwrap();
+        ring.bind(3, 4, 5);
+        assert_eq!(ring.is_bound_to(3, 4, 5), Ok(()));
+        for at in [block::DATA, block::HEADER, block::OWNER] {
+            let word = &words[(layout.block_at(1).unwrap() + at) / 8];
+            let good = word.swap(9, Ordering::Relaxed);
+            let found = ring.is_bound_to(3, 4, 5);
+            assert_eq!(found, Err(Damage::Block { at, found: 9 }));
+            word.store(good, Ordering::Relaxed);
+        }
+        assert_eq!(ring.is_bound_to(3, 4, 5), Ok(()));
     }
 
     #[test]

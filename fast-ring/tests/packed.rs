@@ -113,3 +113,23 @@ fn a_loop_takes_few_bytes() {
     assert_eq!(raw, 1000 * (64 + 24));
     assert!(packed.len() <= 1000 * 14 + 100, "{}", packed.len());
 }
+
+#[test]
+fn calls_that_are_under_way_are_counted() {
+    let (mut packer, mut packed) = (Packer::new(), Vec::new());
+    let kinds = [
+        (format::CALL, 1),
+        (format::CALL, 2),
+        (format::TAIL_CALL, 2),
+        (format::NOTE, 2),
+        (format::RETURN, 1),
+        (format::RETURN, 0),
+        // A call that was lost.
+        (format::RETURN, -1),
+        (format::CALL, 0),
+    ];
+    for (kind, open) in kinds {
+        packer.pack(&record(kind, 7, 0x1000, &[1]), &mut packed).unwrap();
+        assert_eq!(packer.open(), open, "kind {kind}");
+    }
+}

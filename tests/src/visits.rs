@@ -1,13 +1,16 @@
 //! A tracer comes to a program that calls all the time, and goes or dies: what every engine has to bear.
 
+use std::io::Write;
+use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
+use crate::fixture::Build;
 use crate::hot::{Hot, Machine, runs_on};
 use crate::process;
-use crate::rltrace::{Rltrace, Traced};
-use crate::run::wait_for;
+use crate::rltrace::{Background, NOTHING, Rltrace, Traced};
+use crate::run::{Running, wait_for};
 
 /// Fails unless calls of `callee` by `fixtures/hot.c` are in the trace, and none that was not made so.
 #[track_caller]
@@ -140,4 +143,94 @@ pub fn kill_the_target(rltrace: &Rltrace, start: impl Fn() -> Hot, cycles: usize
         saw_right_calls(&traced);
         assert_eq!(target.finish().signal(), Some(9));
     }
+}
+
+/// `fixtures/stays_inside.c` while it runs: it goes into calls of a library and comes out of them when it is told to.
+#[derive(Debug)]
+pub struct Inside {
+    target: Running,
+    input: ChildStdin,
+    rounds: usize,
+}
+
+impl Inside {
+    /// The ways in which it can write over the memory that it shares, without touching its own.
+    pub const WAYS: [&str; 5] = ["all", "zero", "ones", "counters", "records"];
+
+    /// Starts it. `how`: it writes over what it shares with the tracer, in that way, when it is in.
+    #[track_caller]
+    pub fn start(how: Option<&str>) -> Self {
+        let library = Build::library("flow.c").flags(["-O1", "-fexceptions"]).build();
+        let program = Build::program("stays_inside.c").flags(["-O1"]);
+        let program = program.uses(&library).build();
+        let mut target = Running::start(Command::new(program).args(how).stdin(Stdio::piped()));
+        let input = target.stdin().expect("a pipe");
+        target.wait_for_out("ready");
+        Self {
+            target,
+            input,
+            rounds: 0,
+        }
+    }
+
+    /// A tracer that has come to it, and meets the calls of `through`.
+    #[track_caller]
+    pub fn attach_by(&self, rltrace: &Rltrace) -> Background {
+        let rltrace = rltrace.clone().filter("through").arg("-D").arg("debug");
+        let rltrace = rltrace.pid(self.target.pid()).start(NOTHING);
+        wait_for("the attachment", || {
+            rltrace.running.err_so_far().contains("attached")
+        });
+        rltrace
+    }
+
+    /// It goes into its calls.
+    #[track_caller]
+    pub fn go_in(&mut self) {
+        self.rounds += 1;
+        self.say("inside");
+    }
+
+    /// It comes out of them.
+    #[track_caller]
+    pub fn come_out(&mut self) {
+        self.say("back");
+    }
+
+    #[track_caller]
+    fn say(&mut self, answer: &str) {
+        self.input.write_all(b"\n").expect("a line");
+        wait_for(answer, || {
+            self.target.out_so_far().matches(answer).count() == self.rounds || self.target.ended()
+        });
+        assert!(!self.target.ended(), "{}", self.target.said());
+    }
+
+    /// It ends, all is as it should be.
+    #[track_caller]
+    pub fn ends_well(self) {
+        drop(self.input);
+        assert!(self.target.finish().expect_success().out().ends_with("done\n"));
+    }
+}
+
+/// Leaves while the program is in recorded calls, which return when the tracer is gone. Gives what each visit has told.
+#[track_caller]
+pub fn leave_inside(rltrace: &Rltrace, how: Option<&str>, visits: usize) -> Vec<Traced> {
+    let mut target = Inside::start(how);
+    let visit = |_| {
+        let tracer = target.attach_by(rltrace);
+        target.go_in();
+        let traced = tracer.end_by(Signal::SIGINT);
+        traced.expect_code(0);
+        traced.assert(
+            traced.run.err().contains("recorded inside the program"),
+            "it was recorded",
+        );
+        target.come_out();
+        traced
+    };
+    let told = (0..visits).map(visit).collect();
+    target.ends_well();
+    told
 }

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 use rltrace_tests::engines::{recorded, same_run, same_text};
+use rltrace_tests::visits::{Inside, leave_inside};
 use rltrace_tests::{Build, NOTHING, Rltrace, Running, Traced, tools, wait_for};
 
 /// Every call between all objects.
@@ -372,4 +373,39 @@ fn a_question_that_outlives_the_tracer() {
     }
     drop(input);
     assert!(target.finish().expect_success().out().ends_with("done\n"));
+}
+
+/// The line that tells of memory that was written over.
+const OVERWRITTEN: &str = "its records were overwritten";
+/// The line that tells of code that stays.
+const STAYS: &str = "recording code stays in it";
+
+/// Calls that return when the tracer is gone find the code that they return through.
+#[test]
+fn leaving_inside_recorded_calls() {
+    for traced in leave_inside(&Rltrace::new().engine("fast"), None, 5) {
+        let told = traced.own_words().0;
+        traced.assert(
+            !told.iter().any(|line| line.contains(STAYS)),
+            "it is known which calls return",
+        );
+    }
+}
+
+/// The same where nobody can tell which they are, because the program has written over the records. Each is told once.
+#[test]
+fn leaving_inside_calls_whose_records_are_lost() {
+    for how in Inside::WAYS {
+        for traced in leave_inside(&Rltrace::new().engine("fast"), Some(how), 3) {
+            let told = traced.own_words().0;
+            // Records that were read before they were written over are not lost.
+            let least = usize::from(how != "records");
+            let times = |line| told.iter().filter(|told| told.contains(line)).count();
+            let (overwritten, stays) = (times(OVERWRITTEN), times(STAYS));
+            traced.assert(
+                (least..=1).contains(&overwritten) && stays == overwritten,
+                &format!("{how}: told {overwritten} and {stays} times"),
+            );
+        }
+    }
 }

@@ -55,6 +55,7 @@ pub(crate) fn recordings() -> Vec<Recording> {
                 Capture::new(Pointer::Int(1), counted),
                 behind(Pointer::Stack(1), Step::Word(8)),
                 behind(Pointer::Int(4), Step::VaArg(0)),
+                Capture::new(Pointer::Int(1), Length::Guess { most: 24 }),
             ],
             ..CallFields::default()
         },
@@ -154,6 +155,7 @@ pub(crate) fn check_call(record: &Seen, recording: &Recording, made: &Call, span
     let texts = [
         (TEXT.to_vec(), End::Whole),
         (TEXT[..8].to_vec(), End::Whole),
+        (TEXT.to_vec(), End::Whole),
         (TEXT.to_vec(), End::Whole),
         (TEXT.to_vec(), End::Whole),
     ];

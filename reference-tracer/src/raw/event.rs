@@ -95,6 +95,45 @@ impl<'a> Event<'a> {
         put_entry(out, kind::EVENT + self.number(), |out| self.fields(out));
     }
 
+    /// The thread whose records stand before it in the file exactly if they came before it. `None`: it stands by itself.
+    pub(crate) const fn thread(&self) -> Option<i32> {
+        match *self {
+            Self::Entry(Entry { tid, .. })
+            | Self::Forking { parent: tid, .. }
+            | Self::ProcessEnd { tgid: tid }
+            | Self::Thread { tid, .. }
+            | Self::Stack { tid, .. }
+            | Self::Exit { tid, .. }
+            | Self::Unwound { tid, .. }
+            | Self::Close { tid, .. }
+            | Self::Signal { tid, .. }
+            | Self::Exited { tid, .. }
+            | Self::ThreadEnd { tid, .. }
+            | Self::Exec { tid, .. } => Some(tid),
+            Self::NameThreads | Self::Lines { .. } => None,
+        }
+    }
+
+    /// When it was, if it tells that.
+    pub(crate) const fn time(&self) -> Option<u64> {
+        match *self {
+            Self::Entry(Entry { time, .. })
+            | Self::Exit { time, .. }
+            | Self::Unwound { time, .. }
+            | Self::Close { time, .. }
+            | Self::Signal { time, .. }
+            | Self::Exited { time, .. }
+            | Self::ThreadEnd { time, .. }
+            | Self::Exec { time, .. } => Some(time),
+            Self::Thread { .. }
+            | Self::Forking { .. }
+            | Self::NameThreads
+            | Self::Stack { .. }
+            | Self::ProcessEnd { .. }
+            | Self::Lines { .. } => None,
+        }
+    }
+
     const fn number(&self) -> u8 {
         match self {
             Self::Thread { .. } => 0,

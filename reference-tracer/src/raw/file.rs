@@ -256,9 +256,9 @@ impl RawFile {
         self.read_at(span.at, into)
     }
 
-    /// The error that what begins here is damaged.
-    pub(crate) fn damaged_here(&self) -> RawError {
-        self.damaged(self.at)
+    /// How far it was read.
+    pub(crate) fn here(&self) -> u64 {
+        self.at
     }
 
     /// The error that the end is not there.
@@ -268,7 +268,8 @@ impl RawFile {
         }
     }
 
-    fn damaged(&self, at: u64) -> RawError {
+    /// The error that it is damaged there.
+    pub(crate) fn damaged(&self, at: u64) -> RawError {
         RawError::Damaged {
             path: self.path.clone(),
             at,

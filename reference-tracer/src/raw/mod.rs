@@ -14,7 +14,7 @@ mod types;
 pub(crate) use event::{Entry, Event, Jump};
 pub(crate) use fields::{Input, Put};
 pub(crate) use file::{ClockPair, RawError, RawFile, Section, Survey};
-pub(crate) use merge::{Chains, Item};
+pub(crate) use merge::{Chains, Item, Limits, Source, Until};
 pub(crate) use recording::{put_recording, take_recording};
 pub(crate) use types::{Exported, Imported, arch};
 

@@ -11,7 +11,7 @@ use super::reporter::Reporter;
 use super::sent::send_at_start;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
-use super::thread::{Pending, SharedSpace, Thread};
+use super::thread::{Pending, Returns, SharedSpace, Thread};
 use super::{Process, Tracer, resume};
 use crate::points::Points;
 use crate::sys;
@@ -180,6 +180,7 @@ impl Tracer {
         Some(Inheritance {
             space: thread.space.borrow().forked(stopped.memory()),
             calls: thread.calls.clone(),
+            returns: thread.returns,
             blocks_sigtrap: thread.blocks_sigtrap,
             follow: self.options.follow && self.is_followed(thread.tgid),
         })
@@ -247,6 +248,7 @@ impl Tracer {
         if let Some(thread) = self.threads.get_mut(&tid).filter(|_| from.follow) {
             // The child returns from the calls that its parent was in.
             thread.calls = from.calls;
+            thread.returns = from.returns;
             thread
                 .calls
                 .iter_mut()
@@ -349,6 +351,7 @@ impl Over {
 pub(super) struct Inheritance {
     space: Space,
     calls: CallStack<Box<Pending>>,
+    returns: Returns,
     blocks_sigtrap: bool,
     follow: bool,
 }

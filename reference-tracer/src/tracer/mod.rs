@@ -245,7 +245,7 @@ impl Tracer {
         Self {
             session: Session::new(session_options),
             options,
-            recorder: Recorder::new(options.record),
+            recorder: Recorder::new(options.record, options.syscalls == Syscalls::None),
             store,
             syscalls,
             reporter: Reporter::new(destination, prototypes, report),

@@ -54,6 +54,7 @@ pub(super) struct Thread {
     pub(super) tgid: Tid,
     pub(super) space: SharedSpace,
     pub(super) calls: CallStack<Box<Pending>>,
+    pub(super) returns: Returns,
     /// The system call that it is in, where those are shown.
     pub(super) syscall: Option<Box<Pending>>,
     /// A record for the next one.
@@ -85,6 +86,7 @@ impl Thread {
             tgid,
             space,
             calls: CallStack::new(arch, MAX_PENDING),
+            returns: Returns::default(),
             syscall: None,
             spare_syscall: None,
             stepping: None,
@@ -111,6 +113,38 @@ impl Thread {
         around
             .filter(|(frame, _)| by_jump && frame.sp_after == sp.wrapping_add(8))
             .map_or(super::fast::marker(id), |(frame, _)| frame.return_to)
+    }
+}
+
+/// What is known, beside its stack of calls, of whether a thread will return through recording code.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Returns {
+    /// Calls that went to a raw trace, less their returns. Those that were left in another way are among them.
+    open: i64,
+    /// Whether some were not seen as they were: its ring was written over.
+    lost: bool,
+}
+
+impl Returns {
+    /// So many more calls than returns went to a raw trace.
+    pub(super) fn note(&mut self, more: i64) {
+        self.open = self.open.saturating_add(more);
+        self.lost |= self.open < 0;
+    }
+
+    /// From now on nobody knows.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
+    }
+
+    /// Whether that is known.
+    pub(super) const fn are_lost(self) -> bool {
+        self.lost
+    }
+
+    /// Whether there may be such that the stack of calls does not tell of.
+    pub(super) const fn may_come(self) -> bool {
+        self.lost || self.open > 0
     }
 }
 

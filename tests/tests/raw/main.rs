@@ -2,6 +2,7 @@
 //! nobody, does no harm.
 
 mod damaged;
+mod overwritten;
 mod refusals;
 mod several;
 

@@ -20,8 +20,8 @@ pub(super) enum Routine {
 
 /// Makes it.
 pub(super) fn common(areas: &Areas, ring: &RingLayout) -> Result<Common, Unsupported> {
-    let (mut entries, of_entries) = code(Side::Entry, ring)?;
-    let (returns, of_returns) = code(Side::Return, ring)?;
+    let (mut entries, of_entries) = code(Side::Entry, areas, ring)?;
+    let (returns, of_returns) = code(Side::Return, areas, ring)?;
     let tables = unwind::tables(areas, entries.bytes.len());
     entries.bytes.extend(&tables.bytes);
     let ret = of_entries.get(Routine::Ret as usize).copied().unwrap_or(0);
@@ -37,10 +37,10 @@ pub(super) fn common(areas: &Areas, ring: &RingLayout) -> Result<Common, Unsuppo
 }
 
 /// The code for one area, and where in it the routines are, in their order.
-fn code(side: Side, ring: &RingLayout) -> Made<(Part, Vec<u32>)> {
+fn code(side: Side, areas: &Areas, ring: &RingLayout) -> Made<(Part, Vec<u32>)> {
     let mut b = Builder::new(side)?;
     let slow = slow::write(&mut b, ring)?;
-    let routines = routines::write(&mut b, ring)?;
+    let routines = routines::write(&mut b, areas.zones(), ring)?;
     let ret = b.here()?;
     b.asm.ret()?;
     let labels = [

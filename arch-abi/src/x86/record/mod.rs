@@ -37,6 +37,8 @@ mod aside {
     pub(super) const LINK: i32 = -72;
     /// A `struct timespec`.
     pub(super) const TIMEOUT: i32 = -88;
+    /// Registers of a capture while the kernel is asked: no thread waits meanwhile.
+    pub(super) const CAPTURE: [i32; 2] = [-80, -88];
 }
 
 /// The integer argument registers, and where they are put aside (psABI, "Parameter Passing").

@@ -5,14 +5,19 @@
 //! eight bytes are written beyond the capture's end, into what the next record will fill or the tail room.
 
 use iced_x86::code_asm::{
-    al, byte_ptr, dx, eax, ecx, edi, edx, esi, qword_ptr, r8, r8d, r9, r9d, r10, rax, rcx, rdi, rdx, rsi,
-    word_ptr,
+    AsmRegister64, al, byte_ptr, dword_ptr, dx, eax, ecx, edi, edx, esi, qword_ptr, r8, r8d, r9, r9d, r10,
+    r10d, r11, rax, rcx, rdi, rdx, rsi, word_ptr,
 };
 
+use super::aside;
 use super::builder::{Builder, Label, Made, To};
 use super::capture::{BACK_TO_AGAIN, BACK_TO_MISS};
 use super::plan::CAPTURE_HEAD;
-use crate::record::{Interruption, RingLayout};
+use crate::addr::Addr;
+use crate::record::{Interruption, RingLayout, Zones};
+
+const NR_RT_SIGPROCMASK: u32 = 14; // asm/unistd_64.h
+const EFAULT: i32 = 14; // asm-generic/errno-base.h
 
 /// Bytes of a page, less one; and the last place in it where a word may begin.
 const PAGE_MASK: i32 = 0xfff;
@@ -35,27 +40,36 @@ struct Ends {
     finish: Label,
     /// `rdx` is behind the last byte.
     fault: Label,
+    /// Nothing was read, and nothing can be.
+    unreadable: Label,
 }
 
 /// Writes them all.
-pub(super) fn write(b: &mut Builder, ring: &RingLayout) -> Made<Entries> {
+pub(super) fn write(b: &mut Builder, zones: Addr, ring: &RingLayout) -> Made<Entries> {
     let begin = b.here()?;
     let ends = Ends {
         null: b.label(),
         finish: b.label(),
         fault: b.label(),
+        unreadable: b.label(),
     };
-    let (guess, string) = string(b, ring, &ends)?;
+    let [string_at, ask] = std::array::from_fn(|_| b.label());
+    let guess = guess(b, zones, &ends, ask)?;
+    b.bind(string_at)?;
+    string(b, ring, &ends)?;
     let (counted, fixed) = bytes(b, ring, &ends)?;
-    let unreadable = write_ends(b, ring, &ends)?;
+    write_ends(b, ring, &ends)?;
+    b.bind(ask)?;
+    let asking = ask_kernel(b, string_at, ends.unreadable)?;
     let end = b.here()?;
-    ways_back(b, (begin, end))?;
+    ways_back(b, asking, Some(r8))?;
+    ways_back(b, (begin, end), None)?;
     Ok(Entries {
-        string,
+        string: string_at,
         guess,
         fixed,
         counted,
-        unreadable,
+        unreadable: ends.unreadable,
         null: ends.null,
     })
 }
@@ -76,17 +90,53 @@ fn check_page(b: &mut Builder, edge: Label) -> Made {
     Ok(b.asm.ja(b.code(edge))?)
 }
 
-/// A string: `rcx` is what may still come, `rdx` where it goes. A byte is zero where subtracting 1 borrows and the
-/// byte itself has no upper bit; the lowest such is exact.
-fn string(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made<(Label, Label)> {
-    let [cut, found, found_at, edge, next] = std::array::from_fn(|_| b.label());
+/// What may be a pointer to a string, which comes next.
+fn guess(b: &mut Builder, zones: Addr, ends: &Ends, ask: Label) -> Made<Label> {
     let guess = b.here()?;
     b.asm.mov(rax, rsi)?;
     b.asm.shr(rax, 47)?;
     b.asm.jne(b.code(ends.null))?;
     b.asm.cmp(rsi, 0x10000)?;
     b.asm.jb(b.code(ends.null))?;
-    let string = b.here()?;
+    b.asm.mov(rax, rsi)?;
+    b.asm.shr(rax, Zones::SHIFT)?;
+    b.asm.mov(r8, zones.get())?;
+    b.asm.bt(dword_ptr(r8), eax)?; // the bit may lie in any word from there on
+    b.asm.jae(b.code(ask))?;
+    Ok(guess)
+}
+
+/// Asks the kernel whether the word can be read that `rsi` points into: `rt_sigprocmask(2)` fails with `EFAULT` if a mask cannot be read, and
+/// with `EINVAL` if it can and it is not told what to do with it. Gives where `r10` is in `r8`.
+fn ask_kernel(b: &mut Builder, string: Label, unreadable: Label) -> Made<(Label, Label)> {
+    let [keep_rdi, keep_rsi] = aside::CAPTURE.map(Builder::stack);
+    b.asm.mov(keep_rdi, rdi)?;
+    b.asm.mov(keep_rsi, rsi)?;
+    b.asm.mov(rdx, rcx)?; // where the old mask would go: that is looked at last
+    b.asm.mov(r8, r10)?;
+    b.asm.mov(r9, r11)?;
+    let start = b.here()?;
+    b.asm.mov(edi, -1)?;
+    b.asm.and(rsi, -8)?;
+    b.asm.mov(r10d, 8)?;
+    b.asm.mov(eax, NR_RT_SIGPROCMASK)?;
+    b.asm.syscall()?;
+    b.asm.mov(r10, r8)?;
+    let end = b.here()?;
+    b.asm.mov(r11, r9)?;
+    b.asm.mov(rcx, rdx)?;
+    b.asm.mov(rdi, keep_rdi)?;
+    b.asm.mov(rsi, keep_rsi)?;
+    b.asm.cmp(eax, -EFAULT)?;
+    b.asm.jne(b.code(string))?;
+    b.asm.jmp(b.code(unreadable))?;
+    Ok((start, end))
+}
+
+/// A string: `rcx` is what may still come, `rdx` where it goes. A byte is zero where subtracting 1 borrows and the
+/// byte itself has no upper bit; the lowest such is exact.
+fn string(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made {
+    let [cut, found, found_at, edge, next] = std::array::from_fn(|_| b.label());
     b.asm.test(rsi, rsi)?;
     b.asm.je(b.code(ends.null))?;
     b.asm.lea(rdx, qword_ptr(rdi + head()))?;
@@ -137,8 +187,7 @@ fn string(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made<(Label, Label
     b.asm.inc(rsi)?;
     b.asm.inc(rdx)?;
     b.asm.dec(ecx)?;
-    b.asm.jmp(b.code(next))?;
-    Ok((guess, string))
+    Ok(b.asm.jmp(b.code(next))?)
 }
 
 /// Bytes: `rax` is how many, `rcx` what may still come, `rdx` where it goes.
@@ -196,12 +245,12 @@ fn bytes(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made<(Label, Label)
 }
 
 /// Writes what stands before the bytes, and goes back.
-fn write_ends(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made<Label> {
+fn write_ends(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made {
     b.bind(ends.null)?;
     b.asm.xor(eax, eax)?;
     b.asm.mov(edx, reason(ring, ring.capture_null))?;
     b.asm.jmp(b.code(ends.finish))?;
-    let unreadable = b.here()?;
+    b.bind(ends.unreadable)?;
     b.asm.lea(rdx, qword_ptr(rdi + head()))?;
     b.bind(ends.fault)?;
     b.asm.lea(eax, qword_ptr(rdx - head()))?;
@@ -212,12 +261,11 @@ fn write_ends(b: &mut Builder, ring: &RingLayout, ends: &Ends) -> Made<Label> {
     b.asm.mov(word_ptr(rdi), dx)?;
     b.asm.lea(rdi, qword_ptr(rdi + rax + (head() + 7)))?;
     b.asm.and(rdi, -8)?;
-    b.asm.jmp(r10)?;
-    Ok(unreadable)
+    Ok(b.asm.jmp(r10)?)
 }
 
-/// Interrupted threads go to what stands in the stub before the place that the routine comes back to.
-fn ways_back(b: &mut Builder, range: (Label, Label)) -> Made {
+/// Interrupted threads go to what stands in the stub before the place that the routine comes back to. That is in `kept`, or still where it was.
+fn ways_back(b: &mut Builder, range: (Label, Label), kept: Option<AsmRegister64>) -> Made {
     for (why, back) in [
         (Interruption::Signal, BACK_TO_AGAIN),
         (Interruption::Fault, BACK_TO_MISS),
@@ -225,6 +273,9 @@ fn ways_back(b: &mut Builder, range: (Label, Label)) -> Made {
     ] {
         let way = b.here()?;
         b.on(why, range, To::Here(way));
+        if let Some(kept) = kept {
+            b.asm.mov(r10, kept)?;
+        }
         b.asm.add(r10, back)?;
         b.asm.jmp(r10)?;
     }

@@ -1,6 +1,9 @@
 //! Strings, and what may be one.
 
 use super::*;
+use crate::world::write;
+use arch_abi::Addr;
+use arch_abi::record::Zones;
 
 #[test]
 fn strings_of_all_lengths_at_all_distances_from_the_end_of_a_page() {
@@ -66,8 +69,45 @@ fn guesses() {
         captures.one(c"four and more".as_ptr() as u64),
         (b"four ".to_vec(), End::Cut)
     );
-    let (seen, faults) = captures.call([0x10000, 1, 0, 0, 0, 0, 0, 0]);
-    assert_eq!((seen, faults > 0), (vec![(vec![], End::Fault)], true));
+}
+
+/// What is captured is the same whether a part of memory is known or not: only what nothing is behind costs a fault in the one.
+#[test]
+fn guesses_in_known_and_unknown_parts() {
+    let edge = Edge::new();
+    let mut zones = Zones::default();
+    zones.add(Addr::new(edge.0)..Addr::new(edge.0 + 2 * PAGE));
+    for (zones, costs_faults) in [(Zones::default(), false), (zones, true), (Zones::all(), true)] {
+        let mut captures = Captures::at_call(&[of(0, Length::Guess { most: 24 }), of(1, Length::Fixed(1))]);
+        write(captures.world.areas.zones(), zones.bytes());
+        let mut call = |pointer: u64, seen: (Vec<u8>, End), costs_faults: bool| {
+            let (both, faults) = captures.call([pointer, zones.bytes().as_ptr() as u64, 2, 3, 4, 5, 6, 7]);
+            assert_eq!(both[0], seen, "{pointer:#x}");
+            assert_eq!(
+                both[1],
+                (vec![zones.bytes()[0]], End::Whole),
+                "what comes after it"
+            );
+            assert_eq!(faults > 0, costs_faults, "{pointer:#x}: {faults} faults");
+        };
+        for len in 0..20 {
+            let with_zero = [&text(len)[..], &[0]].concat();
+            for end in 0..10 {
+                call(edge.put_before(&with_zero, end), (text(len), End::Whole), false);
+            }
+            // What begins in memory, and does not end there.
+            if len > 0 {
+                call(edge.put(&text(len)), (text(len), End::Fault), true);
+            }
+        }
+        for pointer in [edge.0 + PAGE, edge.0 + 2 * PAGE - 1] {
+            call(pointer, (vec![], End::Fault), costs_faults);
+        }
+        let is_all = zones == Zones::all();
+        for pointer in [0x10000, (1 << 47) - 1, (1 << 47) - 8] {
+            call(pointer, (vec![], End::Fault), is_all);
+        }
+    }
 }
 
 /// What a string is recorded as that has its zero.

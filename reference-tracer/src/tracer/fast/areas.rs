@@ -12,6 +12,8 @@ use ptrace_core::{Memory, Stopped, Tid, procfs};
 use rustc_hash::FxHashMap;
 
 use super::FastError;
+use super::batch::Batch;
+use super::known::Known;
 use super::lanes::Chunk;
 use super::sites::Sites;
 use super::threads::check_spare_base;
@@ -89,7 +91,12 @@ pub(super) struct Stubs {
     templates: FxHashMap<Recording, Rc<Template>>,
     next_entry: Addr,
     next_return: Addr,
+    /// What is placed and not yet in the process: entries, and return parts.
+    unwritten: [Batch; 2],
 }
+
+/// So much code is kept before it is written.
+const MOST_UNWRITTEN: usize = 1 << 20;
 
 /// The engine in one address space.
 #[derive(Debug, Clone)]
@@ -107,6 +114,8 @@ pub(in crate::tracer) struct Fast {
     pub(super) left_over: FxHashMap<Tid, u64>,
     /// A string of the process: what its shared memory is called.
     name: Addr,
+    /// Where the process has memory, as its stubs know it.
+    pub(super) known: Known,
 }
 
 impl Fast {
@@ -167,6 +176,7 @@ impl Fast {
             stamped: false,
             left_over: FxHashMap::default(),
             name,
+            known: Known::default(),
         })
     }
 
@@ -180,6 +190,10 @@ impl Fast {
         memory.write(self.areas.entries.start, self.common.entries())?;
         memory.write(self.areas.returns.start, self.common.returns())?;
         memory.write(self.name, NAME)?;
+        if !choice.recorder.may_ask {
+            self.known = Known::everything();
+        }
+        self.look_at_memory(memory, stopped.tgid());
         for shadow in shadows() {
             for stacks in STACKS {
                 let len = stacks.end - stacks.start + PAGE;
@@ -227,7 +241,7 @@ impl Fast {
         Ok(())
     }
 
-    /// The stub of a call point whose slot is at `slot`, which is made if there is none.
+    /// The stub of a call point whose slot is at `slot`, which is made if there is none. See [`write_stubs`](Self::write_stubs).
     pub(super) fn stub(
         &mut self,
         memory: &Memory,
@@ -287,17 +301,32 @@ impl Fast {
         let next_return = places
             .ret
             .wrapping_add((second.len() as u64).next_multiple_of(ALIGN));
-        if next_entry > self.areas.entries.end || next_return > self.areas.returns.end {
+        if next_entry > self.areas.zones() || next_return > self.areas.returns.end {
             return Err(FastError::Full);
         }
-        memory.write(places.ret, &second)?;
-        memory.write(places.entry, &first)?;
+        let [entries, returns] = &mut stubs.unwritten;
+        entries.put(places.entry, &first);
+        returns.put(places.ret, &second);
+        let is_much = entries.len().max(returns.len()) > MOST_UNWRITTEN;
         (stubs.next_entry, stubs.next_return) = (next_entry, next_return);
         stubs.placed.push(Placed {
             places,
             template: Rc::clone(template),
         });
+        if is_much {
+            self.write_stubs(memory)?;
+        }
         Ok(places.entry)
+    }
+
+    /// Writes the stubs that were placed: nothing leads to one before this.
+    pub(super) fn write_stubs(&mut self, memory: &Memory) -> Result<(), FastError> {
+        if self.stubs.unwritten.iter().any(|batch| batch.len() > 0) {
+            for batch in &mut Rc::make_mut(&mut self.stubs).unwritten {
+                batch.write(memory)?;
+            }
+        }
+        Ok(())
     }
 
     /// The memory of these addresses is gone.

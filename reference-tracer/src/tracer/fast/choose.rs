@@ -6,7 +6,7 @@ use arch_abi::{Addr, Arch};
 use ptrace_core::{Stopped, Tid};
 
 use super::areas::Fast;
-use super::sites::{Sites, Wanted};
+use super::sites::Wanted;
 use super::{Engine, FastError, Recorder};
 use crate::derive::errno::Place;
 use crate::fast::wants::{Ask, Stamps, Wants};
@@ -104,6 +104,7 @@ impl Space {
         let Some(mut fast) = self.fast.take() else {
             return probes;
         };
+        fast.sites.window.close();
         let hooks = self.hook_unwinders(&mut fast, object);
         let points: Vec<_> = probes
             .iter()
@@ -131,6 +132,11 @@ impl Space {
             .copied()
             .collect();
         let memory = self.memory.clone();
+        let (hooks, places) = match fast.write_stubs(&memory) {
+            Ok(()) => (hooks, places),
+            // Nothing may lead to them.
+            Err(_) => (Vec::new(), Vec::new()),
+        };
         let mut patches = self.deferred.take().unwrap_or_default();
         let (_, mut code) = self.split(stopped);
         let mut map = |near, len| breakpoint::CopySpace::map_copies(&mut code, near, len).ok();
@@ -153,7 +159,7 @@ impl Space {
         let mut places = Vec::new();
         for &(at, hook) in &object.file.unwinding {
             let at = object.base.resolve(at);
-            let operand = Sites::operand(&self.memory, self.arch, at);
+            let operand = fast.sites.operand(&self.memory, self.arch, at);
             // What a tracer that has died left there goes on to the function, and knows its own stubs.
             let Some((operand, original)) =
                 operand.and_then(|operand| Some((operand, operand.naming(operand.word)?)))
@@ -188,7 +194,7 @@ impl Space {
             return Err("it looks at its return address, or keeps all registers".into());
         }
         let slot = probe.slot.map(|slot| object.base.resolve(slot));
-        let operand = Sites::operand(&self.memory, self.arch, at);
+        let operand = fast.sites.operand(&self.memory, self.arch, at);
         let (slot, operand) = slot.zip(operand).ok_or(
             "its code names no slot, or leaves a number for the resolver in a register that stubs use",
         )?;
@@ -249,6 +255,13 @@ impl Space {
         }
     }
 
+    /// Tells recording code where the process has memory now.
+    pub(in crate::tracer) fn look_at_memory(&mut self, process: Tid) {
+        if let Some(fast) = &mut self.fast {
+            fast.look_at_memory(&self.memory, process);
+        }
+    }
+
     /// How many bytes from `at` on belong to an object and cannot be written by the process.
     pub(in crate::tracer) fn constant_from(&self, at: Addr) -> u64 {
         let of = |object: &Loaded| object.file.constant_from(object.base.unresolve(at));
@@ -273,7 +286,10 @@ impl Fast {
                 new.insert(stub, stamped);
             }
         }
-        self.sites.redirect(memory, |stub| new.get(&stub).copied());
+        // Where they cannot be written the old ones stay.
+        if self.write_stubs(memory).is_ok() {
+            self.sites.redirect(memory, |stub| new.get(&stub).copied());
+        }
     }
 }
 

@@ -141,6 +141,8 @@ impl Ticks {
 /// The engine, as far as it is not of one address space.
 pub(in crate::tracer) struct Recorder {
     pub(super) options: RecordOptions,
+    /// Whether stubs may make system calls of their own beside the waiting for room: where those are shown, these would be, too.
+    pub(super) may_ask: bool,
     pub(super) lanes: Lanes,
     pub(super) kinds: Kinds,
     pub(super) pump: Option<Pump>,
@@ -157,9 +159,10 @@ pub(in crate::tracer) struct Recorder {
 }
 
 impl Recorder {
-    pub(in crate::tracer) fn new(options: RecordOptions) -> Self {
+    pub(in crate::tracer) fn new(options: RecordOptions, may_ask: bool) -> Self {
         Self {
             options,
+            may_ask,
             lanes: Lanes::default(),
             kinds: Kinds::default(),
             pump: None,
@@ -347,6 +350,7 @@ impl Sink<'_> {
             // What was lost is told at the end.
             Ok(_) => {}
             Err(damage) => {
+                thread.returns.lose();
                 if self.damaged.insert(thread.tid) {
                     self.notes.push(overwritten(thread.tid, damage));
                 }
@@ -452,9 +456,13 @@ impl Sink<'_> {
         let space = Rc::clone(&thread.space);
         let space = space.borrow();
         let mut stacks = stacks(&mut thread.stacks, thread.tgid, &space);
-        thread
+        let returned = thread
             .calls
             .returned(marker(ret.id()), sp_after, &mut stacks, &mut closed);
+        if returned == 0 {
+            // It was called, but that was not seen: there may be more such.
+            thread.returns.lose();
+        }
         self.close(thread, &mut closed, Some(ret), &space);
         self.buffers.closed = closed;
     }
@@ -529,7 +537,16 @@ impl Sink<'_> {
 
 /// What is told of a thread whose memory something else has written.
 pub(in crate::tracer) fn overwritten(tid: Tid, damage: Damage) -> String {
-    format!("tid {tid}: its records were overwritten, and some calls are not shown: {damage}")
+    format!("{}, and some calls are not shown: {damage}", whose(tid))
+}
+
+/// Whether that was told of this thread.
+pub(in crate::tracer) fn is_overwritten(told: &str, tid: Tid) -> bool {
+    told.starts_with(&whose(tid))
+}
+
+fn whose(tid: Tid) -> String {
+    format!("tid {tid}: its records were overwritten")
 }
 
 fn renew(pending: &mut Pending, point: PointId) {

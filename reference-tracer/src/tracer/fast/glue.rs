@@ -8,11 +8,11 @@ use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
 
 use rustc_hash::FxHashSet;
 
-use super::{Choice, FastError};
+use super::{Choice, FastError, overwritten};
 use crate::tracer::Tracer;
 use crate::tracer::linkage::{Note, chain};
 use crate::tracer::space::Space;
-use crate::tracer::thread::SharedSpace;
+use crate::tracer::thread::{SharedSpace, Thread};
 
 impl Tracer {
     /// What the dynamic linker says now of the objects of a process, one thread of which is stopped.
@@ -35,6 +35,7 @@ impl Tracer {
             space.make_fast(threads, &mut choice);
         }
         let notes = space.refresh(first, &mut self.store, &mut choice);
+        space.look_at_memory(first.tgid());
         drop(space);
         self.reporter.forget_names();
         for stopped in threads {
@@ -151,6 +152,7 @@ impl Tracer {
         let Space {
             fast: Some(fast),
             arch,
+            memory,
             ..
         } = &mut *space
         else {
@@ -168,13 +170,17 @@ impl Tracer {
         if !is_fault {
             return go_on(stopped, regs, fast.resume(pc, Interruption::Signal)).map(|_| false);
         }
-        if let Some(at) = fault_address(stopped)?
+        let at = fault_address(stopped)?;
+        if let Some(at) = at
             && super::areas::is_parallel(at, regs.sp())
             && fast.map_around(stopped, *arch, at.get())
         {
             return Ok(true);
         }
-        tracing::debug!(%pc, "memory that a stub looks at cannot be read");
+        tracing::debug!(%pc, ?at, "memory that a stub looks at cannot be read");
+        if let Some(at) = at {
+            fast.looked_in_vain(memory, at);
+        }
         let resume = fast.resume(pc, Interruption::Fault);
         drop(space);
         go_on(stopped, regs, resume)
@@ -198,6 +204,9 @@ impl Tracer {
                 inside.insert(stopped.tid());
             }
         }
+        for (stopped, _) in held {
+            self.inspect_lane(stopped.tid());
+        }
         inside
     }
 
@@ -218,7 +227,14 @@ impl Tracer {
                 .filter(|thread| Rc::ptr_eq(&thread.space, space))
         };
         let is_inside = threads().any(|thread| inside.contains(&thread.tid));
-        let is_busy = fast.is_asked_for_objects() || threads().any(|thread| !thread.calls.is_empty());
+        let may_return = |thread: &Thread| !thread.calls.is_empty() || thread.returns.may_come();
+        let is_busy = fast.is_asked_for_objects() || threads().any(may_return);
+        if threads().any(|thread| thread.returns.are_lost()) {
+            self.notes.push(format!(
+                "pid {}: recording code stays in it, because it is not known which of its calls return there",
+                stopped.tgid()
+            ));
+        }
         if !is_inside && !is_busy {
             fast.remove(stopped, arch);
         } else if !is_inside {
@@ -226,9 +242,25 @@ impl Tracer {
         }
     }
 
+    /// What is written over a ring leaves no trace among the records where that makes it look empty: its control block is looked at before
+    /// the ring is given up.
+    fn inspect_lane(&mut self, tid: Tid) {
+        let Some(damage) = self.recorder.lanes.damage(tid) else {
+            return;
+        };
+        if self.recorder.damaged.insert(tid) {
+            self.recorder.notes.push(overwritten(tid, damage));
+        }
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.returns.lose();
+        }
+    }
+
     /// The thread executes another program, or is gone.
     pub(in crate::tracer) fn forget_recorded(&mut self, tid: Tid) {
+        self.inspect_lane(tid);
         self.close_lane(tid);
+        self.notes.append(&mut self.recorder.notes);
         self.notes.extend(self.recorder.forget(tid));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arch_abi::{Addr, Arch};
-use fast_ring::{Consumer, Host, Layout, Merge, OnFull, Region};
+use fast_ring::{Consumer, Damage, Host, Layout, Merge, OnFull, Region};
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use ptrace_core::{Stopped, Tid};
 
@@ -148,10 +148,15 @@ impl Chunk {
 
     /// Tells a ring where its data lies in the process, and who may record in it. `None`: there is no such ring.
     fn bind(&self, ring: usize, owner: u64) -> Option<()> {
-        let data = self.region.layout().data_at(ring)?;
-        let data = self.at.wrapping_add(data as u64);
+        let data = self.data(ring)?;
         self.region.ring(ring)?.bind(data.get(), self.at.get(), owner);
         Some(())
+    }
+
+    /// Where a ring's data lies in the process.
+    fn data(&self, ring: usize) -> Option<Addr> {
+        let data = self.region.layout().data_at(ring)?;
+        Some(self.at.wrapping_add(data as u64))
     }
 
     fn block(&self, ring: usize) -> Addr {
@@ -181,6 +186,18 @@ pub(super) struct Lane {
     pub(super) tid: Tid,
     chunk: Rc<Chunk>,
     ring: usize,
+    /// The thread pointer by which recording code knows its thread.
+    thread_pointer: u64,
+}
+
+impl Lane {
+    /// What something else has written into the ring's control block, if that can be told.
+    fn damage(&self) -> Option<Damage> {
+        let data = self.chunk.data(self.ring)?;
+        let ring = self.chunk.region.ring(self.ring)?;
+        ring.is_bound_to(data.get(), self.chunk.at.get(), self.thread_pointer)
+            .err()
+    }
 }
 
 /// All rings that threads record in.
@@ -247,6 +264,7 @@ impl Lanes {
             tid,
             chunk: Rc::clone(chunk),
             ring,
+            thread_pointer: owner,
         });
         if let Some(index) = self.owners.iter().position(Option::is_none) {
             self.merge.forget(index);
@@ -259,10 +277,17 @@ impl Lanes {
     }
 
     /// A thread has its thread pointer now.
-    pub(super) fn set_owner(&self, tid: Tid, owner: u64) {
-        let lane = self.of(tid).and_then(|index| self.owners[index].as_ref());
+    pub(super) fn set_owner(&mut self, tid: Tid, owner: u64) {
+        let lane = self.of(tid).and_then(|index| self.owners[index].as_mut());
+        let Some(lane) = lane else { return };
+        lane.thread_pointer = owner;
         // A lane's ring is there.
-        let _: Option<()> = lane.and_then(|lane| lane.chunk.bind(lane.ring, owner));
+        let _: Option<()> = lane.chunk.bind(lane.ring, owner);
+    }
+
+    /// What something else has written into the control block of a thread's ring, if that can be told.
+    pub(super) fn damage(&self, tid: Tid) -> Option<Damage> {
+        self.owners.get(self.of(tid)?)?.as_ref()?.damage()
     }
 
     /// A thread records no more; what it has recorded was read. Gives how many of its records were lost.

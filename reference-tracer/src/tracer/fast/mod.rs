@@ -6,9 +6,11 @@
 //! binding, lazy or not, is as it was.
 
 mod areas;
+mod batch;
 mod choose;
 mod drain;
 mod glue;
+mod known;
 mod lanes;
 mod pump;
 mod raw;
@@ -22,7 +24,7 @@ use super::code::CodeError;
 
 pub(super) use areas::Fast;
 pub(super) use choose::Choice;
-pub(super) use drain::{Pass, Recorder, overwritten};
+pub(super) use drain::{Pass, Recorder, is_overwritten, overwritten};
 pub(super) use raw::Look;
 
 /// How calls are met.

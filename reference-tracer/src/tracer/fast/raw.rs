@@ -184,7 +184,8 @@ impl Tracer {
             thread: self.threads.get(&tid),
         };
         let looks = looker.tape.looks.iter().any(Option::is_some);
-        let mut read = 0;
+        let (mut read, mut is_damaged) = (0, false);
+        let open = lane.packer.open();
         consumer.drain_whole(&Futex, |records| match records {
             Ok(records) => {
                 // They are as long as they tell: that was looked at.
@@ -197,11 +198,18 @@ impl Tracer {
                 }
             }
             Err(damage) => {
+                is_damaged = true;
                 if damaged.insert(tid) {
                     notes.push(overwritten(tid, damage));
                 }
             }
         });
+        if let Some(thread) = self.threads.get_mut(&tid) {
+            thread.returns.note(lane.packer.open() - open);
+            if is_damaged {
+                thread.returns.lose();
+            }
+        }
         tape.records += read as u64;
         tape.lanes[ring] = Some(lane);
         self.reporter.tape = Some(tape);

@@ -1,10 +1,11 @@
 //! Places of the program's code that call through a slot, and how they are made to name a cell in place of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arch_abi::{Addr, Arch};
 use ptrace_core::Memory;
 
+use super::batch::{Batch, Window};
 use crate::tracer::deferred::{Deferred, NEAR};
 
 /// A place that was patched.
@@ -27,9 +28,13 @@ struct Page {
 #[derive(Debug, Clone, Default)]
 pub(in crate::tracer) struct Sites {
     /// By the address of the operand.
-    sites: BTreeMap<Addr, Site>,
-    /// Which stub's address a cell holds: by that address.
+    patched: BTreeMap<Addr, Site>,
+    /// Memory for cells.
     pages: Vec<Page>,
+    /// Cells that are not in the process yet, which lie one after the other.
+    unwritten: Batch,
+    /// The code that is looked at.
+    pub(super) window: Window,
 }
 
 /// An operand that is to be written: where, what, and what is to be known of it.
@@ -52,10 +57,16 @@ pub(super) struct Wanted {
 
 impl Sites {
     /// What the code at `at` loads the address from that it goes to.
-    pub(super) fn operand(memory: &Memory, arch: Arch, at: Addr) -> Option<arch_abi::RelativeOperand> {
-        let mut code = [0; 32];
-        let len = memory.read(at, &mut code).ok()?;
-        arch.abi().loaded_operand(&code[..len], at)
+    pub(super) fn operand(
+        &mut self,
+        memory: &Memory,
+        arch: Arch,
+        at: Addr,
+    ) -> Option<arch_abi::RelativeOperand> {
+        /// Longer than two instructions.
+        const SOME: usize = 32;
+        let code = self.window.show(memory, at, SOME);
+        arch.abi().loaded_operand(code, at)
     }
 
     /// Patches places: what is to be written there is put into `code`. Gives those that are.
@@ -86,12 +97,15 @@ impl Sites {
                 ));
             }
         }
+        if self.unwritten.write(memory).is_err() {
+            return Vec::new();
+        }
         // The sort keeps the order of those at one place: the first counts.
         writes.sort_by_key(|&(at, ..)| at);
         writes.dedup_by_key(|&mut (at, ..)| at);
         for (at, bytes, site) in &writes {
             code.put(*at, bytes);
-            self.sites.insert(*at, *site);
+            self.patched.insert(*at, *site);
         }
         writes.iter().map(|&(at, ..)| at).collect()
     }
@@ -112,31 +126,44 @@ impl Sites {
         };
         let page = self.pages.get_mut(index)?;
         let cell = page.next;
-        memory.write(cell, &place.stub.get().to_le_bytes()).ok()?;
+        place.operand.naming(cell)?;
+        if !self.unwritten.ends_at(cell) {
+            self.unwritten.write(memory).ok()?;
+        }
+        self.unwritten.put(cell, &place.stub.get().to_le_bytes());
         page.next = cell.wrapping_add(8);
-        place.operand.naming(cell).map(|_| cell)
+        Some(cell)
     }
 
-    /// Makes all cells that lead to one stub lead to another: calls that begin from now on go there.
+    /// Makes all cells that lead to one stub lead to another: calls that begin from now on go there. No thread runs.
     pub(super) fn redirect(&self, memory: &Memory, to: impl Fn(Addr) -> Option<Addr>) {
-        for site in self.sites.values() {
-            let mut word = [0; 8];
-            if memory.read_exact(site.cell, &mut word).is_ok()
-                && let Some(stub) = to(Addr::new(u64::from_le_bytes(word)))
-            {
-                let _ = memory.write(site.cell, &stub.get().to_le_bytes());
+        let cells: BTreeSet<Addr> = self.patched.values().map(|site| site.cell).collect();
+        let cells: Vec<Addr> = cells.into_iter().collect();
+        for run in cells.chunk_by(|one, next| one.wrapping_add(8) == *next) {
+            let Some(&first) = run.first() else { continue };
+            let mut words = vec![0; run.len() * 8];
+            if memory.read_exact(first, &mut words).is_err() {
+                continue;
             }
+            let (each, _) = words.as_chunks_mut::<8>();
+            for word in each {
+                if let Some(stub) = to(Addr::new(u64::from_le_bytes(*word))) {
+                    *word = stub.get().to_le_bytes();
+                }
+            }
+            // What cannot be written is gone: an unmapped object, an ended process.
+            let _ = memory.write(first, &words);
         }
     }
 
     /// The memory of these addresses is gone.
     pub(super) fn forget(&mut self, range: std::ops::Range<Addr>) {
-        self.sites.retain(|at, _| !range.contains(at));
+        self.patched.retain(|at, _| !range.contains(at));
     }
 
     /// Puts back what was there, where it is still what was put there. Neighbours are read and written in one piece.
     pub(in crate::tracer) fn restore(&mut self, memory: &Memory) {
-        let sites: Vec<(Addr, Site)> = std::mem::take(&mut self.sites).into_iter().collect();
+        let sites: Vec<(Addr, Site)> = std::mem::take(&mut self.patched).into_iter().collect();
         let mut code = Deferred::default();
         for run in sites.chunk_by(|one, next| next.0.get() - one.0.get() <= NEAR) {
             if restore_run(memory, run, &mut code).is_none() {

@@ -128,10 +128,11 @@ impl Fast {
 }
 
 impl Recorder {
-    /// A thread has ended, and its ring was drained. What it lost is told.
+    /// A thread has ended, and its ring was drained. What it lost is told, unless something else may have written the count.
     pub(in crate::tracer) fn forget(&mut self, tid: Tid) -> Option<String> {
         let lost = self.lanes.take_back(tid);
-        (lost > 0)
+        let is_damaged = self.damaged.remove(&tid);
+        (lost > 0 && !is_damaged)
             .then(|| format!("tid {tid}: {lost} calls and returns were lost, because its ring was full"))
     }
 }

@@ -4,7 +4,9 @@ use arch_abi::Addr;
 use breakpoint::{Frame, How, Pushed};
 use ptrace_core::{ExitStatus, Signal, Tid};
 
+use super::ahead::Queued;
 use super::player::{Player, Thread, add, renew};
+use super::world::Past;
 use crate::points::Kind as PointKind;
 use crate::raw::{Chains, Entry, Event, Input, kind};
 use crate::tracer::lifecycle::Over;
@@ -21,8 +23,8 @@ const fn trapped(point: u32) -> Addr {
 const MOST_INHERITED: usize = 500_000;
 
 impl Player {
-    /// Takes a definition. `None`: it is not sound.
-    pub(super) fn define(&mut self, kind: u8, payload: &[u8]) -> Option<()> {
+    /// Takes a definition, which stands at `place` in the file. `None`: it is not sound.
+    pub(super) fn define(&mut self, kind: u8, payload: &[u8], place: u64) -> Option<()> {
         if !matches!(kind, kind::NAME | kind::CONSTANT) {
             return self.definitions.take(kind, payload, &mut self.reporter);
         }
@@ -30,18 +32,20 @@ impl Player {
         let (tgid, at, bytes) = (input.id()?, input.number()?, input.text()?);
         input.end(())?;
         let past = self.pasts.entry(tgid).or_default();
-        if kind == kind::NAME {
-            past.names.insert(at, bytes.into());
-        } else {
-            past.constants.insert(at, bytes.into());
-        }
+        past.put(place, at, kind == kind::NAME, bytes);
         Some(())
     }
 
     /// Shows an event. `None`: it is none.
-    pub(super) fn event(&mut self, chains: &mut Chains, kind: u8, payload: &[u8]) -> Option<()> {
-        let event = Event::take(kind, payload)?;
+    pub(super) fn event(&mut self, chains: &mut Chains, queued: &Queued) -> Option<()> {
+        let event = Event::take(queued.kind, &queued.payload)?;
         self.focus(&event);
+        if let Some(tid) = event.thread() {
+            let tgid = self.threads.get(&tid).map_or(tid, |thread| thread.tgid);
+            if let Some(past) = self.pasts.get_mut(&tgid) {
+                past.come_to(queued.at);
+            }
+        }
         match event {
             Event::Thread { tid, tgid } => self.thread(tid, tgid),
             Event::Forking { parent, child } => self.fork(parent, child),
@@ -102,7 +106,7 @@ impl Player {
             Event::ProcessEnd { tgid } => {
                 self.reporter
                     .process_end(&self.definitions.points, Tid::new(tgid));
-                self.pasts.remove(&tgid);
+                self.end_program(tgid);
                 self.threads.retain(|&tid, thread| {
                     let stays = thread.tgid != tgid;
                     if !stays {
@@ -118,10 +122,17 @@ impl Player {
             }
             Event::Exec { tid, .. } => {
                 self.reporter.exec(Tid::new(tid));
-                self.pasts.remove(&tid);
+                self.end_program(tid);
             }
             Event::Lines { text, .. } => self.reporter.lines(text),
             _ => {}
+        }
+    }
+
+    /// What was kept of a program is not for the next one of the process.
+    fn end_program(&mut self, tgid: i32) {
+        if self.pasts.get_mut(&tgid).is_some_and(Past::begin_again) {
+            self.pasts.remove(&tgid);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Records and events go the way that they go while a program is traced: calls are pending, return, or are left, and the same reporter
 //! shows them. What was asked of the process then is in the file.
 
+mod ahead;
 mod definitions;
 mod events;
 mod player;
@@ -12,10 +13,11 @@ use std::path::Path;
 
 use crate::filter::FilterSet;
 use crate::output::OutputError;
-use crate::raw::{Chains, Header, RawError, RawFile, Section, Survey, kind};
+use crate::raw::{Chains, Header, RawError, RawFile, Section, Survey, Until, kind};
 use crate::summary::Report;
 use crate::tracer::streams::Destination;
 use crate::tracer::{ReportOptions, reporter::Reporter};
+use ahead::Ahead;
 use definitions::Definitions;
 use player::Player;
 
@@ -38,16 +40,6 @@ pub(crate) struct Replayed {
     pub(crate) summary: Option<Report>,
     /// Whether a part of the text could not be written, which was told.
     pub(crate) lost: bool,
-}
-
-/// What follows one another in a file.
-enum Step {
-    /// Something was defined, or records wait to be read.
-    Next,
-    /// Something happened, after all records so far.
-    Event(u8),
-    /// The file is over.
-    End,
 }
 
 impl Replay {
@@ -85,9 +77,8 @@ impl Replay {
             Ok(()) if !whole => Some(self.file.cut()),
             Ok(()) => None,
         };
-        let (reporter, points, own_notes) = player.finish();
         let mut notes = ending.unwrap_or_default().notes;
-        notes.extend(own_notes);
+        let (reporter, points) = player.finish(&mut notes);
         let summary = reporter.summary(&points);
         let lost = match reporter.out.finish() {
             Ok(()) => false,
@@ -102,51 +93,45 @@ impl Replay {
     }
 
     fn play(&mut self, player: &mut Player) -> Result<(), RawError> {
-        let (mut chains, mut payload) = (Chains::default(), Vec::new());
+        let (mut chains, mut ahead) = (Chains::default(), Ahead::default());
+        // How the file has ended, once it has: what stands before is whole.
+        let mut end = None;
         loop {
-            let step = match self.step(player, &mut chains, &mut payload) {
-                Ok(step) => step,
-                Err(error) => {
-                    // What stands before is whole.
-                    player.records(&mut chains, &self.file)?;
-                    return Err(error);
-                }
+            while end.is_none() && !ahead.is_full() {
+                end = self.read(player, &mut chains, &mut ahead);
+            }
+            let until = ahead.first().map_or(Until::Limits, |event| player.until(event));
+            player.records(&mut chains, &self.file, until, &ahead)?;
+            if player.is_over() {
+                return Ok(());
+            }
+            let Some(event) = ahead.pop() else {
+                return end.unwrap_or(Ok(()));
             };
-            if matches!(step, Step::Next) {
-                continue;
-            }
-            player.records(&mut chains, &self.file)?;
-            match step {
-                Step::Event(kind) if !player.is_over() => {
-                    let event = player.event(&mut chains, kind, &payload);
-                    event.ok_or_else(|| self.file.damaged_here())?;
-                }
-                _ => return Ok(()),
-            }
+            let shown = player.event(&mut chains, &event);
+            shown.ok_or_else(|| self.file.damaged(event.at))?;
             if player.is_over() {
                 return Ok(());
             }
         }
     }
 
-    /// Takes the next entry. An event's payload is left in `payload`.
-    fn step(
+    /// Reads the next entry. Gives how the file ends, if it does.
+    fn read(
         &mut self,
         player: &mut Player,
         chains: &mut Chains,
-        payload: &mut Vec<u8>,
-    ) -> Result<Step, RawError> {
-        let sound = match self.file.next()? {
-            None | Some(Section::Entry(kind::END, _)) => return Ok(Step::End),
-            Some(Section::Block { tid, fresh, packed }) => chains.add(tid, fresh, packed),
-            Some(Section::Entry(kind::CLOCK, _)) => Some(()),
-            Some(Section::Entry(kind, bytes)) if kind < kind::EVENT => player.define(kind, bytes),
-            Some(Section::Entry(kind, bytes)) => {
-                payload.clear();
-                payload.extend_from_slice(bytes);
-                return Ok(Step::Event(kind));
-            }
+        ahead: &mut Ahead,
+    ) -> Option<Result<(), RawError>> {
+        let at = self.file.here();
+        let sound = match self.file.next() {
+            Err(error) => return Some(Err(error)),
+            Ok(None | Some(Section::Entry(kind::END, _))) => return Some(Ok(())),
+            Ok(Some(Section::Block { tid, fresh, packed })) => chains.add(tid, fresh, packed, ahead.read()),
+            Ok(Some(Section::Entry(kind::CLOCK, _))) => Some(()),
+            Ok(Some(Section::Entry(kind, bytes))) if kind < kind::EVENT => player.define(kind, bytes, at),
+            Ok(Some(Section::Entry(kind, bytes))) => ahead.push(kind, bytes, at),
         };
-        sound.map(|()| Step::Next).ok_or_else(|| self.file.damaged_here())
+        sound.is_none().then(|| Err(self.file.damaged(at)))
     }
 }

@@ -1,19 +1,22 @@
 //! Records become calls, as they do while a program runs.
 
+use std::collections::BTreeMap;
+
 use arch_abi::{Addr, Arch};
 use breakpoint::{CallStack, Closed, Frame, How, Pushed};
 use fast_ring::{Call, Damage, Record};
 use ptrace_core::Tid;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
+use super::ahead::{After, Queued};
 use super::definitions::Definitions;
 use super::world::{KnownStacks, Past};
 use crate::fast::fill::{Moments, Recorded};
 use crate::points::Points;
-use crate::raw::{Chains, ClockPair, Item, RawError, RawFile};
+use crate::raw::{Chains, ClockPair, Item, Limits, RawError, RawFile, Source, Until};
 use crate::summary::{OpenCall, Sample};
 use crate::text::Moment;
-use crate::tracer::fast::{marker, overwritten};
+use crate::tracer::fast::{is_overwritten, marker, overwritten};
 use crate::tracer::reporter::Reporter;
 use crate::tracer::thread::{MAX_PENDING, Pending};
 use crate::value::{RawReturn, Shown};
@@ -98,6 +101,18 @@ impl Rate {
         self.epoch
             .saturating_add_signed((since as f64 * self.per_tick) as i64)
     }
+
+    /// The other way. `None`: no clock was read.
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        reason = "a time since the start, of at most some weeks, in ticks; a wrong one is cut"
+    )]
+    fn ticks(self, nanoseconds: u64) -> Option<u64> {
+        let since = nanoseconds.wrapping_sub(self.epoch).cast_signed();
+        let ticks = (since as f64 / self.per_tick) as i64;
+        (self.per_tick > 0.0).then(|| self.start.saturating_add_signed(ticks))
+    }
 }
 
 /// Shows what a file has.
@@ -117,8 +132,8 @@ pub(super) struct Player {
         reason = "a record moves between here and the call stacks as one word"
     )]
     pool: Vec<Box<Pending>>,
-    damaged: FxHashSet<i32>,
-    notes: Vec<String>,
+    /// The threads whose records are not whole, and what was found first.
+    damaged: BTreeMap<Tid, Damage>,
 }
 
 /// How many records are kept for reuse.
@@ -140,8 +155,7 @@ impl Player {
             rate: clocks.map_or(Rate::default(), Rate::of),
             recorded: Recorded::default(),
             pool: Vec::new(),
-            damaged: FxHashSet::default(),
-            notes: Vec::new(),
+            damaged: BTreeMap::new(),
         }
     }
 
@@ -150,16 +164,46 @@ impl Player {
         self.reporter.is_full() || self.reporter.out.is_broken()
     }
 
-    /// Ends the text. Gives what shows the summary, and what is to be told.
-    pub(super) fn finish(mut self) -> (Reporter, Points, Vec<String>) {
+    /// Ends the text. Gives what shows the summary. What is to be told, and was not told at the end of the recording, is added to `notes`.
+    pub(super) fn finish(mut self, notes: &mut Vec<String>) -> (Reporter, Points) {
         self.reporter.finish(&self.definitions.points);
-        (self.reporter, self.definitions.points, self.notes)
+        for (tid, damage) in self.damaged {
+            let was_told = notes.iter().any(|note| is_overwritten(note, tid));
+            if !was_told {
+                notes.push(overwritten(tid, damage));
+            }
+        }
+        (self.reporter, self.definitions.points)
     }
 
-    /// Shows all records that wait.
-    pub(super) fn records(&mut self, chains: &mut Chains, file: &RawFile) -> Result<(), RawError> {
+    /// Up to where records come before an event.
+    pub(super) fn until(&self, event: &Queued) -> Until {
+        match event.after {
+            After::All => Until::Limits,
+            // A time that nobody can compare with those of records is none.
+            After::Thread(_, Some(_)) if self.rate.per_tick <= 0.0 => Until::Limits,
+            After::Thread(tid, time) => Until::Event {
+                tid: Some(tid),
+                time: time.and_then(|time| self.rate.ticks(time)).unwrap_or(0),
+            },
+            After::Event => Until::Event { tid: None, time: 0 },
+        }
+    }
+
+    /// Shows records that wait.
+    pub(super) fn records(
+        &mut self,
+        chains: &mut Chains,
+        file: &RawFile,
+        until: Until,
+        limits: &impl Limits,
+    ) -> Result<(), RawError> {
         let shapes = std::mem::take(&mut self.definitions.shapes);
-        let drained = chains.drain(file, &shapes, |tid, item| {
+        let source = Source {
+            file,
+            shapes: &shapes,
+        };
+        let drained = chains.drain(&source, until, limits, |tid, item| {
             self.item(tid, item);
             !self.is_over()
         });
@@ -169,6 +213,12 @@ impl Player {
 
     fn item(&mut self, tid: i32, item: Result<Item<'_>, Damage>) {
         match item {
+            Ok(Item::Block(at)) => {
+                let thread = self.threads.get(&tid);
+                if let Some(past) = thread.and_then(|thread| self.pasts.get_mut(&thread.tgid)) {
+                    past.come_to(at);
+                }
+            }
             Ok(Item::Whole(call, ret)) => {
                 if !self.at_once(tid, &call, &ret) {
                     self.call(tid, &call, false);
@@ -181,9 +231,7 @@ impl Player {
             // What was lost was told at the end of the recording.
             Ok(_) => {}
             Err(damage) => {
-                if self.damaged.insert(tid) {
-                    self.notes.push(overwritten(Tid::new(tid), damage));
-                }
+                self.damaged.entry(Tid::new(tid)).or_insert(damage);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What was kept of a process: names of its code, and some of its constants.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use arch_abi::Addr;
 use breakpoint::StackWitness;
@@ -14,8 +14,53 @@ use crate::tracer::surroundings::World;
 /// What was kept of a process.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    pub(super) names: FxHashMap<u64, Box<[u8]>>,
-    pub(super) constants: BTreeMap<u64, Box<[u8]>>,
+    names: FxHashMap<u64, Box<[u8]>>,
+    constants: BTreeMap<u64, Box<[u8]>>,
+    /// What was read ahead: it is for what stands behind it.
+    to_come: VecDeque<Kept>,
+}
+
+/// A name, or bytes, at an address.
+#[derive(Debug)]
+struct Kept {
+    /// Where in the file.
+    place: u64,
+    at: u64,
+    is_name: bool,
+    bytes: Box<[u8]>,
+}
+
+impl Past {
+    /// Something more is known of the process to what stands behind `place` in the file.
+    pub(super) fn put(&mut self, place: u64, at: u64, is_name: bool, bytes: &[u8]) {
+        self.to_come.push_back(Kept {
+            place,
+            at,
+            is_name,
+            bytes: bytes.into(),
+        });
+    }
+
+    /// What is shown from now on stands at `place` in the file.
+    pub(super) fn come_to(&mut self, place: u64) {
+        while let Some(kept) = self.to_come.front()
+            && kept.place < place
+            && let Some(kept) = self.to_come.pop_front()
+        {
+            if kept.is_name {
+                self.names.insert(kept.at, kept.bytes);
+            } else {
+                self.constants.insert(kept.at, kept.bytes);
+            }
+        }
+    }
+
+    /// What was known so far is not true any more. Gives whether nothing was read ahead.
+    pub(super) fn begin_again(&mut self) -> bool {
+        self.names.clear();
+        self.constants.clear();
+        self.to_come.is_empty()
+    }
 }
 
 impl World for Past {
@@ -73,7 +118,14 @@ mod tests {
     #[test]
     fn constants_are_read_where_they_are() {
         let mut past = Past::default();
-        past.constants.insert(0x1000, b"format".as_slice().into());
+        past.put(10, 0x1000, false, b"format");
+        past.come_to(10);
+        assert_eq!(
+            past.read(Addr::new(0x1000), &mut [0]),
+            0,
+            "what is read ahead is not known yet"
+        );
+        past.come_to(11);
         let read = |at, len| {
             let mut buf = vec![0; len];
             let got = past.read(Addr::new(at), &mut buf);
