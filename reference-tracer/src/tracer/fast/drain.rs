@@ -1,241 +1,30 @@
 //! Reading what was recorded: records become calls, as hits of traps do.
 
 use std::rc::Rc;
-use std::sync::Weak;
-use std::time::Instant;
 
 use arch_abi::Addr;
-use arch_abi::record::Recording;
 use breakpoint::{Closed, Frame, How, Pushed, StackWitness};
-use fast_ring::{Call, Damage, Item, Record, Shape, format};
+use fast_ring::{Call, Damage, Item, Record, Shape};
 use ptrace_core::Tid;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
-use super::lanes::{Chunk, Futex, Lanes};
-use super::pump::{PATIENCE, Pump};
-use super::{Engine, RecordOptions, marker};
+use super::kinds::Kinds;
+use super::lanes::{Futex, Lanes};
+use super::marker;
+use super::recorder::overwritten;
+use super::ticks::Ticks;
 use crate::fast::fill::Moments;
-use crate::fast::wants::Wants;
 use crate::memory::TargetMemory;
 use crate::points::{PointId, Points};
-use crate::proto::Plan;
 use crate::summary::OpenCall;
-use crate::sys::{self, SharedWords};
+use crate::sys;
 use crate::text::Moment;
 use crate::tracer::Tracer;
-use crate::tracer::clock::Clock;
 use crate::tracer::hits::Buffers;
-use crate::tracer::reporter::{AtOnce, Reporter};
+use crate::tracer::reporter::Reporter;
 use crate::tracer::space::Space;
 use crate::tracer::thread::{Pending, StackMap, Stacks, Thread};
 use crate::value::{RawReturn, Shown};
-
-/// What the records under one id say.
-#[derive(Debug, Clone)]
-pub(super) struct Kind {
-    pub(super) point: PointId,
-    pub(super) plan: Rc<Plan>,
-    pub(super) wants: Rc<Wants>,
-    /// How its calls are shown at once, where that can be.
-    pub(super) at_once: Option<Rc<AtOnce>>,
-}
-
-/// What records say, by their ids.
-#[derive(Debug, Default)]
-pub(in crate::tracer) struct Kinds {
-    all: Vec<Kind>,
-    pub(super) shapes: Vec<Shape>,
-    ids: FxHashMap<(PointId, Recording), u32>,
-}
-
-impl Kinds {
-    /// The id of the records of a call point; `None` if there are too many.
-    pub(super) fn id(
-        &mut self,
-        point: PointId,
-        plan: &Rc<Plan>,
-        wants: Wants,
-        at_once: Option<Rc<AtOnce>>,
-    ) -> Option<u32> {
-        let key = (point, wants.recording.clone());
-        if let Some(&id) = self.ids.get(&key) {
-            return Some(id);
-        }
-        let id = u32::try_from(self.all.len())
-            .ok()
-            .filter(|&id| id < format::MAX_IDS)?;
-        self.shapes.push(wants.shape());
-        self.all.push(Kind {
-            point,
-            plan: Rc::clone(plan),
-            wants: Rc::new(wants),
-            at_once,
-        });
-        self.ids.insert(key, id);
-        Some(id)
-    }
-
-    /// The id and the recording of the same calls, with their times.
-    pub(super) fn stamped(&mut self, id: u32) -> Option<(u32, Recording)> {
-        let kind = self.get(id)?.clone();
-        let mut wants = Wants::clone(&kind.wants);
-        wants.recording.call.stamp = true;
-        let recording = wants.recording.clone();
-        Some((self.id(kind.point, &kind.plan, wants, kind.at_once)?, recording))
-    }
-
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    pub(super) fn get(&self, id: u32) -> Option<&Kind> {
-        self.all.get(usize::try_from(id).ok()?)
-    }
-}
-
-/// The clock of time stamps, as the clock of the trace.
-#[derive(Debug)]
-struct Ticks {
-    start: u64,
-    began: Instant,
-    /// Nanoseconds of the trace's clock at the start.
-    epoch: u64,
-    /// Nanoseconds per tick.
-    rate: f64,
-}
-
-impl Ticks {
-    fn start(clock: &Clock) -> Self {
-        Self {
-            start: sys::ticks(),
-            began: Instant::now(),
-            epoch: clock.now(),
-            rate: 0.0,
-        }
-    }
-
-    /// Measures the rate anew, over all the time since the start.
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of times")]
-    fn measure(&mut self) {
-        let least = std::time::Duration::from_millis(1);
-        while self.rate == 0.0 && self.began.elapsed() < least {
-            std::hint::spin_loop();
-        }
-        let (ticks, time) = (sys::ticks().wrapping_sub(self.start), self.began.elapsed());
-        self.rate = time.as_nanos() as f64 / ticks.max(1) as f64;
-    }
-
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        reason = "a time since the start, of at most some weeks, in nanoseconds"
-    )]
-    fn nanoseconds(&self, stamp: u64) -> u64 {
-        let since = stamp.wrapping_sub(self.start).cast_signed();
-        let nanoseconds = (since as f64 * self.rate) as i64;
-        self.epoch.saturating_add_signed(nanoseconds)
-    }
-}
-
-/// The engine, as far as it is not of one address space.
-pub(in crate::tracer) struct Recorder {
-    pub(super) options: RecordOptions,
-    /// Whether stubs may make system calls of their own beside the waiting for room: where those are shown, these would be, too.
-    pub(super) may_ask: bool,
-    pub(super) lanes: Lanes,
-    pub(super) kinds: Kinds,
-    pub(super) pump: Option<Pump>,
-    ticks: Option<Ticks>,
-    /// For how many passes more it counts as reading much.
-    busy: u32,
-    /// The shared memory that is in use.
-    chunks: Vec<(SharedWords, Weak<()>)>,
-    /// Threads whose rings were found damaged.
-    pub(super) damaged: FxHashSet<Tid>,
-    /// While records are read: the threads of the rings that had some, so that they are looked up once, not for each record.
-    seats: Vec<Option<Thread>>,
-    pub(in crate::tracer) notes: Vec<String>,
-}
-
-impl Recorder {
-    pub(in crate::tracer) fn new(options: RecordOptions, may_ask: bool) -> Self {
-        Self {
-            options,
-            may_ask,
-            lanes: Lanes::default(),
-            kinds: Kinds::default(),
-            pump: None,
-            ticks: None,
-            busy: 0,
-            chunks: Vec::new(),
-            damaged: FxHashSet::default(),
-            seats: Vec::new(),
-            notes: Vec::new(),
-        }
-    }
-
-    /// Whether the engine is wanted.
-    pub(in crate::tracer) fn is_wanted(&self) -> bool {
-        self.options.engine != Engine::Trap
-    }
-
-    /// Whether anybody records.
-    pub(in crate::tracer) fn is_active(&self) -> bool {
-        !self.lanes.is_empty()
-    }
-
-    /// How long a thread waits for a tracer that does not beat, in ticks.
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a time of some seconds"
-    )]
-    pub(super) fn patience(&mut self, clock: &Clock) -> u64 {
-        let ticks = self.ticks.get_or_insert_with(|| Ticks::start(clock));
-        ticks.measure();
-        (PATIENCE.as_nanos() as f64 / ticks.rate) as u64
-    }
-
-    /// A piece of shared memory more is in use.
-    pub(super) fn attend(&mut self, chunk: &Chunk) {
-        if let Some(pump) = &self.pump {
-            let (region, alive) = chunk.region();
-            pump.attend(region, alive);
-        }
-        self.chunks.retain(|(_, alive)| alive.strong_count() > 0);
-        self.chunks.push(chunk.words());
-        let words: Vec<_> = self.chunks.iter().map(|(words, _)| *words).collect();
-        sys::tell_of_death(&words);
-    }
-
-    /// A pass has read so many records. Gives whether the tracer has begun to read much.
-    pub(in crate::tracer) fn keep_busy(&mut self, read: usize) -> bool {
-        /// Calls that take as long to read as a stop does to handle.
-        const MUCH: usize = 64;
-        /// After so many passes of less it is over.
-        const QUIET: u32 = 256;
-        if read >= MUCH {
-            return std::mem::replace(&mut self.busy, QUIET) == 0;
-        }
-        self.busy = self.busy.saturating_sub(1);
-        false
-    }
-
-    /// Whether the tracer has much to read.
-    pub(in crate::tracer) fn is_busy(&self) -> bool {
-        self.busy > 0
-    }
-
-    /// The tracer is about to sleep. `false`: there is something to read first.
-    pub(in crate::tracer) fn may_sleep(&self) -> bool {
-        let Some(pump) = &self.pump else { return true };
-        pump.arm();
-        let quarter = self.options.ring as u64 / 4;
-        self.lanes.consumers.iter().all(|ring| ring.unread() < quarter)
-    }
-}
 
 /// Which records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -533,20 +322,6 @@ impl Sink<'_> {
             around.open.add_recorded(&sample);
         }
     }
-}
-
-/// What is told of a thread whose memory something else has written.
-pub(in crate::tracer) fn overwritten(tid: Tid, damage: Damage) -> String {
-    format!("{}, and some calls are not shown: {damage}", whose(tid))
-}
-
-/// Whether that was told of this thread.
-pub(in crate::tracer) fn is_overwritten(told: &str, tid: Tid) -> bool {
-    told.starts_with(&whose(tid))
-}
-
-fn whose(tid: Tid) -> String {
-    format!("tid {tid}: its records were overwritten")
 }
 
 fn renew(pending: &mut Pending, point: PointId) {

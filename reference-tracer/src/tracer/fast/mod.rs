@@ -10,12 +10,15 @@ mod batch;
 mod choose;
 mod drain;
 mod glue;
+mod kinds;
 mod known;
 mod lanes;
 mod pump;
 mod raw;
+mod recorder;
 mod sites;
 mod threads;
+mod ticks;
 
 use arch_abi::Addr;
 use fast_ring::{LayoutError, RegionError};
@@ -24,8 +27,9 @@ use super::code::CodeError;
 
 pub(super) use areas::Fast;
 pub(super) use choose::Choice;
-pub(super) use drain::{Pass, Recorder, is_overwritten, overwritten};
+pub(super) use drain::Pass;
 pub(super) use raw::Look;
+pub(super) use recorder::{Recorder, is_overwritten, overwritten};
 
 /// How calls are met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

@@ -12,8 +12,10 @@ use arrayvec::ArrayVec;
 use fast_ring::{Call, End, Record, format, parse, split};
 use ptrace_core::Tid;
 
-use super::drain::{Constants, Kinds, Recorder, overwritten};
+use super::drain::Constants;
+use super::kinds::Kinds;
 use super::lanes::Futex;
+use super::recorder::{Recorder, overwritten};
 use crate::fast::fill::{Moments, Recorded};
 use crate::fast::wants::{Reason, Wants};
 use crate::memory::TargetMemory;
