@@ -164,13 +164,6 @@ impl<'a> Call<'a> {
         Words(self.words.get(self.parts.words_at.into()..).unwrap_or_default())
     }
 
-    /// One of [`words`](Call::words). (Of an index beyond them, nothing, or another word of the record.)
-    #[inline]
-    #[must_use]
-    pub fn word(&self, index: u8) -> Option<u64> {
-        self.at(usize::from(self.parts.words_at) + usize::from(index))
-    }
-
     /// Words of floating-point registers: the bits of a `double`, or of a `float` in the low half.
     #[inline]
     #[must_use]

@@ -87,14 +87,6 @@ pub(crate) fn last_six(number: u64) -> [u8; 6] {
     digits
 }
 
-/// Appends a number in base 10.
-pub(crate) fn append(number: u64, out: &mut Vec<u8>) {
-    let mut digits = [0; MAX_DECIMAL];
-    let digits = &mut digits[..decimal_len(number)];
-    decimal(number, digits);
-    out.extend_from_slice(digits);
-}
-
 /// How many digits a number has in base 16.
 #[inline]
 pub(crate) fn hex_len(number: u64) -> usize {

@@ -111,6 +111,13 @@ impl Page {
         end.is_some()
     }
 
+    /// Makes a piece of text and appends it to `out`, behind what the page has.
+    pub(super) fn append(&mut self, out: &mut Vec<u8>, make: impl for<'p> FnOnce(Line<'p>) -> Line<'p>) {
+        let end = make(self.line().0).end();
+        self.keep(end);
+        self.pour(out);
+    }
+
     /// Whether it is to be poured out.
     #[inline]
     #[must_use]

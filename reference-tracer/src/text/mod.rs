@@ -68,7 +68,7 @@ pub struct TextSink {
     /// The thread whose call's line is still open, and how many columns it has on a screen.
     open: Option<(i32, usize)>,
     prefix: Prefix,
-    /// Where prefixes are made.
+    /// Where prefixes and durations are made.
     page: Page,
 }
 
@@ -161,9 +161,7 @@ impl TextSink {
     ) {
         self.end_call(out, at, name, args, result);
         if self.options.duration {
-            out.extend_from_slice(b" <");
-            digits::append(took / 1_000_000_000, out);
-            millionths(took / 1000, b'>', out);
+            self.page.append(out, |line| line.duration(took));
         }
         out.push(b'\n');
     }
@@ -313,19 +311,9 @@ impl TextSink {
     }
 
     fn prefix(&mut self, out: &mut Vec<u8>, at: Moment) {
-        let (line, _) = self.page.line();
-        let end = self.prefix.put(&self.options, line, at).end();
-        self.page.keep(end);
-        self.page.pour(out);
+        let (prefix, options) = (&mut self.prefix, &self.options);
+        self.page.append(out, |line| prefix.put(options, line, at));
     }
-}
-
-/// Appends a point, the microseconds of a time that is given in them, and what follows.
-#[inline]
-fn millionths(micros: u64, then: u8, out: &mut Vec<u8>) {
-    let mut text = [b'.', 0, 0, 0, 0, 0, 0, then];
-    text[1..7].copy_from_slice(&digits::last_six(micros));
-    out.extend_from_slice(&text);
 }
 
 /// Colors, as terminals of ECMA-48 take them ("SGR - SELECT GRAPHIC RENDITION").

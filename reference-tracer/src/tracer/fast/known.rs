@@ -70,8 +70,8 @@ impl Known {
 impl Fast {
     /// Tells the stubs of a process where it has memory now.
     pub(super) fn look_at_memory(&mut self, memory: &Memory, process: Tid) {
-        let maps = procfs::maps(process).unwrap_or_default();
-        if self.known.is_everything || self.known.add(&maps) {
+        let maps = || procfs::maps(process).unwrap_or_default();
+        if self.known.is_everything || self.known.add(&maps()) {
             self.tell_memory(memory);
         }
     }
