@@ -15,22 +15,19 @@ use super::FastError;
 use super::batch::Batch;
 use super::known::Known;
 use super::lanes::Chunk;
+use super::place;
 use super::sites::Sites;
 use super::threads::check_spare_base;
 use crate::tracer::code::{CodeError, map_at, system_call, unmap};
 use crate::tracer::deferred::Deferred;
 use crate::tracer::fast::Choice;
 
-/// Where stubs may lie: addresses that neither the kernel nor a program takes by itself, tried one after the other. They are above the shadow of
-/// an `AddressSanitizer` that is linked into the program (LLVM: `asan_mapping.h`, "Default `Linux/x86_64` mapping").
-const FIRST: u64 = 0x1100_0000_0000;
 /// Room for entries, as much as return parts have in proportion; only what is used takes memory.
 const ENTRIES: u64 = 2 * Areas::RETURNS;
 /// What is reserved: the addresses stay aligned to the areas' sizes.
 const RESERVED: u64 = ENTRIES + Areas::RETURNS;
 /// What `/proc/PID/maps` calls the rings: `/memfd:rltrace`.
 const NAME: &[u8] = b"rltrace\0";
-const TRIES: u64 = 16;
 /// Stubs begin at multiples of this.
 const ALIGN: u64 = 64;
 
@@ -146,9 +143,9 @@ impl Fast {
         common: impl FnOnce(&Areas) -> Result<Common, Unsupported>,
     ) -> Result<Self, FastError> {
         let access = libc::PROT_READ | libc::PROT_EXEC;
-        let mut at = Err(CodeError::NoRoom(Addr::new(FIRST)));
-        for index in 0..TRIES {
-            let wanted = Addr::new(FIRST + index * 2 * ENTRIES);
+        let maps = procfs::maps(stopped.tgid()).unwrap_or_default();
+        let mut at = Err(CodeError::NoRoom(Addr::new(place::ELSEWHERE)));
+        for wanted in place::candidates(&maps, RESERVED, ENTRIES) {
             at = map_at(stopped, arch, wanted, RESERVED, access);
             if at.is_ok() {
                 break;

@@ -13,6 +13,7 @@ mod glue;
 mod kinds;
 mod known;
 mod lanes;
+mod place;
 mod pump;
 mod raw;
 mod recorder;
