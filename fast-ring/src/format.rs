@@ -71,6 +71,8 @@ pub mod block {
 pub const WAIT: u64 = 0;
 /// [`header::ON_FULL`]: drop the record and count it.
 pub const DROP: u64 = 1;
+/// [`header::ON_FULL`]: wait for room without a system call, and make none to wake the consumer.
+pub const SPIN: u64 = 2;
 
 /// Set by the kernel in [`header::CONSUMER`] when that thread dies (`FUTEX_OWNER_DIED`, `get_robust_list(2)`).
 pub const CONSUMER_DIED: u64 = 0x4000_0000;

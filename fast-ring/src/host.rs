@@ -15,6 +15,10 @@ pub trait Host<W> {
     fn wait(&self, word: &W, seen: u32, at_most: Duration);
     /// Wakes all who sleep on `word`.
     fn wake(&self, word: &W);
+    /// Lets a little time pass without a system call, for a producer that is to [spin](crate::OnFull::Spin).
+    fn spin(&self) {
+        std::hint::spin_loop();
+    }
     /// The time, in ticks of the clock that stamps records. It does not go back.
     fn now(&self) -> u64;
 }

@@ -236,7 +236,11 @@ impl<'m, 'h, W: Word, H: Host<W>> Producer<'m, 'h, W, H> {
                 ring.word(GAVE_UP).store(beat.wrapping_add(1), Ordering::Relaxed);
                 return false;
             }
-            wait_a_while(self.host, ring.word(WAKE), seen);
+            if ring.spins() {
+                self.host.spin();
+            } else {
+                wait_a_while(self.host, ring.word(WAKE), seen);
+            }
         }
     }
 }

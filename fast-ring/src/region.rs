@@ -3,7 +3,7 @@
 use crate::consumer::Consumer;
 use crate::damage::Damage;
 use crate::format::{
-    BLOCK_WORDS, CONSUMER_DIED, CONSUMER_TID, DROP, MAGIC, WAIT, block,
+    BLOCK_WORDS, CONSUMER_DIED, CONSUMER_TID, DROP, MAGIC, SPIN, WAIT, block,
     header::{self, ASLEEP, BEAT, CONSUMER, ON_FULL, PATIENCE},
 };
 use crate::host::{Host, low};
@@ -47,6 +47,9 @@ pub enum OnFull {
     Wait,
     /// It goes on, and its lost records are counted.
     Drop,
+    /// It waits as with [`Wait`](OnFull::Wait), but makes no system call for it: for programs that would be killed for one. It keeps its
+    /// processor busy meanwhile, and does not wake a consumer that sleeps, which has to look by itself.
+    Spin,
 }
 
 /// Why memory is not a region.
@@ -206,12 +209,13 @@ impl<'m, W: Word> Region<'m, W> {
         let value = match on_full {
             OnFull::Wait => WAIT,
             OnFull::Drop => DROP,
+            OnFull::Spin => SPIN,
         };
         self.header.word(ON_FULL).store(value, Ordering::Relaxed);
     }
 
     /// From now on a producer that has filled a quarter of its ring, or waits for room, stores 0 into the
-    /// [word](Region::asleep_word) by which the consumer sleeps, and wakes who sleeps on it. For a consumer that sleeps in its own way, or on
+    /// [word](Region::asleep_word) by which the consumer sleeps, and wakes who sleeps on it, unless it is to [spin](OnFull::Spin). For a consumer that sleeps in its own way, or on
     /// several regions: after this it looks once more whether [`Consumer::unread`] is a quarter or more of any ring.
     pub fn fall_asleep(&self) {
         self.header.word(ASLEEP).store(1, Ordering::Relaxed);
@@ -344,6 +348,11 @@ impl<'m, W: Word> Ring<'m, W> {
         consumer & CONSUMER_TID != 0 && consumer & CONSUMER_DIED == 0
     }
 
+    /// Whether producers may make no system call.
+    pub(crate) fn spins(&self) -> bool {
+        self.header(ON_FULL).load(Ordering::Relaxed) == SPIN
+    }
+
     /// Makes a producer that waits look again. What it is to see was stored before.
     pub(crate) fn wake_producer(&self, host: &impl Host<W>) {
         W::fence();
@@ -361,7 +370,7 @@ impl<'m, W: Word> Ring<'m, W> {
     pub(crate) fn wake_consumer(&self, host: &impl Host<W>) {
         W::fence();
         let asleep = self.header(ASLEEP);
-        if low(asleep.load(Ordering::Relaxed)) != 0 {
+        if low(asleep.load(Ordering::Relaxed)) != 0 && !self.spins() {
             asleep.store(0, Ordering::Relaxed);
             host.wake(asleep);
         }

@@ -2,7 +2,9 @@
 //! by loom. It does not model a load that sees a *later* store of the other side: that a producer's words are not stored before the
 //! consumer has read what lay there is the argument of `LIMIT`'s release and acquire alone.
 
-use fast_ring::{Body, Fields, Host, Layout, Note, Outcome, Producer, Record, Region, Shape, Word, format};
+use fast_ring::{
+    Body, Fields, Host, Layout, Note, OnFull, Outcome, Producer, Record, Region, Shape, Word, format,
+};
 use loom::sync::atomic::{AtomicU64, fence};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -43,6 +45,9 @@ impl Host<Modelled> for Futex {
     fn wake(&self, _word: &Modelled) {
         let _guard = self.lock.lock().unwrap();
         self.woken.notify_all();
+    }
+    fn spin(&self) {
+        thread::yield_now();
     }
     fn now(&self) -> u64 {
         0
@@ -155,6 +160,32 @@ fn a_full_ring_loses_nothing_and_nobody_sleeps_for_ever() {
         read(&shared, 4, 3, &mut next);
         producer.join().unwrap();
         read(&shared, 4, 4, &mut next);
+    });
+}
+
+/// A producer that may make no system call wakes nobody: the consumer looks again and again.
+#[test]
+fn a_producer_that_spins_loses_nothing() {
+    model(2, || {
+        let shared = Shared::new(true);
+        shared.region().set_on_full(OnFull::Spin);
+        let producer = produce(&shared, move |producer| {
+            for number in 0..4 {
+                let outcome = producer.call(0, &body(&[number, !number])).unwrap();
+                assert_eq!(outcome, Outcome::Recorded);
+            }
+        });
+        let region = shared.region();
+        let mut consumer = region.ring(0).unwrap().consumer();
+        let mut next = 0;
+        while next < 4 {
+            consumer.drain(&shapes()[..], &shared.host, |record| {
+                assert_eq!(number(&record.unwrap()), next);
+                next += 1;
+            });
+            thread::yield_now();
+        }
+        producer.join().unwrap();
     });
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 struct Clock<'t> {
     now: Cell<u64>,
     waits: Cell<u64>,
+    spins: Cell<u64>,
     woken: Cell<u64>,
     meanwhile: RefCell<Box<dyn FnMut(u64) + 't>>,
 }
@@ -22,6 +23,7 @@ impl<'t> Clock<'t> {
         Clock {
             now: Cell::new(0),
             waits: Cell::new(0),
+            spins: Cell::new(0),
             woken: Cell::new(0),
             meanwhile: RefCell::new(Box::new(meanwhile)),
         }
@@ -37,6 +39,11 @@ impl Host<AtomicU64> for Clock<'_> {
     }
     fn wake(&self, _word: &AtomicU64) {
         self.woken.set(self.woken.get() + 1);
+    }
+    fn spin(&self) {
+        self.now.set(self.now.get() + 1_000_000);
+        self.spins.set(self.spins.get() + 1);
+        self.meanwhile.borrow_mut()(self.spins.get());
     }
     fn now(&self) -> u64 {
         self.now.get()
@@ -126,6 +133,41 @@ fn a_consumer_that_beats_is_waited_for_as_long_as_it_takes() {
     assert_eq!(producer.call(0, &RECORD), Ok(Outcome::Recorded));
     assert_eq!(clock.waits.get(), 1000);
     assert_eq!(quiet.woken.get(), 1, "a producer that waits is woken");
+}
+
+/// It waits as long as another would, but sleeps and wakes nobody.
+#[test]
+fn a_producer_that_spins_makes_no_system_call() {
+    let (words, layout) = memory();
+    let region = Region::create(&words, layout).unwrap();
+    region.attend(1, PATIENCE);
+    region.set_on_full(OnFull::Spin);
+    let mut consumer = region.ring(0).unwrap().consumer();
+    let quiet = Clock::new(|_| ());
+    let clock = Clock::new(|spins| {
+        if spins == 900 {
+            assert_eq!(
+                consumer.drain(&shapes()[..], &quiet, |record| assert!(record.is_ok())),
+                3
+            );
+        }
+    });
+    fill(&region, &clock);
+    region.fall_asleep();
+    let mut producer = region.ring(0).unwrap().producer(&clock);
+    for _ in 0..3 {
+        assert_eq!(producer.call(0, &RECORD), Ok(Outcome::Recorded));
+    }
+    assert_eq!(clock.spins.get(), 900);
+    // Now nobody drains, and the beat stands still.
+    assert_eq!(producer.call(0, &RECORD), Ok(Outcome::Lost));
+    assert_eq!(clock.now.get(), 900_000_000 + PATIENCE + 1_000_000);
+    assert_eq!((clock.waits.get(), clock.woken.get()), (0, 0));
+    assert_eq!(
+        words[format::header::ASLEEP / 8].load(Ordering::Relaxed),
+        1,
+        "it would have been woken"
+    );
 }
 
 /// What the kernel writes when a thread dies that has the word on its robust list.

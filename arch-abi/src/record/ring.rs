@@ -29,6 +29,8 @@ pub struct RingLayout {
     pub asleep: u32,
     /// What [`on_full`](Self::on_full) holds when records are to be dropped.
     pub drop: u32,
+    /// What it holds when threads are to wait without a system call.
+    pub spin: u32,
     pub consumer_tid: u32,
     pub consumer_died: u32,
     /// The longest wait, in nanoseconds.
@@ -79,6 +81,7 @@ impl From<&fast_ring::Layout> for RingLayout {
             beat: offset(header::BEAT),
             asleep: offset(header::ASLEEP),
             drop: mask(format::DROP),
+            spin: mask(format::SPIN),
             consumer_tid: mask(format::CONSUMER_TID),
             consumer_died: mask(format::CONSUMER_DIED),
             wait_at_most: format::WAIT_AT_MOST.subsec_nanos(),

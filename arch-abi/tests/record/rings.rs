@@ -104,6 +104,81 @@ fn nothing_is_lost_with_a_slow_consumer() {
     assert_eq!((order.calls, order.returns, consumer.lost()), (CALLS, CALLS, 0));
 }
 
+/// From now on a futex(2) of this thread on a word of `memory` kills the process. Its own go on.
+fn forbid_futex(memory: std::ops::Range<u64>) {
+    let half = |address: u64, shift| u32::try_from(address >> shift & u64::from(u32::MAX)).unwrap();
+    assert_eq!(half(memory.start, 32), half(memory.end, 32));
+    let load = |k| (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, k);
+    let skip = |test, otherwise, k| (libc::BPF_JMP | test | libc::BPF_K, 0, otherwise, k);
+    let end = |k| (libc::BPF_RET | libc::BPF_K, 0, 0, k);
+    // `struct seccomp_data`: the number at 0, the first argument's halves at 16 and 20.
+    let program = [
+        load(0),
+        skip(libc::BPF_JEQ, 6, u32::try_from(libc::SYS_futex).unwrap()),
+        load(20),
+        skip(libc::BPF_JEQ, 4, half(memory.start, 32)),
+        load(16),
+        skip(libc::BPF_JGE, 2, half(memory.start, 0)),
+        (
+            libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K,
+            1,
+            0,
+            half(memory.end, 0),
+        ),
+        end(libc::SECCOMP_RET_KILL_PROCESS),
+        end(libc::SECCOMP_RET_ALLOW),
+    ];
+    let mut filter = program.map(|(code, jt, jf, k)| libc::sock_filter {
+        code: u16::try_from(code).unwrap(),
+        jt,
+        jf,
+        k,
+    });
+    let filter = libc::sock_fprog {
+        len: u16::try_from(filter.len()).unwrap(),
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: the program is there for the call, and holds for this thread alone.
+    let made = unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+            | libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+    };
+    assert_eq!(made, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// A filter kills who calls futex(2) for a word of the region.
+#[test]
+fn a_thread_that_spins_makes_no_system_call() {
+    const CALLS: u64 = 20_000;
+    let numbers = Numbers::new(small());
+    numbers.world.region.set_on_full(OnFull::Spin);
+    let mut consumer = numbers.world.consumer(0);
+    let done = AtomicBool::new(false);
+    let mut order = Order::default();
+    let mut waited = 0;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            forbid_futex(numbers.world.memory());
+            let _inside = numbers.world.enter(0);
+            numbers.call(CALLS);
+            done.store(true, Ordering::Release);
+        });
+        while !done.load(Ordering::Acquire) {
+            numbers.world.region.beat();
+            numbers.world.region.fall_asleep();
+            // It reads only when the ring is full.
+            if numbers.world.block(0)[WAITING / 8].load(Ordering::Relaxed) != 0 {
+                waited += 1;
+                order.drain(&numbers, &mut consumer);
+            }
+            std::thread::yield_now();
+        }
+    });
+    order.drain(&numbers, &mut consumer);
+    assert!(waited > 10, "{waited}");
+    assert_eq!((order.calls, order.returns, consumer.lost()), (CALLS, CALLS, 0));
+}
+
 #[test]
 fn positions_wrap() {
     for before in (8..400).step_by(24) {

@@ -416,6 +416,12 @@ impl World {
         &self.words[at..at + format::BLOCK_WORDS]
     }
 
+    /// The addresses of the region.
+    pub(crate) fn memory(&self) -> std::ops::Range<u64> {
+        let range = self.words.as_ptr_range();
+        range.start as u64..range.end as u64
+    }
+
     /// A word of the header.
     pub(crate) fn header(&self, offset: usize) -> &'static AtomicU64 {
         &self.words[offset / 8]

@@ -243,7 +243,7 @@ pub(super) fn check_ring(ring: &RingLayout) -> Result<(), Unsupported> {
         .iter()
         .all(|end| end >> (16 - ring.capture_bits.min(16)) == 0);
     let small = offsets.iter().all(|offset| offset % 8 == 0 && *offset < 4096);
-    (fits && mask && ends && small && ring.wait_at_most < 1_000_000_000 && ring.drop < 1 << 31)
+    (fits && mask && ends && small && ring.wait_at_most < 1_000_000_000 && ring.drop.max(ring.spin) < 1 << 31)
         .then_some(())
         .ok_or(Unsupported::Ring)
 }

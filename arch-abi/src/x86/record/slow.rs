@@ -115,6 +115,8 @@ impl Writer<'_> {
         let awake = self.b.label();
         self.b.asm.cmp(dword_ptr(rdi + self.ring.asleep), 1)?;
         self.b.asm.jne(self.b.code(awake))?;
+        self.spins()?;
+        self.b.asm.je(self.b.code(awake))?;
         self.b.asm.mov(dword_ptr(rdi + self.ring.asleep), 0)?;
         let cleared = self.b.here()?;
         self.b
@@ -127,6 +129,12 @@ impl Writer<'_> {
         self.b.bind(awake)?;
         self.b.stay(Interruption::Signal, (cleared, awake)); // nobody else would wake the consumer
         Ok(())
+    }
+
+    /// Compares, with the header in `rdi`, whether no system call is to be made.
+    fn spins(&mut self) -> Made {
+        let spin = i32::try_from(self.ring.spin).unwrap_or(2);
+        Ok(self.b.asm.cmp(qword_ptr(rdi + self.ring.on_full), spin)?)
     }
 
     /// Step 2. From here to where the note is published, an interrupted thread begins again.
@@ -223,6 +231,12 @@ impl Writer<'_> {
         self.b.asm.mov(r8, rcx)?;
         self.b.asm.mov(r9, rax)?;
         self.b.bind(sleep)?;
+        let futex = self.b.label();
+        self.spins()?;
+        self.b.asm.jne(self.b.code(futex))?;
+        self.b.asm.pause()?;
+        self.b.asm.jmp(self.b.code(self.wait))?;
+        self.b.bind(futex)?;
         self.futex_wait()
     }
 
