@@ -56,7 +56,13 @@ pub enum NoEnvoy {
         #[source]
         source: io::Error,
     },
-    /// No thread of the process can be stopped at once: all are stopped already, or asleep where nothing interrupts them.
+    /// The thread is under a seccomp filter, which may kill its process for clone(2), or for what else an envoy is there for.
+    #[error("tid {tid} is under a seccomp filter, which may forbid what is needed")]
+    Filtered {
+        /// The thread.
+        tid: Tid,
+    },
+    /// No thread of the process can be stopped at once: all are stopped already, asleep where nothing interrupts them, or under a seccomp filter.
     #[error("pid {pid} has no thread that can be interrupted")]
     NobodyRuns {
         /// The process.
@@ -94,6 +100,9 @@ impl Envoy {
     /// # Errors
     /// See [`NoEnvoy`].
     pub fn from(stopped: &Stopped) -> Result<Self, NoEnvoy> {
+        if procfs::Status::of(stopped.tid())?.seccomp != 0 {
+            return Err(NoEnvoy::Filtered { tid: stopped.tid() });
+        }
         let NewThread { tid, own } = remote::make_thread(stopped)?.map_err(|value| NoEnvoy::Clone {
             pid: stopped.tgid(),
             source: io::Error::from_raw_os_error(i32::try_from(-value).unwrap_or(libc::EAGAIN)),
@@ -160,12 +169,15 @@ impl Drop for Envoy {
     }
 }
 
-/// A thread that can be interrupted at once: not the leader if that can be.
+/// A thread that can be interrupted at once and is under no filter: not the leader if that can be.
 // QUIRK leader-of-an-exec: who waits for the leader alone, by its id, is not woken when another thread executes a program and takes that id
 // over: the leader has the other's id when it wakes its tracer. Seen: Linux 6.18. Source: fs/exec.c, de_thread; kernel/exit.c,
 // pid_child_should_wake. Drop when: unknown. Test: tests/tests/attach.rs, a_target_that_executes_itself.
 fn host(tgid: Tid) -> Option<Tid> {
-    let can_stop = |tid: &Tid| Stat::of(*tid).is_ok_and(|stat| matches!(stat.state, 'R' | 'S'));
+    // Who is under a filter cannot make an envoy, and is not to be stopped for nothing.
+    let is_free = |tid: Tid| procfs::Status::of(tid).is_ok_and(|status| status.seccomp == 0);
+    let can_stop =
+        |tid: &Tid| Stat::of(*tid).is_ok_and(|stat| matches!(stat.state, 'R' | 'S')) && is_free(*tid);
     let threads = procfs::threads(tgid).ok()?;
     let mut candidates = threads.into_iter().filter(can_stop);
     let first = candidates.next()?;

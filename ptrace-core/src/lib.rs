@@ -15,6 +15,7 @@ mod options;
 pub mod procfs;
 mod reaper;
 mod remote;
+mod restart;
 mod rseq;
 mod session;
 mod spawn;

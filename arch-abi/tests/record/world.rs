@@ -320,6 +320,9 @@ fn behind(at: Addr, bytes: usize) -> Addr {
     Addr::new((at.get() + bytes as u64).next_multiple_of(64))
 }
 
+/// How many worlds there have been, and one.
+static WORLDS: AtomicU64 = AtomicU64::new(1);
+
 /// Bytes of the area of entries.
 const ENTRIES: u64 = 1 << 20;
 
@@ -327,7 +330,6 @@ impl World {
     pub(crate) fn new(layout: Layout) -> World {
         prepare_process();
         // Near the code that calls, each at a place of its own: jumps further than some 64 GiB take a few cycles more.
-        static WORLDS: AtomicU64 = AtomicU64::new(1);
         let near = World::new as *const () as u64 + (WORLDS.fetch_add(1, Ordering::Relaxed) << 28);
         let room = map(
             near & !0xfff,
