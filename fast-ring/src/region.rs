@@ -214,6 +214,12 @@ impl<'m, W: Word> Region<'m, W> {
         self.header.word(ON_FULL).store(value, Ordering::Relaxed);
     }
 
+    /// Whether producers make no system call: [`OnFull::Spin`].
+    #[must_use]
+    pub fn spins(&self) -> bool {
+        self.header.word(ON_FULL).load(Ordering::Relaxed) == SPIN
+    }
+
     /// From now on a producer that has filled a quarter of its ring, or waits for room, stores 0 into the
     /// [word](Region::asleep_word) by which the consumer sleeps, and wakes who sleeps on it, unless it is to [spin](OnFull::Spin). For a consumer that sleeps in its own way, or on
     /// several regions: after this it looks once more whether [`Consumer::unread`] is a quarter or more of any ring.

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::procfs;
 use crate::stopped::Stopped;
 
-/// What a system call leaves as its result that is to be made again, if no handler runs (`include/linux/errno.h`): by restart_syscall(2),
+/// What a system call leaves as its result that is to be made again, if no handler runs (`include/linux/errno.h`): by `restart_syscall(2)`,
 /// or as it was.
 const ERESTART_RESTARTBLOCK: i64 = -516;
 const ERESTARTNOHAND: i64 = -514;

@@ -7,8 +7,8 @@ use std::time::Instant;
 use arch_abi::Arch;
 use ptrace_core::{AttachError, Command, Error, Haste, SpawnError, Stop, Stopped, Tid};
 
+use super::filtered::{may_call, spare};
 use super::leave::{Held, fitness};
-use super::lifecycle::may_call;
 use super::prepare::Prepared;
 use super::space::Space;
 use super::thread::SharedSpace;
@@ -135,7 +135,8 @@ impl Tracer {
             let best = (0..asked.len()).max_by_key(|&index| fitness(&asked[index].0, asked[index].1));
             rest.extend(best.map(|index| asked.swap_remove(index)));
         }
-        for (stopped, _) in asked {
+        for (stopped, stop) in asked {
+            spare(&stopped, stop);
             self.resume_watched(stopped)?;
         }
         rest.extend(others);
@@ -149,7 +150,10 @@ impl Tracer {
         }
         for (stopped, stop) in rest {
             match stop {
-                Stop::Interrupt => self.resume_watched(stopped)?,
+                Stop::Interrupt => {
+                    spare(&stopped, stop);
+                    self.resume_watched(stopped)?;
+                }
                 other => self.on_stop(stopped, other)?,
             }
         }

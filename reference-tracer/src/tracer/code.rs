@@ -7,6 +7,7 @@ use breakpoint::{CodeMemory, CopySpace};
 use ptrace_core::{Memory, MemoryError, Stopped, procfs};
 
 use super::deferred::Deferred;
+use super::filtered::may_call;
 
 /// The code of a process, in the name of one of its stopped threads.
 pub(super) struct Code<'a> {
@@ -45,7 +46,7 @@ pub(super) enum CodeError {
     #[error("no handler is known for this machine")]
     NoGuard,
     /// System calls may not be made in its name.
-    #[error("a seccomp filter may forbid the process to map memory")]
+    #[error("a seccomp filter may forbid the process what is needed")]
     Forbidden,
 }
 
@@ -176,8 +177,11 @@ pub(super) fn map_file(stopped: &Stopped, arch: Arch, fd: u64, len: u64) -> Resu
     system_call(stopped, arch.abi().system_calls().mmap, args).map(Addr::new)
 }
 
-/// A system call in the thread's name; its failure is an error.
+/// A system call in the thread's name; its failure is an error, and that a filter might kill the process for it.
 pub(super) fn system_call(stopped: &Stopped, number: u64, args: [u64; 6]) -> Result<u64, CodeError> {
+    if !may_call(stopped.tid()) {
+        return Err(CodeError::Forbidden);
+    }
     let value = stopped.remote_syscall(number, args)?;
     if (-4095..0).contains(&value) {
         let errno = i32::try_from(-value).unwrap_or(libc::EINVAL);

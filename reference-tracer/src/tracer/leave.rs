@@ -15,6 +15,7 @@ use super::Tracer;
 use super::arrive::is_asleep;
 use super::code::unmap;
 use super::fast::Pass;
+use super::filtered::spare;
 use super::lifecycle::Birth;
 use super::sigtrap::block_sigtrap;
 use super::space::Space;
@@ -150,6 +151,7 @@ impl Tracer {
     /// Gives a thread the signals and the mask that it would have without us. The mask comes last: while SIGTRAP is
     /// really blocked, it cannot be found at a trap.
     fn give_back(&mut self, stopped: Stopped, stop: Stop) -> (Stopped, Option<Signal>) {
+        spare(&stopped, stop);
         let (stopped, mut signal) = self.signal_to_keep(stopped, stop);
         let thread = self.threads.get(&stopped.tid());
         if thread.is_some_and(|thread| thread.blocks_sigtrap) {

@@ -7,6 +7,7 @@ use ptrace_core::{Error, ExitStatus, SigInfo, Stopped, Tid, procfs};
 
 use super::code::CodeError;
 use super::fast::{FastError, Pass};
+use super::filtered::may_call;
 use super::reporter::Reporter;
 use super::sent::send_at_start;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
@@ -371,10 +372,4 @@ fn leave_child(stopped: &Stopped, from: Inheritance) {
     }
     space.clean(stopped);
     space.clear_away(stopped);
-}
-
-/// Whether system calls may be made in the name of a process: one with a seccomp filter may be killed
-/// for them.
-pub(super) fn may_call(tgid: Tid) -> bool {
-    procfs::Status::of(tgid).is_ok_and(|status| status.seccomp == 0)
 }

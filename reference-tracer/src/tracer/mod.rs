@@ -9,6 +9,7 @@ mod clock;
 mod code;
 mod deferred;
 mod fast;
+mod filtered;
 mod guard;
 mod hits;
 mod leave;
@@ -49,6 +50,7 @@ use crate::selection::Selection;
 use crate::summary::Report;
 pub use fast::{Engine, RecordOptions};
 use fast::{Pass, Recorder};
+use filtered::spare;
 use hits::Buffers;
 use lifecycle::Inheritance;
 pub(crate) use linkage::chain;
@@ -207,6 +209,8 @@ pub struct Tracer {
     pace: Option<Pace>,
     /// The thread that stopped last, and how often in a row.
     run_of_stops: (Option<Tid>, u32),
+    /// When processes were looked at for filters.
+    filters_look: filtered::Look,
     notes: Vec<String>,
 }
 
@@ -262,6 +266,7 @@ impl Tracer {
             ticker: None,
             pace: None,
             run_of_stops: (None, 0),
+            filters_look: filtered::Look::default(),
             notes: Vec::new(),
         }
     }
@@ -367,6 +372,7 @@ impl Tracer {
             if !self.recorder.is_active() {
                 return self.session.wait();
             }
+            self.look_for_filters();
             let read = self.drain(Pass::Settled);
             if self.recorder.keep_busy(read) {
                 // A realtime tracer that reads without a pause would keep everything else from its CPU.
@@ -441,6 +447,9 @@ impl Tracer {
     fn dispatch(&mut self, stopped: Stopped, stop: Stop) -> Result<(), Error> {
         if self.due_sigtraps > 0 {
             self.release_due_sigtrap(&stopped);
+        }
+        if stop != Stop::SignalDelivery(Signal::SIGTRAP) {
+            spare(&stopped, stop);
         }
         match stop {
             Stop::SignalDelivery(Signal::SIGTRAP) => self.on_trap(stopped),

@@ -14,7 +14,7 @@ use super::Tracer;
 use super::code::unmap;
 use super::deferred::{Deferred, NEAR};
 use super::fast::{Choice, FastError};
-use super::lifecycle::may_call;
+use super::filtered::may_call;
 use super::linkage::{Note, chain};
 use super::space::Space;
 

@@ -29,10 +29,15 @@ pub(crate) enum Watched {
     Mask,
     /// A mask of 32 signals.
     OldMask,
+    /// As prctl(2): none, but it may install a seccomp filter.
+    Prctl,
+    /// None, but it installs a seccomp filter.
+    Filter,
 }
 
-/// The functions of C libraries that may change or tell the disposition or the mask of signals.
-pub(crate) const WATCHED: [(&str, Watched); 15] = [
+/// The functions of C libraries that may change or tell the disposition or the mask of signals, and those that may install
+/// a filter of system calls.
+pub(crate) const WATCHED: [(&str, Watched); 17] = [
     ("sigaction", Watched::Signal),
     ("__sigaction", Watched::Signal),
     ("signal", Watched::Signal),
@@ -48,6 +53,8 @@ pub(crate) const WATCHED: [(&str, Watched); 15] = [
     ("pthread_sigmask", Watched::Mask),
     ("sigblock", Watched::OldMask),
     ("sigsetmask", Watched::OldMask),
+    ("prctl", Watched::Prctl),
+    ("seccomp_load", Watched::Filter),
 ];
 
 impl Watched {
@@ -58,12 +65,13 @@ impl Watched {
             Self::Signal => argument(0).is_none_or(|signal| signal & 0xffff_ffff == sigtrap()),
             Self::Mask => blocks || argument(1).is_none_or(|set| set != 0 && names_sigtrap(memory, set)),
             Self::OldMask => true,
+            Self::Prctl | Self::Filter => false,
         }
     }
 }
 
 /// The first arguments of a function that begins at these registers, if they are words.
-fn argument(regs: &Regs, memory: &Memory, n: usize) -> Option<u64> {
+pub(super) fn argument(regs: &Regs, memory: &Memory, n: usize) -> Option<u64> {
     let abi = regs.abi();
     if let Some(&reg) = abi.regs().call_args.get(n) {
         return Some(regs.get(reg));

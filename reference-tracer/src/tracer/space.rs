@@ -27,7 +27,7 @@ pub(super) struct Role {
     pub(super) function: Option<Function>,
     /// The dynamic linker tells here that its list of objects changes.
     pub(super) link_map: bool,
-    /// A function begins here that may concern SIGTRAP.
+    /// A function begins here that may concern SIGTRAP, or system calls in the process' name.
     pub(super) watched: Option<Watched>,
     /// The program's entry point, when there is nothing earlier to wait for.
     pub(super) program_entry: bool,

@@ -2,8 +2,9 @@
 
 use arch_abi::{Addr, Regs};
 use breakpoint::{StepOver, TrapId};
-use ptrace_core::{Error, Signal, Stopped};
+use ptrace_core::{Error, Signal, Stop, Stopped};
 
+use super::filtered::spare;
 use super::hits::Hit;
 use super::linkage::chain;
 use super::sigtrap::{WATCHED_CALLS, Watched};
@@ -75,6 +76,12 @@ impl Tracer {
         let watched = |watched: Watched| watched.concerns_sigtrap(regs, &hit.space.memory, blocks);
         if role.watched.is_some_and(watched) {
             hit.thread.watched_calls = WATCHED_CALLS;
+        }
+        if role
+            .watched
+            .is_some_and(|watched| watched.restricts(regs, &hit.space.memory))
+        {
+            hit.space.restrict(stopped.tgid());
         }
         drop(shared);
         self.follow_objects(&stopped, space, role);
@@ -195,6 +202,7 @@ impl Tracer {
             stopped.set_pc(at)?;
             return resume(stopped, None);
         }
+        spare(&stopped, Stop::SignalDelivery(Signal::SIGTRAP));
         if self.keep_sent_sigtrap(&stopped) {
             return resume(stopped, None);
         }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::*;
 use nix::sys::signal::Signal;
 use rltrace_tests::visits::saw_right_calls;
-use rltrace_tests::{NOTHING, Running};
+use rltrace_tests::{NOTHING, Running, wait_for};
 
 fn refuses() -> PathBuf {
     calling("refuses.c")
@@ -18,9 +18,8 @@ fn programs_that_restrict_themselves() {
     restricted(&["futex", "everything"], &["errno"]);
 }
 
-/// A thread whose ring is full waits by futex(2).
+/// A thread whose ring is full waits without a system call.
 #[test]
-#[ignore = "a limit of the engine: a program that is killed for futex(2) is killed when its ring is full"]
 fn programs_that_may_not_wait() {
     restricted(&["futex", "everything", "strict"], &["kill"]);
 }
@@ -52,7 +51,7 @@ fn restricted_programs() {
             traced.assert(calls == 1010, &format!("{what} {how}: {calls} calls of 1010"));
         }
     }
-    for what in ["memory", "memfd", "prctl", "futex", "files"] {
+    for what in ["memory", "memfd", "prctl", "futex", "files", "everything"] {
         for how in ["errno", "kill"] {
             let mut command = Command::new(refuses());
             let mut target = Running::start(command.args([what, how, "wait"]).stdin(Stdio::piped()));
@@ -65,4 +64,55 @@ fn restricted_programs() {
             assert_eq!(target.finish().expect_success().out(), "ready\ndone\n");
         }
     }
+}
+
+/// Restricts itself while it is traced, whose rings are full then, and is left.
+fn restricts_itself_and_is_left(engine: &str, on_full: &str, what: &str, how: &str) {
+    let mut command = Command::new(refuses());
+    let mut target = Running::start(command.args([what, how, "later"]).stdin(Stdio::piped()));
+    let mut input = target.stdin().expect("a pipe");
+    let mut say = |byte: &[u8]| std::io::Write::write_all(&mut input, byte).expect("it reads");
+    target.wait_for_out("ready");
+    let rltrace = Rltrace::new().engine(engine).filter("callee").ends_of_trace();
+    let rltrace = rltrace.args(["--ring", "64K", "--on-full", on_full, "-D", "debug"]);
+    let mut rltrace = rltrace.pid(target.pid()).start(NOTHING);
+    rltrace.wait_for("callee(");
+    say(b"1");
+    target.wait_for_out("restricted");
+    if how == "quietly" && engine == "fast" {
+        wait_for("the filter is seen", || {
+            rltrace.running.err_so_far().contains("under a seccomp filter")
+        });
+    }
+    say(b"2");
+    target.wait_for_out("called");
+    let traced = rltrace.end_by(Signal::SIGTERM);
+    saw_right_calls(&traced);
+    let who = format!("{engine} {on_full} {what} {how}");
+    assert!(!target.ended(), "{who}: {}\n{}", target.said(), traced.tail());
+    drop(input);
+    let run = target.finish();
+    assert_eq!(
+        run.expect_success().out(),
+        "ready\nrestricted\ncalled\ndone\n",
+        "{who}"
+    );
+}
+
+#[test]
+fn programs_that_restrict_themselves_are_left() {
+    for what in ["futex", "everything"] {
+        for on_full in ["wait", "drop"] {
+            restricts_itself_and_is_left("fast", on_full, what, "kill");
+        }
+        restricts_itself_and_is_left("trap", "wait", what, "kill");
+        restricts_itself_and_is_left("fast", "wait", what, "errno");
+    }
+}
+
+/// A filter that was not seen to come is found.
+#[test]
+fn programs_that_restrict_themselves_quietly() {
+    restricts_itself_and_is_left("fast", "wait", "everything", "quietly");
+    restricts_itself_and_is_left("trap", "wait", "everything", "quietly");
 }

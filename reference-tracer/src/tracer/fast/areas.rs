@@ -113,6 +113,8 @@ pub(in crate::tracer) struct Fast {
     name: Addr,
     /// Where the process has memory, as its stubs know it.
     pub(super) known: Known,
+    /// Whether stubs are to make no system call.
+    is_restricted: bool,
 }
 
 impl Fast {
@@ -174,6 +176,7 @@ impl Fast {
             left_over: FxHashMap::default(),
             name,
             known: Known::default(),
+            is_restricted: false,
         })
     }
 
@@ -233,9 +236,29 @@ impl Fast {
         let layout = Chunk::layout(recorder.options.ring)?;
         let patience = recorder.patience(&choice.reporter.clock);
         let chunk = Chunk::make(stopped, self.name, layout, recorder.options.on_full, patience)?;
+        if self.is_restricted {
+            chunk.restrict();
+        }
         recorder.attend(&chunk);
         self.chunks.push(chunk);
         Ok(())
+    }
+
+    /// Stubs make no system call any more. Gives whether that is new.
+    pub(in crate::tracer) fn restrict(&mut self, memory: &Memory) -> bool {
+        if std::mem::replace(&mut self.is_restricted, true) {
+            return false;
+        }
+        for chunk in &self.chunks {
+            chunk.restrict();
+        }
+        self.ask_nothing(memory);
+        true
+    }
+
+    /// Whether that was said.
+    pub(in crate::tracer) fn is_restricted(&self) -> bool {
+        self.is_restricted
     }
 
     /// The stub of a call point whose slot is at `slot`, which is made if there is none. See [`write_stubs`](Self::write_stubs).

@@ -76,6 +76,12 @@ impl Fast {
         }
     }
 
+    /// Stubs ask the kernel for nothing any more.
+    pub(super) fn ask_nothing(&mut self, memory: &Memory) {
+        self.known = Known::everything();
+        self.tell_memory(memory);
+    }
+
     /// A stub has looked at `at` in vain.
     pub(super) fn looked_in_vain(&mut self, memory: &Memory, at: Addr) {
         if self.known.miss(at) {

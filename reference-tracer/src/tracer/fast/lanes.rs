@@ -54,6 +54,7 @@ pub(super) struct Chunk {
     region: Region<'static>,
     /// Where it lies in those processes.
     at: Addr,
+    on_full: OnFull,
     /// There as long as this is.
     alive: Arc<()>,
     /// The rings that no thread uses.
@@ -113,6 +114,7 @@ impl Chunk {
             words,
             region,
             at,
+            on_full,
             alive: Arc::default(),
             free: (1..=RINGS).rev().collect::<Vec<_>>().into(),
         })
@@ -131,6 +133,16 @@ impl Chunk {
     /// The shared memory, and what is there as long as it is used for this.
     pub(super) fn region(&self) -> (Region<'static>, Weak<()>) {
         (self.region, Arc::downgrade(&self.alive))
+    }
+
+    /// Threads that record here make no system call for it any more. Where they were to drop what has no room they still do, and nothing is
+    /// waited for: a patience of 0.
+    pub(super) fn restrict(&self) {
+        if self.on_full == OnFull::Drop {
+            self.region
+                .attend(nix::unistd::gettid().as_raw().unsigned_abs(), 0);
+        }
+        self.region.set_on_full(OnFull::Spin);
     }
 
     /// The control block of the ring that no thread owns.

@@ -14,6 +14,9 @@ use crate::sys;
 /// How often it shows that, and how late what is recorded is read where there is little of it.
 const BEAT: Duration = Duration::from_millis(50);
 
+/// How late it is read where a full ring wakes nobody.
+const OFTEN: Duration = Duration::from_millis(1);
+
 /// How long a thread whose ring is full waits while nothing shows that its tracer runs. The tracer's death is told by the kernel, at
 /// once: this is for one that was stopped, and long enough for one that gets no CPU on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -84,8 +87,14 @@ fn run(shared: &Shared, waker: &Waker) {
             thread::park_timeout(BEAT);
             continue;
         }
+        // Nobody wakes it for the others.
+        let at_most = if regions.iter().any(Region::spins) {
+            OFTEN
+        } else {
+            BEAT
+        };
         let words: Vec<_> = regions.iter().map(Region::asleep_word).collect();
-        sys::futex_wait_any(&words, 1, BEAT);
+        sys::futex_wait_any(&words, 1, at_most);
         if shared.armed.swap(false, Ordering::SeqCst) {
             waker.wake();
         }
