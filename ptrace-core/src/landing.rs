@@ -11,8 +11,8 @@ use std::path::Path;
 
 use arch_abi::{Addr, Arch, Interrupted, LANDING_LEN, Landing};
 
+use crate::instruction::note_instruction;
 use crate::procfs;
-use crate::remote;
 use crate::stopped::Stopped;
 
 /// How many pieces are looked at.
@@ -77,7 +77,7 @@ impl Room {
             .find(|m| m.name == "[vdso]" && m.readable && m.executable && m.size() <= MAX_VDSO)?;
         let mut image = vec![0; usize::try_from(vdso.size()).ok()?];
         stopped.memory().read_exact(vdso.start, &mut image).ok()?;
-        remote::note_instruction(stopped, arch, vdso.start, &image);
+        note_instruction(stopped, arch, vdso.start, &image);
         Self::past_image(vdso.start, &image)
     }
 

@@ -8,6 +8,7 @@ mod envoy;
 mod error;
 mod host;
 mod id;
+mod instruction;
 mod landing;
 mod loan;
 mod memory;

@@ -4,6 +4,7 @@ use arch_abi::Regs;
 
 use crate::error::Error;
 use crate::procfs;
+use crate::remote::signed;
 use crate::stopped::Stopped;
 
 /// What a system call leaves as its result that is to be made again, if no handler runs (`include/linux/errno.h`): by `restart_syscall(2)`,
@@ -24,33 +25,19 @@ impl Stopped {
     // arch/x86/kernel/signal.c, arch_do_signal_or_restart; fs/select.c, do_restart_poll. Drop when: unknown. Test: ptrace-core/tests/filtered.rs, a_poll_is_made_again.
     pub fn restart_whole(&self) -> Result<bool, Error> {
         let mut regs = self.regs()?;
-        let layout = regs.abi().regs();
-        if result(&regs) != ERESTART_RESTARTBLOCK || !is_restarted(&regs) {
+        if !is_restarted(&regs) || procfs::Status::of(self.tid())?.seccomp == 0 {
             return Ok(false);
         }
-        if procfs::Status::of(self.tid())?.seccomp == 0 {
-            return Ok(false);
-        }
-        regs.set(layout.syscall_ret, ERESTARTNOHAND.cast_unsigned());
+        let result = regs.abi().regs().syscall_ret;
+        regs.set(result, ERESTARTNOHAND.cast_unsigned());
         self.set_regs(&regs)?;
         Ok(true)
     }
 }
 
-/// The result of a system call, as wide as the thread's registers are.
-fn result(regs: &Regs) -> i64 {
-    signed(regs, regs.get(regs.abi().regs().syscall_ret))
-}
-
-/// Whether a system call brought the thread here, that the kernel may restart.
+/// Whether a system call brought the thread here, that the kernel is to restart so.
 fn is_restarted(regs: &Regs) -> bool {
-    signed(regs, regs.get(regs.abi().regs().syscall_nr)) >= 0
-}
-
-fn signed(regs: &Regs, value: u64) -> i64 {
-    if regs.abi().word_size() == 8 {
-        return value.cast_signed();
-    }
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    i32::from_le_bytes([a, b, c, d]).into()
+    let (layout, word) = (regs.abi().regs(), regs.abi().word_size());
+    let value = |reg| signed(regs.get(reg), word);
+    value(layout.syscall_ret) == ERESTART_RESTARTBLOCK && value(layout.syscall_nr) >= 0
 }

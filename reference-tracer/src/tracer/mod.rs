@@ -8,6 +8,7 @@ mod backtrace;
 mod clock;
 mod code;
 mod deferred;
+mod end;
 mod fast;
 mod filtered;
 mod guard;
@@ -33,8 +34,6 @@ mod ticker;
 mod trap;
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use arch_abi::Arch;
 use nix::errno::Errno;
@@ -47,7 +46,7 @@ use crate::objects::{Kept, ObjectStore};
 use crate::output::OutputError;
 use crate::proto::Prototypes;
 use crate::selection::Selection;
-use crate::summary::Report;
+pub use end::{Leave, Left, Outcome, Waker};
 pub use fast::{Engine, RecordOptions};
 use fast::{Pass, Recorder};
 use filtered::spare;
@@ -81,86 +80,6 @@ pub struct TraceOptions {
     pub demangle: bool,
     /// How calls are recorded inside the programs, if they are.
     pub record: RecordOptions,
-}
-
-/// What leads to the end of a trace, from other threads.
-#[derive(Debug, Clone, Default)]
-pub struct Leave(Arc<AtomicI32>);
-
-/// In [`Leave`]: the time is over.
-const TIME: i32 = -1;
-
-/// Why a trace ended before its processes did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Left {
-    /// This signal asked for it.
-    Signal(Signal),
-    /// It has lasted as long as it should.
-    Time,
-    /// As many calls were seen as should be.
-    Limit,
-    /// What is seen cannot be written.
-    Output,
-}
-
-impl Leave {
-    /// Asks the tracer to leave because of `signal`; wake its session after.
-    pub fn ask(&self, signal: Signal) {
-        // The first signal counts: a second Ctrl-C changes nothing.
-        let first = |now: i32| (now <= 0).then_some(signal.raw());
-        let _: Result<i32, i32> = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, first);
-    }
-
-    /// Asks the tracer to leave because its time is over; wake its session after.
-    pub fn time_is_over(&self) {
-        let order = Ordering::SeqCst;
-        let _: Result<i32, i32> = self.0.compare_exchange(0, TIME, order, order);
-    }
-
-    fn asked(&self) -> Option<Left> {
-        match self.0.load(Ordering::SeqCst) {
-            0 => None,
-            TIME => Some(Left::Time),
-            signal => Some(Left::Signal(Signal::new(signal))),
-        }
-    }
-}
-
-/// Wakes a [`Tracer`] that is to leave, whatever it waits for.
-#[derive(Debug, Clone)]
-pub struct Waker {
-    session: ptrace_core::Waker,
-    calls: ptrace_core::Waker,
-}
-
-impl Waker {
-    /// Wakes it where it waits for its tracees; what else it waits for goes on.
-    pub fn look(&self) {
-        self.session.wake();
-    }
-
-    /// Wakes it.
-    pub fn wake(&self) {
-        self.session.wake();
-        self.calls.wake();
-    }
-}
-
-/// How a trace ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// How the command ended; `None` if there was none, or it runs on.
-    pub command: Option<ExitStatus>,
-    /// Why the tracer left.
-    pub left: Option<Left>,
-    /// How many calls were seen.
-    pub calls: u64,
-    /// The summary, if one was asked for.
-    pub summary: Option<Report>,
-    /// Whether a part of the trace could not be written, which was told.
-    pub lost: bool,
-    /// Lines for the user, such as why nothing was seen.
-    pub notes: Vec<String>,
 }
 
 /// A process under trace.
