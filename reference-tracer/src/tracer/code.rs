@@ -7,7 +7,7 @@ use breakpoint::{CodeMemory, CopySpace};
 use ptrace_core::{Memory, MemoryError, Stopped, procfs};
 
 use super::deferred::Deferred;
-use super::filtered::may_call;
+use super::filtered::is_filtered;
 
 /// The code of a process, in the name of one of its stopped threads.
 pub(super) struct Code<'a> {
@@ -179,7 +179,7 @@ pub(super) fn map_file(stopped: &Stopped, arch: Arch, fd: u64, len: u64) -> Resu
 
 /// A system call in the thread's name; its failure is an error, and that a filter might kill the process for it.
 pub(super) fn system_call(stopped: &Stopped, number: u64, args: [u64; 6]) -> Result<u64, CodeError> {
-    if !may_call(stopped.tid()) {
+    if is_filtered(stopped.tid()) {
         return Err(CodeError::Forbidden);
     }
     let value = stopped.remote_syscall(number, args)?;

@@ -27,6 +27,11 @@ pub(super) fn may_call(tid: Tid) -> bool {
     procfs::Status::of(tid).is_ok_and(|status| status.seccomp == 0)
 }
 
+/// Whether a thread is under a filter. One that has died meanwhile is not.
+pub(super) fn is_filtered(tid: Tid) -> bool {
+    procfs::Status::of(tid).is_ok_and(|status| status.seccomp != 0)
+}
+
 /// Sees to it that going on does not kill a thread that this stop may have taken out of a system call.
 pub(super) fn spare(stopped: &Stopped, stop: Stop) {
     if matches!(stop, Stop::Interrupt | Stop::SignalDelivery(_) | Stop::Group(_)) {
@@ -82,7 +87,7 @@ impl Tracer {
         }
         for (&tgid, process) in &self.processes {
             let mut space = process.space.borrow_mut();
-            if space.fast.as_ref().is_some_and(|fast| !fast.is_restricted()) && !may_call(tgid) {
+            if space.fast.as_ref().is_some_and(|fast| !fast.is_restricted()) && is_filtered(tgid) {
                 space.restrict(tgid);
             }
         }
