@@ -5,7 +5,7 @@ use crate::format::LONGEST_RECORD;
 use crate::format::block::{CACHED_LIMIT, GAVE_UP, HEAD, LIMIT, LOST, LOST_TOLD, THREAD, WAITING};
 use crate::host::Host;
 use crate::parse::{First, parse_pair, parse_whole};
-use crate::record::{Item, Record};
+use crate::record::{Item, Record, one_by_one};
 use crate::region::Ring;
 use crate::shape::Shapes;
 use crate::word::Word;
@@ -65,35 +65,13 @@ impl<'m, W: Word> Consumer<'m, W> {
         host: &impl Host<W>,
         mut sink: impl FnMut(Result<Record<'_>, Damage>),
     ) -> usize {
-        let max_record = self.ring.layout().max_record();
-        let (mut items, mut rest): (_, &[u8]) = (0, &[]);
-        self.look();
-        loop {
-            // There is one place where an item is handed over, so that what the caller does with it is made part of this loop.
-            let item = if let Some((record, after)) = whole(rest, max_record) {
-                rest = after;
-                parse_whole(record, shapes)
-            } else {
-                self.taken(rest.len(), host);
-                if !self.load() {
-                    break;
-                }
-                rest = self.copied();
-                match self.damage {
-                    None => continue,
-                    Some(damage) => Err(damage),
-                }
-            };
-            items += 1;
-            let fits = item.is_ok();
-            sink(item);
-            if !fits {
-                rest = &[];
-                self.damage = None;
-                self.skip_to(self.head);
-            }
-        }
-        self.release(host);
+        let mut items = 0;
+        self.drain_calls(shapes, host, |item| {
+            one_by_one(item, |record| {
+                items += 1;
+                sink(record);
+            });
+        });
         items
     }
 
@@ -111,6 +89,7 @@ impl<'m, W: Word> Consumer<'m, W> {
         let mut looked_again = false;
         self.look();
         loop {
+            // There is one place where an item is handed over, so that what the caller does with it is made part of this loop.
             let item = if let Some((record, after)) = whole(rest, max_record) {
                 let next = whole(after, max_record);
                 // The return may lie behind what was copied: then it is copied once more, from the call on.

@@ -3,7 +3,7 @@
 use crate::consumer::Consumer;
 use crate::damage::Damage;
 use crate::host::Host;
-use crate::record::{Item, Record};
+use crate::record::{Item, Record, one_by_one};
 use crate::shape::Shapes;
 use crate::word::Word;
 use std::cmp::Reverse;
@@ -65,13 +65,8 @@ impl Merge {
         host: &impl Host<W>,
         mut sink: impl FnMut(usize, Result<Record<'_>, Damage>),
     ) -> Merged {
-        self.drain_calls(now, rings, shapes, host, |index, item| match item {
-            Ok(Item::Whole(call, ret)) => {
-                sink(index, Ok(Record::Call(call)));
-                sink(index, Ok(Record::Return(ret)));
-            }
-            Ok(Item::Record(record)) => sink(index, Ok(record)),
-            Err(damage) => sink(index, Err(damage)),
+        self.drain_calls(now, rings, shapes, host, |index, item| {
+            one_by_one(item, |record| sink(index, record));
         })
     }
 

@@ -34,6 +34,21 @@ pub enum Item<'a> {
     Record(Record<'a>),
 }
 
+/// Hands over the records of an item.
+pub(crate) fn one_by_one<'a>(
+    item: Result<Item<'a>, Damage>,
+    mut sink: impl FnMut(Result<Record<'a>, Damage>),
+) {
+    match item {
+        Ok(Item::Whole(call, ret)) => {
+            sink(Ok(Record::Call(call)));
+            sink(Ok(Record::Return(ret)));
+        }
+        Ok(Item::Record(record)) => sink(Ok(record)),
+        Err(damage) => sink(Err(damage)),
+    }
+}
+
 impl Record<'_> {
     /// The record's time stamp, if it has one.
     #[must_use]
