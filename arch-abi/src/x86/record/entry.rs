@@ -159,6 +159,7 @@ impl Writer<'_> {
     fn find_block(&mut self) -> Made {
         let owner = Builder::block(self.plan.ring.owner);
         self.b.asm.mov(r11, Builder::thread_pointer())?;
+        self.b.asm.add(r11, self.plan.owner_number())?;
         self.b.asm.cmp(r11, owner)?;
         Ok(self.b.asm.jne(self.b.code(self.miss))?)
     }

@@ -43,7 +43,7 @@ impl Fast {
         if own != 0 && !self.is_block(own) && !is_left_over(stopped, own) {
             return Err(FastError::SpareRegister);
         }
-        let owner = regs.get(pointer);
+        let owner = self.areas.owner(regs.get(pointer));
         let tid = stopped.tid();
         if choice.recorder.lanes.of(tid).is_some() {
             return Ok(());
