@@ -8,7 +8,7 @@ use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
 
 use rustc_hash::FxHashSet;
 
-use super::{Choice, FastError, overwritten};
+use super::{Choice, FastError, Frames, overwritten};
 use crate::tracer::Tracer;
 use crate::tracer::linkage::{Note, chain};
 use crate::tracer::space::Space;
@@ -69,7 +69,9 @@ impl Tracer {
         let pointer = regs.abi().regs().thread_pointer.map_or(0, |reg| regs.get(reg));
         if pointer != 0 {
             thread.system_calls_left = 0;
-            self.recorder.lanes.set_owner(stopped.tid(), pointer);
+            if let Some(fast) = &thread.space.borrow().fast {
+                self.recorder.lanes.set_owner(stopped.tid(), fast.areas.owner(pointer));
+            }
         } else if thread.system_calls_left == 0 {
             self.notes.push(format!(
                 "tid {}: it has no thread pointer, and its calls are not recorded",
@@ -206,8 +208,28 @@ impl Tracer {
         }
         for (stopped, _) in held {
             self.inspect_lane(stopped.tid());
+            self.give_back_frames(stopped);
         }
         inside
+    }
+
+    /// The calls that a thread is in return without recording code, as far as they can be found.
+    fn give_back_frames(&mut self, stopped: &Stopped) {
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return;
+        };
+        let space = thread.space.borrow();
+        let Some(fast) = &space.fast else { return };
+        let frames = stopped.regs().ok().and_then(|regs| {
+            let sp = regs.sp();
+            thread.stacks.look_for(sp, thread.tgid);
+            let end = thread.stacks.end_of(sp)?;
+            Some(fast.give_back(&space.memory, regs.arch(), sp, end))
+        });
+        let frames = frames.unwrap_or_else(Frames::unknown);
+        tracing::debug!(tid = %thread.tid, ?frames, "leave: calls under way");
+        drop(space);
+        thread.frames = Some(frames);
     }
 
     /// The tracer has left a process, and what was recorded there is read: what no call returns through is unmapped.
@@ -227,8 +249,7 @@ impl Tracer {
                 .filter(|thread| Rc::ptr_eq(&thread.space, space))
         };
         let is_inside = threads().any(|thread| inside.contains(&thread.tid));
-        let may_return = |thread: &Thread| !thread.calls.is_empty() || thread.returns.may_come();
-        let is_busy = fast.is_asked_for_objects() || threads().any(may_return);
+        let is_busy = threads().any(may_return);
         if threads().any(|thread| thread.returns.are_lost()) {
             self.notes.push(format!(
                 "pid {}: recording code stays in it, because it is not known which of its calls return there",
@@ -263,6 +284,18 @@ impl Tracer {
         self.notes.append(&mut self.recorder.notes);
         self.notes.extend(self.recorder.forget(tid));
     }
+}
+
+/// Whether calls of a thread may still return through recording code.
+fn may_return(thread: &Thread) -> bool {
+    let pending = thread.calls.iter().filter(|(_, call)| call.is_recorded);
+    let pending = pending.map(|(frame, _)| frame.sp_after);
+    let open = thread.returns.open();
+    thread.returns.are_lost()
+        || thread
+            .frames
+            .as_ref()
+            .is_none_or(|frames| frames.may_return(pending, open))
 }
 
 /// A dynamic linker sets the thread pointer within so many system calls after it has loaded the libraries: glibc 2.36 makes two.
