@@ -2,7 +2,9 @@
 
 use crate::machine::{ARGS, Call, RAX, RDX, inspect, invoked, jump_on};
 use crate::world::{Seen, Stub, World, now, one_ring, thread_pointer};
-use arch_abi::record::{Areas, CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields, Step, Through};
+use arch_abi::record::{
+    Areas, CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields, Step, Through,
+};
 use std::sync::OnceLock;
 
 use fast_ring::End;

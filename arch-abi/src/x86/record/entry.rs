@@ -231,12 +231,13 @@ impl Writer<'_> {
             at += 8;
         }
         if !call.captures.is_empty() {
-            self.b.asm.lea(rdi, qword_ptr(r11 + at))?;
             let ways = capture::Ways {
                 side: Side::Entry,
                 again: self.again,
                 miss: self.miss,
             };
+            capture::attended(&mut self.b, self.plan, &ways)?;
+            self.b.asm.lea(rdi, qword_ptr(r11 + at))?;
             for capture in &call.captures {
                 capture::capture(&mut self.b, self.plan, &ways, capture)?;
             }

@@ -217,6 +217,7 @@ impl Writer<'_> {
             again: self.b.label(),
             miss: self.b.label(),
         };
+        capture::attended(&mut self.b, plan, &ways)?;
         for capture in &self.ret.captures {
             capture::capture(&mut self.b, plan, &ways, capture)?;
         }

@@ -12,10 +12,11 @@ use std::ops::Range;
 
 use arch_abi::record::{Interruption, RETURN_ADDRESS, Resume};
 use arch_abi::{Addr, Arch};
-use ptrace_core::Memory;
+use ptrace_core::{Memory, Stopped};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::areas::{Fast, HOOKS, Placed};
+use crate::tracer::thread::StackMap;
 
 /// So much of a stack is looked at, from its top.
 const MOST: u64 = 4 << 20;
@@ -39,7 +40,7 @@ pub(in crate::tracer) struct Frames {
 
 impl Frames {
     /// Nothing could be looked at.
-    pub(super) fn unknown() -> Self {
+    fn unknown() -> Self {
         Self {
             remain: true,
             ..Self::default()
@@ -64,9 +65,26 @@ struct Found {
 }
 
 impl Fast {
-    /// Gives the calls on a stopped thread's stack, from `sp` on, their return addresses back. The thread is in no stub, and the
-    /// program's code is as it was.
-    pub(super) fn give_back(&self, memory: &Memory, arch: Arch, sp: Addr, end: Addr) -> Frames {
+    /// Gives the calls on a stopped thread's stack their return addresses back. No thread runs, this one is in no stub, and the program's code
+    /// is as it was.
+    pub(in crate::tracer) fn give_back_calls(
+        &self,
+        memory: &Memory,
+        stopped: &Stopped,
+        stacks: &mut StackMap,
+    ) -> Frames {
+        let Ok(regs) = stopped.regs() else {
+            return Frames::unknown();
+        };
+        let sp = regs.sp();
+        stacks.look_for(sp, stopped.tgid());
+        let end = stacks.end_of(sp);
+        end.map_or_else(Frames::unknown, |end| {
+            self.give_back(memory, regs.arch(), sp, end)
+        })
+    }
+
+    fn give_back(&self, memory: &Memory, arch: Arch, sp: Addr, end: Addr) -> Frames {
         let start = sp.get().next_multiple_of(8);
         let mut frames = Frames {
             range: start..end.get().min(start.saturating_add(MOST)),

@@ -8,7 +8,7 @@ use ptrace_core::{Error, Signal, Stop, Stopped, Tid};
 
 use rustc_hash::FxHashSet;
 
-use super::{Choice, FastError, Frames, overwritten};
+use super::{Choice, FastError, overwritten};
 use crate::tracer::Tracer;
 use crate::tracer::linkage::{Note, chain};
 use crate::tracer::space::Space;
@@ -70,7 +70,9 @@ impl Tracer {
         if pointer != 0 {
             thread.system_calls_left = 0;
             if let Some(fast) = &thread.space.borrow().fast {
-                self.recorder.lanes.set_owner(stopped.tid(), fast.areas.owner(pointer));
+                self.recorder
+                    .lanes
+                    .set_owner(stopped.tid(), fast.areas.owner(pointer));
             }
         } else if thread.system_calls_left == 0 {
             self.notes.push(format!(
@@ -220,13 +222,7 @@ impl Tracer {
         };
         let space = thread.space.borrow();
         let Some(fast) = &space.fast else { return };
-        let frames = stopped.regs().ok().and_then(|regs| {
-            let sp = regs.sp();
-            thread.stacks.look_for(sp, thread.tgid);
-            let end = thread.stacks.end_of(sp)?;
-            Some(fast.give_back(&space.memory, regs.arch(), sp, end))
-        });
-        let frames = frames.unwrap_or_else(Frames::unknown);
+        let frames = fast.give_back_calls(&space.memory, stopped, &mut thread.stacks);
         tracing::debug!(tid = %thread.tid, ?frames, "leave: calls under way");
         drop(space);
         thread.frames = Some(frames);
