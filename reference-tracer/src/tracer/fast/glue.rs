@@ -192,7 +192,7 @@ impl Tracer {
 
     /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. None will record any more: calls that are under
     /// way return through their stubs without that. Gives the threads that could not be taken out of recording code.
-    pub(in crate::tracer) fn leave_rings(&mut self, held: &[(Stopped, Stop)]) -> FxHashSet<Tid> {
+    pub(in crate::tracer) fn take_out_of_stubs(&self, held: &[(Stopped, Stop)]) -> FxHashSet<Tid> {
         let mut inside = FxHashSet::default();
         let mut retired = FxHashSet::default();
         for (stopped, _) in held {
@@ -208,11 +208,26 @@ impl Tracer {
                 inside.insert(stopped.tid());
             }
         }
+        inside
+    }
+
+    /// Whether a stopped thread is in recording code no more. If so, it has its register back.
+    pub(in crate::tracer) fn is_out_of_stubs(&self, stopped: &Stopped) -> bool {
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return true;
+        };
+        let space = thread.space.borrow();
+        let is_out = |fast: &super::Fast| stopped.regs().is_ok_and(|regs| !fast.is_code(regs.pc()));
+        let take_out = |fast: &super::Fast| is_out(fast) && matches!(fast.take_out(stopped), Ok(true));
+        space.fast.as_deref().is_none_or(take_out)
+    }
+
+    /// All threads are stopped, and were taken out of stubs: the calls that they are in return without recording code, as far as they can be found.
+    pub(in crate::tracer) fn leave_rings(&mut self, held: &[(Stopped, Stop)]) {
         for (stopped, _) in held {
             self.inspect_lane(stopped.tid());
             self.give_back_frames(stopped);
         }
-        inside
     }
 
     /// The calls that a thread is in return without recording code, as far as they can be found.
