@@ -38,16 +38,20 @@ fn exceptions_through_calls_that_a_tracer_has_left() {
     let program = program.uses(&relay()).build();
     let raw = std::env::temp_dir().join(format!("leaving-{}.raw", std::process::id()));
     let raw = raw.to_str().expect("a name");
-    let ways: [&[&str]; 3] = [&[], &["-c"], &["--record", raw]];
+    let ways = [
+        fast(),
+        fast().arg("-c"),
+        fast().own_output().arg("--record").arg(raw),
+    ];
     for way in ways {
-        for rltrace in [fast(), fast().filter(ALL)] {
+        for rltrace in [way.clone(), way.filter(ALL)] {
             let mut target = Inside::of(&mut Command::new(&program), "relay_1");
             for _ in 0..3 {
-                let tracer = target.attach_by(&rltrace.clone().args(way));
+                let tracer = target.attach_by(&rltrace);
                 target.go_in();
                 let traced = tracer.end_by(Signal::SIGINT);
                 traced.expect_code(0);
-                assert_eq!(left_in(target.pid()), [""; 0], "{way:?}");
+                assert_eq!(left_in(target.pid()), [""; 0], "{}", traced.run.err());
                 target.come_out();
             }
             target.ends_well();
