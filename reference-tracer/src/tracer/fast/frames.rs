@@ -23,7 +23,7 @@ const MOST: u64 = 4 << 20;
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 16;
 /// Bytes of a `call` that names its target by a distance, and of one that names a word by it.
-const CALL: u64 = 5;
+const CALL: usize = 5;
 const CALL_BY_WORD: u64 = 6;
 const CALL_OPCODE: u8 = 0xe8;
 
@@ -187,23 +187,25 @@ impl Fast {
             let mut stubs = self.stubs.by_slot.iter();
             stubs.find_map(|((_, slot), &stub)| (stub == entry).then_some(*slot))
         };
-        let by_word = || self.named_word(memory, arch, found.home.wrapping_sub(CALL_BY_WORD));
+        let by_word = || named_word(memory, arch, found.home.wrapping_sub(CALL_BY_WORD));
         let by_entry = || {
-            let mut code = [0; CALL as usize];
-            memory.read_exact(found.home.wrapping_sub(CALL), &mut code).ok()?;
+            let mut code = [0; CALL];
+            memory
+                .read_exact(found.home.wrapping_sub(CALL as u64), &mut code)
+                .ok()?;
             let [CALL_OPCODE, distance @ ..] = code else {
                 return None;
             };
             let distance = i64::from(i32::from_le_bytes(distance)).cast_unsigned();
-            self.named_word(memory, arch, found.home.wrapping_add(distance))
+            named_word(memory, arch, found.home.wrapping_add(distance))
         };
         slot().is_some_and(|slot| by_word() == Some(slot) || by_entry() == Some(slot))
     }
+}
 
-    /// The word that the code at `at` goes through.
-    fn named_word(&self, memory: &Memory, arch: Arch, at: Addr) -> Option<Addr> {
-        let mut code = [0; 32];
-        let len = memory.read(at, &mut code).ok()?;
-        Some(arch.abi().loaded_operand(&code[..len], at)?.word)
-    }
+/// The word that the code at `at` goes through.
+fn named_word(memory: &Memory, arch: Arch, at: Addr) -> Option<Addr> {
+    let mut code = [0; 32];
+    let len = memory.read(at, &mut code).ok()?;
+    Some(arch.abi().loaded_operand(&code[..len], at)?.word)
 }
