@@ -93,14 +93,14 @@ fn a_later_tracer_that_sees_fewer_functions() {
 /// What looks like a pointer and leads nowhere ends nobody, when the tracer was killed that would have dealt with that.
 #[test]
 fn pointers_to_nowhere_after_the_tracer_was_killed() {
-    let library = Build::library("callee.c").flags(["-O1"]).build();
+    let library = Build::library("takes_text.c").flags(["-O1"]).build();
     let program = Build::program("points_nowhere.c").flags(["-O1"]);
     let program = program.uses(&library).build();
-    let mut target = Inside::of(&mut Command::new(program), "callee");
+    let mut target = Inside::of(&mut Command::new(program), "takes_bytes");
     for _ in 0..5 {
         let mut tracer = target.attach_by(&fast());
         target.go_in();
-        tracer.wait_for("callee(");
+        tracer.wait_for("takes_bytes(");
         tracer.end_by(Signal::SIGKILL);
         target.come_out();
     }
