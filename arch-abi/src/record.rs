@@ -15,8 +15,8 @@
 //!
 //! # What the process must have
 //!
-//! For each thread: a ring's control block, at the thread's base of `gs` on x86-64, with the thread pointer (the base of `fs`)
-//! as owner ([`RingLayout::owner`]) and the block's own address ([`RingLayout::own`]). For each stack: memory where its
+//! For each thread: a ring's control block, at the thread's base of `gs` on x86-64, with an owner ([`RingLayout::owner`])
+//! that follows from the thread pointer, the base of `fs` ([`Areas::owner`]), and the block's own address ([`RingLayout::own`]). For each stack: memory where its
 //! [shadows](Shadow) are. Without either, the call goes through unrecorded, by way of a fault that [`Template::resume`] deals
 //! with.
 //!
@@ -302,6 +302,25 @@ pub struct Areas {
 impl Areas {
     /// Bytes of the area of return parts.
     pub const RETURNS: u64 = 1 << 24;
+
+    /// What a control block must have as owner ([`RingLayout::owner`]) for stubs of these areas to record: the thread pointer, plus a number
+    /// that differs for any two areas which a process has at one time.
+    ///
+    /// So the stubs that a tracer has left behind when it was killed pass their calls through where a later one has given the thread a
+    /// block: their call points are numbered otherwise, and the sizes of that ring are not those that they know.
+    #[must_use]
+    pub const fn owner(&self, thread_pointer: u64) -> u64 {
+        if thread_pointer == 0 {
+            return 0; // there is none yet, and nobody records
+        }
+        thread_pointer.wrapping_add(self.number() as u64)
+    }
+
+    /// An area of entries has at least 64 KiB and is aligned to its size, below 2^47 ([`Areas`]): 31 bits.
+    pub(crate) const fn number(&self) -> u32 {
+        let [a, b, c, d, ..] = (self.entries.start.get() >> 16).to_le_bytes();
+        u32::from_le_bytes([a, b, c, d]) & (u32::MAX >> 1)
+    }
 
     /// Where the table of [`Zones`] is, which may be changed at any time: at the end of the area of entries. Stubs lie before it.
     #[must_use]

@@ -145,10 +145,12 @@ pub fn kill_the_target(rltrace: &Rltrace, start: impl Fn() -> Hot, cycles: usize
     }
 }
 
-/// `fixtures/stays_inside.c` while it runs: it goes into calls of a library and comes out of them when it is told to.
+/// `fixtures/stays_inside.c`, or a program that does as that, while it runs: it goes into calls of a library and comes out of them when it is told to.
 #[derive(Debug)]
 pub struct Inside {
     target: Running,
+    /// What it calls.
+    function: &'static str,
     input: ChildStdin,
     rounds: usize,
 }
@@ -163,20 +165,33 @@ impl Inside {
         let library = Build::library("flow.c").flags(["-O1", "-fexceptions"]).build();
         let program = Build::program("stays_inside.c").flags(["-O1"]);
         let program = program.uses(&library).build();
-        let mut target = Running::start(Command::new(program).args(how).stdin(Stdio::piped()));
+        Self::of(Command::new(program).args(how), "through")
+    }
+
+    /// A program that calls `function`.
+    #[track_caller]
+    pub fn of(program: &mut Command, function: &'static str) -> Self {
+        let mut target = Running::start(program.stdin(Stdio::piped()));
         let input = target.stdin().expect("a pipe");
         target.wait_for_out("ready");
         Self {
             target,
+            function,
             input,
             rounds: 0,
         }
     }
 
-    /// A tracer that has come to it, and meets the calls of `through`.
+    /// Its process.
+    #[must_use]
+    pub fn pid(&self) -> nix::unistd::Pid {
+        self.target.pid()
+    }
+
+    /// A tracer that has come to it, and meets the calls of its function.
     #[track_caller]
     pub fn attach_by(&self, rltrace: &Rltrace) -> Background {
-        let rltrace = rltrace.clone().filter("through").arg("-D").arg("debug");
+        let rltrace = rltrace.clone().filter(self.function).arg("-D").arg("debug");
         let rltrace = rltrace.pid(self.target.pid()).start(NOTHING);
         wait_for("the attachment", || {
             rltrace.running.err_so_far().contains("attached")

@@ -1,8 +1,10 @@
 //! Every kind of stub, with every register looked at on both sides.
 
 use crate::machine::{ARGS, Call, RAX, RDX, inspect, invoked, jump_on};
-use crate::world::{Seen, Stub, World, now, one_ring};
-use arch_abi::record::{CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields, Step, Through};
+use crate::world::{Seen, Stub, World, now, one_ring, thread_pointer};
+use arch_abi::record::{
+    Areas, CallFields, Capture, Count, Length, Pointer, Recording, ReturnFields, Step, Through,
+};
 use std::sync::OnceLock;
 
 use fast_ring::End;
@@ -279,6 +281,18 @@ fn without_a_ring_calls_go_through() {
         // Another's.
         let inside = world.enter(0);
         world.block(0)[fast_ring::format::block::OWNER / 8].store(1, std::sync::atomic::Ordering::Relaxed);
+        made.invoke(stub.entry());
+        // Its own thread's, given by a later tracer, whose recording code lies elsewhere.
+        let bytes = world.areas.entries.end.get() - world.areas.entries.start.get();
+        let start = world.areas.entries.start.wrapping_add(bytes);
+        let later = Areas {
+            entries: start..start.wrapping_add(bytes),
+            returns: world.areas.returns.clone(),
+        };
+        let owner = |areas: &Areas| areas.owner(thread_pointer());
+        assert_ne!(owner(&later), owner(&world.areas));
+        world.block(0)[fast_ring::format::block::OWNER / 8]
+            .store(owner(&later), std::sync::atomic::Ordering::Relaxed);
         made.invoke(stub.entry());
         drop(inside);
         made.check();

@@ -437,7 +437,7 @@ impl World {
         self.region
             .ring(ring)
             .unwrap()
-            .bind(data, start, thread_pointer());
+            .bind(data, start, self.areas.owner(thread_pointer()));
         let block = self.block(ring);
         let own = block.as_ptr() as u64;
         block[block::FREE / 8].store(own, Ordering::Release);

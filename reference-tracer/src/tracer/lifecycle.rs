@@ -12,7 +12,7 @@ use super::reporter::Reporter;
 use super::sent::send_at_start;
 use super::sigtrap::{block_sigtrap, ignore_sigtrap};
 use super::space::Space;
-use super::thread::{Pending, Returns, SharedSpace, Thread};
+use super::thread::{Pending, Returns, SharedSpace, StackMap, Thread};
 use super::{Process, Tracer, resume};
 use crate::points::Points;
 use crate::sys;
@@ -371,5 +371,9 @@ fn leave_child(stopped: &Stopped, from: Inheritance) {
         let _: Result<(), FastError> = fast.silence(stopped);
     }
     space.clean(stopped);
+    if let Some(fast) = &space.fast {
+        // Where it is in calls that cannot be found, the code for them is there.
+        fast.give_back_calls(&space.memory, stopped, &mut StackMap::default());
+    }
     space.clear_away(stopped);
 }

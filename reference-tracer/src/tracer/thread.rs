@@ -7,6 +7,7 @@ use arch_abi::{Addr, Arch};
 use breakpoint::{CallStack, SingleStep, StackWitness, TrapId};
 use ptrace_core::{Memory, SigInfo, Tid, procfs};
 
+use super::fast::Frames;
 use super::space::Space;
 use crate::fast::fill::Recorded;
 use crate::points::PointId;
@@ -77,6 +78,8 @@ pub(super) struct Thread {
     pub(super) stack_high: u64,
     /// Its stack pointer when that was looked at.
     pub(super) last_sp: Addr,
+    /// What was done to its calls when it was left.
+    pub(super) frames: Option<Frames>,
 }
 
 impl Thread {
@@ -98,6 +101,7 @@ impl Thread {
             system_calls_left: 0,
             stack_high: 0,
             last_sp: Addr::new(0),
+            frames: None,
         }
     }
 
@@ -142,9 +146,9 @@ impl Returns {
         self.lost
     }
 
-    /// Whether there may be such that the stack of calls does not tell of.
-    pub(super) const fn may_come(self) -> bool {
-        self.lost || self.open > 0
+    /// How many there may be that the stack of calls does not tell of.
+    pub(super) const fn open(self) -> i64 {
+        self.open
     }
 }
 
@@ -182,6 +186,11 @@ impl StackMap {
     pub(super) fn main(&self) -> Option<(Addr, Addr)> {
         let main = self.ranges.iter().find(|(.., is_main)| *is_main);
         main.map(|(start, end, _)| (*start, *end))
+    }
+
+    /// Where the stack ends that `at` is on, as far as mappings tell.
+    pub(super) fn end_of(&self, at: Addr) -> Option<Addr> {
+        self.find(at).map(|(_, end, _)| *end)
     }
 
     fn find(&self, at: Addr) -> Option<&(Addr, Addr, bool)> {

@@ -27,6 +27,15 @@ pub(super) struct Ways {
 pub(super) const BACK_TO_AGAIN: i32 = -10;
 pub(super) const BACK_TO_MISS: i32 = -5;
 
+/// Before the first capture: goes to [`Ways::miss`] if the tracer has died. What cannot be read is a fault, which nobody would deal with any more: it
+/// would end the program.
+pub(super) fn attended(b: &mut Builder, plan: &Plan<'_>, ways: &Ways) -> Made {
+    let ring = plan.ring;
+    b.asm.mov(rsi, Builder::block(ring.header))?;
+    b.asm.test(dword_ptr(rsi + ring.consumer), ring.consumer_died)?;
+    Ok(b.asm.jne(b.code(ways.miss))?)
+}
+
 /// One capture.
 pub(super) fn capture(b: &mut Builder, plan: &Plan<'_>, ways: &Ways, capture: &Capture) -> Made {
     let after = b.label();

@@ -159,6 +159,7 @@ impl Writer<'_> {
     fn find_block(&mut self) -> Made {
         let owner = Builder::block(self.plan.ring.owner);
         self.b.asm.mov(r11, Builder::thread_pointer())?;
+        self.b.asm.add(r11, self.plan.owner_number())?;
         self.b.asm.cmp(r11, owner)?;
         Ok(self.b.asm.jne(self.b.code(self.miss))?)
     }
@@ -230,12 +231,13 @@ impl Writer<'_> {
             at += 8;
         }
         if !call.captures.is_empty() {
-            self.b.asm.lea(rdi, qword_ptr(r11 + at))?;
             let ways = capture::Ways {
                 side: Side::Entry,
                 again: self.again,
                 miss: self.miss,
             };
+            capture::attended(&mut self.b, self.plan, &ways)?;
+            self.b.asm.lea(rdi, qword_ptr(r11 + at))?;
             for capture in &call.captures {
                 capture::capture(&mut self.b, self.plan, &ways, capture)?;
             }

@@ -70,6 +70,11 @@ impl<'a> Plan<'a> {
         tag(self.common.areas.returns.start)
     }
 
+    /// What is added to the thread pointer to make an owner, as an immediate: [`Areas::owner`].
+    pub(super) fn owner_number(&self) -> i32 {
+        self.common.areas.number().cast_signed() // 31 bits
+    }
+
     fn check_call(&self) -> Result<(), Unsupported> {
         let call = self.call;
         let counts = call.ints <= CallFields::INTS

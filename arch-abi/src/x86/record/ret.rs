@@ -155,6 +155,7 @@ impl Writer<'_> {
         let ring = self.plan.ring;
         let mask = i32::try_from(ring.ring_mask).unwrap_or(i32::MAX);
         self.b.asm.mov(rcx, Builder::thread_pointer())?;
+        self.b.asm.add(rcx, self.plan.owner_number())?;
         self.b.asm.cmp(rcx, Builder::block(ring.owner))?;
         self.b.asm.jne(self.b.code(self.out))?;
         self.b.asm.mov(rcx, Builder::block(ring.head))?;
@@ -216,6 +217,7 @@ impl Writer<'_> {
             again: self.b.label(),
             miss: self.b.label(),
         };
+        capture::attended(&mut self.b, plan, &ways)?;
         for capture in &self.ret.captures {
             capture::capture(&mut self.b, plan, &ways, capture)?;
         }

@@ -40,7 +40,7 @@ const STACKS: [Range<u64>; 3] = [
 ];
 
 /// Above all ids: under what hooks are known.
-const HOOKS: u32 = fast_ring::format::MAX_IDS;
+pub(super) const HOOKS: u32 = fast_ring::format::MAX_IDS;
 
 /// How much longer a shadow is than its stack.
 const PAGE: u64 = 4096;
@@ -83,7 +83,7 @@ pub(super) struct Placed {
 /// What is known of the stubs; forked processes share it until one of them gets another.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stubs {
-    placed: Vec<Placed>,
+    pub(super) placed: Vec<Placed>,
     pub(super) by_slot: FxHashMap<(u32, Addr), Addr>,
     templates: FxHashMap<Recording, Rc<Template>>,
     next_entry: Addr,
@@ -384,13 +384,6 @@ impl Fast {
         let after = placed.partition_point(|stub| start(stub) <= pc);
         let stub = placed.get(after.checked_sub(1)?)?;
         stub.template.resume(&stub.places, pc, why)
-    }
-
-    /// Whether calls that nothing tells of may be returning through recording code: an unwinder's question for all objects goes on while
-    /// its callback does, as long as that likes.
-    pub(super) fn is_asked_for_objects(&self) -> bool {
-        let asks = HOOKS + Hook::IteratePhdr as u32;
-        self.stubs.by_slot.keys().any(|&(id, _)| id == asks)
     }
 
     /// From now on calls that return into stubs are not recorded: nobody reads any more.

@@ -69,7 +69,11 @@ impl Tracer {
         let pointer = regs.abi().regs().thread_pointer.map_or(0, |reg| regs.get(reg));
         if pointer != 0 {
             thread.system_calls_left = 0;
-            self.recorder.lanes.set_owner(stopped.tid(), pointer);
+            if let Some(fast) = &thread.space.borrow().fast {
+                self.recorder
+                    .lanes
+                    .set_owner(stopped.tid(), fast.areas.owner(pointer));
+            }
         } else if thread.system_calls_left == 0 {
             self.notes.push(format!(
                 "tid {}: it has no thread pointer, and its calls are not recorded",
@@ -188,7 +192,7 @@ impl Tracer {
 
     /// The tracer leaves: all threads are stopped, and no place leads to a stub any more. None will record any more: calls that are under
     /// way return through their stubs without that. Gives the threads that could not be taken out of recording code.
-    pub(in crate::tracer) fn leave_rings(&mut self, held: &[(Stopped, Stop)]) -> FxHashSet<Tid> {
+    pub(in crate::tracer) fn take_out_of_stubs(&self, held: &[(Stopped, Stop)]) -> FxHashSet<Tid> {
         let mut inside = FxHashSet::default();
         let mut retired = FxHashSet::default();
         for (stopped, _) in held {
@@ -204,10 +208,39 @@ impl Tracer {
                 inside.insert(stopped.tid());
             }
         }
+        inside
+    }
+
+    /// Whether a stopped thread is in recording code no more. If so, it has its register back.
+    pub(in crate::tracer) fn is_out_of_stubs(&self, stopped: &Stopped) -> bool {
+        let Some(thread) = self.threads.get(&stopped.tid()) else {
+            return true;
+        };
+        let space = thread.space.borrow();
+        let is_out = |fast: &super::Fast| stopped.regs().is_ok_and(|regs| !fast.is_code(regs.pc()));
+        let take_out = |fast: &super::Fast| is_out(fast) && matches!(fast.take_out(stopped), Ok(true));
+        space.fast.as_deref().is_none_or(take_out)
+    }
+
+    /// All threads are stopped, and were taken out of stubs: the calls that they are in return without recording code, as far as they can be found.
+    pub(in crate::tracer) fn leave_rings(&mut self, held: &[(Stopped, Stop)]) {
         for (stopped, _) in held {
             self.inspect_lane(stopped.tid());
+            self.give_back_frames(stopped);
         }
-        inside
+    }
+
+    /// The calls that a thread is in return without recording code, as far as they can be found.
+    fn give_back_frames(&mut self, stopped: &Stopped) {
+        let Some(thread) = self.threads.get_mut(&stopped.tid()) else {
+            return;
+        };
+        let space = thread.space.borrow();
+        let Some(fast) = &space.fast else { return };
+        let frames = fast.give_back_calls(&space.memory, stopped, &mut thread.stacks);
+        tracing::debug!(tid = %thread.tid, ?frames, "leave: calls under way");
+        drop(space);
+        thread.frames = Some(frames);
     }
 
     /// The tracer has left a process, and what was recorded there is read: what no call returns through is unmapped.
@@ -227,8 +260,7 @@ impl Tracer {
                 .filter(|thread| Rc::ptr_eq(&thread.space, space))
         };
         let is_inside = threads().any(|thread| inside.contains(&thread.tid));
-        let may_return = |thread: &Thread| !thread.calls.is_empty() || thread.returns.may_come();
-        let is_busy = fast.is_asked_for_objects() || threads().any(may_return);
+        let is_busy = threads().any(may_return);
         if threads().any(|thread| thread.returns.are_lost()) {
             self.notes.push(format!(
                 "pid {}: recording code stays in it, because it is not known which of its calls return there",
@@ -263,6 +295,18 @@ impl Tracer {
         self.notes.append(&mut self.recorder.notes);
         self.notes.extend(self.recorder.forget(tid));
     }
+}
+
+/// Whether calls of a thread may still return through recording code.
+fn may_return(thread: &Thread) -> bool {
+    let pending = thread.calls.iter().filter(|(_, call)| call.is_recorded);
+    let pending = pending.map(|(frame, _)| frame.sp_after);
+    let open = thread.returns.open();
+    thread.returns.are_lost()
+        || thread
+            .frames
+            .as_ref()
+            .is_none_or(|frames| frames.may_return(pending, open))
 }
 
 /// A dynamic linker sets the thread pointer within so many system calls after it has loaded the libraries: glibc 2.36 makes two.

@@ -198,8 +198,8 @@ pub(super) struct Lane {
     pub(super) tid: Tid,
     chunk: Rc<Chunk>,
     ring: usize,
-    /// The thread pointer by which recording code knows its thread.
-    thread_pointer: u64,
+    /// By what recording code knows its thread: [`Areas::owner`](arch_abi::record::Areas::owner).
+    known_by: u64,
 }
 
 impl Lane {
@@ -207,7 +207,7 @@ impl Lane {
     fn damage(&self) -> Option<Damage> {
         let data = self.chunk.data(self.ring)?;
         let ring = self.chunk.region.ring(self.ring)?;
-        ring.is_bound_to(data.get(), self.chunk.at.get(), self.thread_pointer)
+        ring.is_bound_to(data.get(), self.chunk.at.get(), self.known_by)
             .err()
     }
 }
@@ -262,7 +262,7 @@ impl Lanes {
         self.owners.iter().position(is_of)
     }
 
-    /// Gives a thread a ring of one of `chunks`; `None` if all are taken. `owner` is its thread pointer. Gives the
+    /// Gives a thread a ring of one of `chunks`; `None` if all are taken. `owner` is what recording code knows it by. Gives the
     /// address of its control block.
     pub(super) fn give(&mut self, tid: Tid, owner: u64, chunks: &[Rc<Chunk>]) -> Option<Addr> {
         let chunk = chunks.iter().find(|chunk| !chunk.free.borrow().is_empty())?;
@@ -276,7 +276,7 @@ impl Lanes {
             tid,
             chunk: Rc::clone(chunk),
             ring,
-            thread_pointer: owner,
+            known_by: owner,
         });
         if let Some(index) = self.owners.iter().position(Option::is_none) {
             self.merge.forget(index);
@@ -288,11 +288,11 @@ impl Lanes {
         Some(block)
     }
 
-    /// A thread has its thread pointer now.
+    /// A thread has its thread pointer now, and is known by it.
     pub(super) fn set_owner(&mut self, tid: Tid, owner: u64) {
         let lane = self.of(tid).and_then(|index| self.owners[index].as_mut());
         let Some(lane) = lane else { return };
-        lane.thread_pointer = owner;
+        lane.known_by = owner;
         // A lane's ring is there.
         let _: Option<()> = lane.chunk.bind(lane.ring, owner);
     }

@@ -9,6 +9,7 @@ mod areas;
 mod batch;
 mod choose;
 mod drain;
+mod frames;
 mod glue;
 mod kinds;
 mod known;
@@ -29,6 +30,7 @@ use super::code::CodeError;
 pub(super) use areas::Fast;
 pub(super) use choose::Choice;
 pub(super) use drain::Pass;
+pub(super) use frames::Frames;
 pub(super) use raw::Look;
 pub(super) use recorder::{Recorder, is_overwritten, overwritten};
 

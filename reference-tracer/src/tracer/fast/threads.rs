@@ -43,7 +43,7 @@ impl Fast {
         if own != 0 && !self.is_block(own) && !is_left_over(stopped, own) {
             return Err(FastError::SpareRegister);
         }
-        let owner = regs.get(pointer);
+        let owner = self.areas.owner(regs.get(pointer));
         let tid = stopped.tid();
         if choice.recorder.lanes.of(tid).is_some() {
             return Ok(());
@@ -114,8 +114,13 @@ impl Fast {
     }
 
     /// What a thread's register was before: 0, or the block of a tracer that has died, whose recording code it may be in still, waiting for room.
+    ///
+    /// A thread that was born since may be sent into the code of that tracer, too: another thread's block, of which it is no owner, lets it pass.
     fn own_base(&self, tid: Tid) -> u64 {
-        self.left_over.get(&tid).copied().unwrap_or(0)
+        let own = self.left_over.get(&tid);
+        own.or_else(|| self.left_over.values().next())
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Whether an address is that of a control block of ours.
