@@ -22,9 +22,6 @@ use super::space::Space;
 use super::thread::SharedSpace;
 use super::trap::SI_KERNEL;
 
-/// `si_code` of the SIGTRAP after a single step (`<asm-generic/siginfo.h>`).
-const TRAP_TRACE: i32 = 2;
-
 pub(super) type Held = Vec<(Stopped, Stop)>;
 
 impl Tracer {
@@ -44,8 +41,7 @@ impl Tracer {
         for (stopped, _) in &held {
             self.with_space(stopped, |space| space.clean(stopped));
         }
-        let mut inside = self.take_out_of_stubs(&held);
-        let held = self.step_out_of_stubs(held, &mut inside);
+        let inside = self.take_out_of_stubs(&held);
         self.leave_rings(&held);
         let held = self.drain_traps(held);
         let is_hasty = haste.as_ref().is_some_and(Haste::is_granted);
@@ -295,46 +291,6 @@ impl Tracer {
             && is_in_stub() == Some(true)
             && procfs::Status::of(stopped.tid())
                 .is_ok_and(|status| faults.into_iter().any(|bit| status.pending & bit != 0))
-    }
-
-    /// Lets each thread that is on its way out of recording code take the few steps that are left: what it needs for them could not be unmapped.
-    fn step_out_of_stubs(&mut self, held: Held, inside: &mut FxHashSet<Tid>) -> Held {
-        let mut out = Held::new();
-        for (stopped, stop) in held {
-            if stop == Stop::Interrupt && inside.contains(&stopped.tid()) {
-                self.step_out(stopped, &mut out, inside);
-            } else {
-                out.push((stopped, stop));
-            }
-        }
-        out
-    }
-
-    fn step_out(&mut self, mut stopped: Stopped, out: &mut Held, inside: &mut FxHashSet<Tid>) {
-        /// More than there are from any place: registers are put back, and a jump or a return follows.
-        const STEPS: usize = 64;
-        let tid = stopped.tid();
-        for _ in 0..STEPS {
-            if stopped.step(None).is_err() {
-                return; // it has died
-            }
-            self.await_stop(tid, out);
-            let Some((stepped, stop)) = out.pop_if(|(stopped, _)| stopped.tid() == tid) else {
-                return;
-            };
-            let has_stepped = stop == Stop::SignalDelivery(Signal::SIGTRAP)
-                && stepped.siginfo().is_ok_and(|info| info.code() == TRAP_TRACE);
-            if !has_stepped {
-                out.push((stepped, stop));
-                return;
-            }
-            stopped = stepped;
-            if self.is_out_of_stubs(&stopped) {
-                inside.remove(&tid);
-                break;
-            }
-        }
-        out.push((stopped, Stop::Interrupt));
     }
 
     /// Lets each thread that has a SIGTRAP of ours to come run into it: it gets no further.

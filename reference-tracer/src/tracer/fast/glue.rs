@@ -211,18 +211,7 @@ impl Tracer {
         inside
     }
 
-    /// Whether a stopped thread is in recording code no more. If so, it has its register back.
-    pub(in crate::tracer) fn is_out_of_stubs(&self, stopped: &Stopped) -> bool {
-        let Some(thread) = self.threads.get(&stopped.tid()) else {
-            return true;
-        };
-        let space = thread.space.borrow();
-        let is_out = |fast: &super::Fast| stopped.regs().is_ok_and(|regs| !fast.is_code(regs.pc()));
-        let take_out = |fast: &super::Fast| is_out(fast) && matches!(fast.take_out(stopped), Ok(true));
-        space.fast.as_deref().is_none_or(take_out)
-    }
-
-    /// All threads are stopped, and were taken out of stubs: the calls that they are in return without recording code, as far as they can be found.
+    /// All threads are stopped, and were taken out of stubs as far as they can be: the calls that they are in return without recording code, as far as they can be found.
     pub(in crate::tracer) fn leave_rings(&mut self, held: &[(Stopped, Stop)]) {
         for (stopped, _) in held {
             self.inspect_lane(stopped.tid());
