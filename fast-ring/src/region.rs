@@ -217,7 +217,7 @@ impl<'m, W: Word> Region<'m, W> {
     /// Whether producers make no system call: [`OnFull::Spin`].
     #[must_use]
     pub fn spins(&self) -> bool {
-        self.header.word(ON_FULL).load(Ordering::Relaxed) == SPIN
+        spins(self.header)
     }
 
     /// From now on a producer that has filled a quarter of its ring, or waits for room, stores 0 into the
@@ -356,7 +356,7 @@ impl<'m, W: Word> Ring<'m, W> {
 
     /// Whether producers may make no system call.
     pub(crate) fn spins(&self) -> bool {
-        self.header(ON_FULL).load(Ordering::Relaxed) == SPIN
+        spins(self.header)
     }
 
     /// Makes a producer that waits look again. What it is to see was stored before.
@@ -381,6 +381,11 @@ impl<'m, W: Word> Ring<'m, W> {
             host.wake(asleep);
         }
     }
+}
+
+/// What a header says of producers: that they make no system call.
+fn spins<W: Word>(header: Block<'_, W>) -> bool {
+    header.word(ON_FULL).load(Ordering::Relaxed) == SPIN
 }
 
 #[cfg(test)]
